@@ -1,0 +1,1 @@
+"""The only home of each client library: Kafka, Redis, HTTP."""

@@ -1,0 +1,27 @@
+"""The one entry point: ``groundswell VERB``. Each group of verbs registers itself from ``pipeline.commands``."""
+
+import sys
+
+import typer
+from rich.console import Console
+
+from pipeline import commands
+from pipeline.errors import GroundswellError
+
+app = typer.Typer(
+    name="groundswell",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    help="Clickstream and social text into live user vectors, sentiment trends and alerts.",
+)
+
+
+def main() -> None:
+    """Run the command line; an error of our own becomes one line and exit code 1."""
+    commands.register_all(app)
+    try:
+        app()
+    except GroundswellError as error:
+        Console(stderr=True).print(f"[bold red]groundswell:[/] {error}", highlight=False)
+        sys.exit(1)

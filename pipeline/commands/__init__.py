@@ -1,0 +1,13 @@
+"""One module per group of verbs of the command line; each has ``register(app)``. Heavy imports stay inside the verbs."""
+
+from importlib import import_module
+
+import typer
+
+GROUPS = ("contracts",)
+
+
+def register_all(app: typer.Typer) -> None:
+    """Add every verb to the command line."""
+    for group in GROUPS:
+        import_module(f"pipeline.commands.{group}").register(app)

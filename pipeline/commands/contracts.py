@@ -1,0 +1,28 @@
+"""`schema`: the wire contracts as JSON Schema."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipeline.topics import TOPICS
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verbs of this module."""
+    app.command()(schema)
+
+
+def schema(
+    out: Annotated[Path | None, typer.Option(help="Write one file per topic into this folder.")] = None,
+) -> None:
+    """Print the JSON Schema of every topic's records, or write one file per topic."""
+    schemas = {topic.name: topic.contract.model_json_schema(mode="serialization") for topic in TOPICS}
+    if out is None:
+        typer.echo(json.dumps(schemas, indent=2, ensure_ascii=False))
+        return
+    out.mkdir(parents=True, exist_ok=True)
+    for name, document in schemas.items():
+        (out / f"{name}.schema.json").write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", "utf-8")
+        typer.echo(f"{name}: {out / f'{name}.schema.json'}")

@@ -1,0 +1,47 @@
+"""The trend operator: scored posts of one entity in, trends and alerts out. Every host drives this very object.
+
+The host owns state, timers and the watermark; the operator owns every decision. For one entity the host calls
+``on_event`` for each post and ``on_timer`` when the watermark passes a timer that an earlier ``Step`` asked for, timers
+in ascending order. Within the allowed lateness the order of the posts does not change the result.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+from pipeline.events import Alert, ScoredPost, Trend
+
+PANE_MS = 300_000
+
+State = TypeVar("State")
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What one call decided. ``timers`` are event times at which the operator wants to be called again."""
+
+    trends: tuple[Trend, ...] = ()
+    alerts: tuple[Alert, ...] = ()
+    timers: tuple[int, ...] = ()
+    late: tuple[ScoredPost, ...] = ()
+
+
+NOTHING = Step()
+
+
+class TrendOperator(Protocol[State]):
+    """The rules over the state of one entity. The state is changed in place; the host hands it over for the call."""
+
+    def new_state(self) -> State:
+        """Return the state of an entity never seen."""
+
+    def on_event(self, state: State, post: ScoredPost, watermark_ms: int) -> Step:
+        """Take one post; a post behind the allowed lateness comes back in ``late``."""
+
+    def on_timer(self, state: State, timer_ms: int) -> Step:
+        """Close the panes that end at or before ``timer_ms``, decide, and say when to be called again."""
+
+    def encode_state(self, state: State) -> bytes:
+        """Return the state as bytes with a version number."""
+
+    def decode_state(self, encoded: bytes) -> State:
+        """Return the state; older versions are migrated, newer ones raise StateVersionError."""

@@ -1,0 +1,300 @@
+"""Wire contracts: what travels in each topic, as frozen pydantic models.
+
+Values are JSON. Readers ignore unknown fields, so a newer producer does not stop an older consumer. All times are
+epoch milliseconds, UTC. Nothing here reads a clock: ``check_not_future`` takes the time as an argument.
+"""
+
+from enum import StrEnum
+from typing import Annotated, Any, ClassVar
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, field_validator
+
+from pipeline.errors import InvalidRecord, Reason
+
+EARLIEST_MS = 946_684_800_000  # 2000-01-01: anything before is a unit mistake or a missing value
+LATEST_MS = 4_102_444_800_000  # 2100-01-01: anything after is microseconds or nanoseconds
+FUTURE_TOLERANCE_MS = 3_600_000  # the broker's own limit (message.timestamp.after.max.ms)
+MAX_TEXT_CHARS = 200_000
+
+
+def _check_time(value: int) -> int:
+    if value >= LATEST_MS:
+        raise ValueError("must be epoch milliseconds; this is after 2100: divide microseconds by 1000")
+    if value < EARLIEST_MS:
+        raise ValueError("must be epoch milliseconds after 2000-01-01; multiply seconds by 1000")
+    return value
+
+
+def _blank_is_none(value: Any) -> Any:
+    return None if isinstance(value, str) and not value.strip() else value
+
+
+Time = Annotated[int, Field(strict=True, description="epoch milliseconds, UTC")]
+Name = Annotated[str, StringConstraints(min_length=1, max_length=512, strict=True)]
+OptionalName = Annotated[Name | None, BeforeValidator(_blank_is_none)]
+Probability = Annotated[float, Field(ge=0.0, le=1.0)]
+
+
+def check_not_future(event_time_ms: int, now_ms: int) -> None:
+    """Raise InvalidRecord when an event claims to happen later than now, beyond the broker's own tolerance."""
+    if event_time_ms > now_ms + FUTURE_TOLERANCE_MS:
+        fix = f"it lies more than {FUTURE_TOLERANCE_MS // 60_000} minutes in the future; correct the source's clock"
+        raise InvalidRecord(Reason.TIME_OUT_OF_RANGE, "event_time_ms", str(event_time_ms), fix)
+
+
+class Contract(BaseModel):
+    """What all wire contracts share."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
+
+    def to_json(self) -> bytes:
+        """Return the value of a Kafka record: compact UTF-8 JSON without absent fields."""
+        return self.model_dump_json(exclude_none=True).encode()
+
+
+class TimedContract(Contract):
+    """A contract with an event time (when it happened) and, where it differs, when the pipeline could have known."""
+
+    event_time_ms: Time
+    available_at_ms: Time | None = None
+
+    @field_validator("event_time_ms", "available_at_ms")
+    @classmethod
+    def _time_in_range(cls, value: int | None) -> int | None:
+        return value if value is None else _check_time(value)
+
+
+class Action(StrEnum):
+    """What a user did to an item."""
+
+    VIEW = "view"
+    CLICK = "click"
+    SEARCH = "search"
+    CART = "cart"
+    PURCHASE = "purchase"
+    RATE = "rate"
+    READ = "read"
+    LIKE = "like"
+
+
+class BehaviorEvent(TimedContract):
+    """One action of one user, keyed by ``user_id``. ``item_text`` (or the query of a search) is what gets encoded."""
+
+    event_id: Name
+    user_id: Name
+    action: Action
+    item_id: OptionalName = None
+    item_text: Annotated[str | None, BeforeValidator(_blank_is_none)] = Field(default=None, max_length=MAX_TEXT_CHARS)
+    value: float | None = None
+    session_id: OptionalName = None
+    source: OptionalName = None
+
+
+class SocialPost(TimedContract):
+    """One post, keyed by ``event_id``. ``entities`` that the source knows are kept; the worker links the others."""
+
+    event_id: Name
+    author_id: Name
+    text: Annotated[str, StringConstraints(max_length=MAX_TEXT_CHARS, strict=True)]
+    language: OptionalName = None
+    source: OptionalName = None
+    entities: tuple[Name, ...] = ()
+    repost_of: OptionalName = None
+    author_created_ms: int | None = None
+    followers: Annotated[int | None, Field(ge=0)] = None
+    url: OptionalName = None
+
+    @field_validator("text")
+    @classmethod
+    def _has_text(cls, value: str) -> str:
+        if not value.strip():
+            raise ValueError("is empty; a post needs text to be scored")
+        return value
+
+
+class Sentiment(Contract):
+    """Calibrated class probabilities of one text, rounded to four decimals."""
+
+    negative: Probability
+    neutral: Probability
+    positive: Probability
+
+
+class ScoredPost(TimedContract):
+    """A post that names ``entity``, with the model's answers. A post that names k entities yields k of these.
+
+    ``simhash`` is the 64-bit content fingerprint of the normalised text (16 hex digits): near-identical posts differ in
+    few bits. ``entity`` is empty where the post names nobody.
+    """
+
+    event_id: Name
+    entity: str
+    author_id: Name
+    text: str
+    sentiment: Sentiment
+    intents: dict[str, Probability] = {}
+    simhash: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{16}$")]
+    model: str
+    model_revision: str
+    language: str | None = None
+    source: str | None = None
+    repost_of: str | None = None
+    author_created_ms: int | None = None
+    followers: int | None = None
+    url: str | None = None
+
+
+class Band(Contract):
+    """Expected value with its 5 % and 95 % quantiles."""
+
+    low: float
+    expected: float
+    high: float
+
+
+class Trend(TimedContract):
+    """The closed pane of one entity: what was said in [window_start_ms, window_end_ms) and what was expected.
+
+    A revision above 0 corrects an earlier record of the same entity and window, because late posts arrived.
+    """
+
+    entity: str
+    window_start_ms: int
+    window_end_ms: int
+    revision: int = 0
+    posts: int
+    posts_effective: float
+    negative_mass: float
+    positive_mass: float
+    negative_share: Probability
+    authors: int
+    clusters: int
+    band: Band
+    score: float
+    detector_version: str
+
+
+class AlertStatus(StrEnum):
+    """Where an alert is in its life."""
+
+    OPENED = "opened"
+    UPDATED = "updated"
+    ESCALATED = "escalated"
+    RESOLVED = "resolved"
+    RETRACTED = "retracted"
+
+
+class Severity(StrEnum):
+    """How bad: from the tail probability and the magnitude together."""
+
+    INFO = "info"
+    WARNING = "warning"
+    CRITICAL = "critical"
+
+
+class Rule(StrEnum):
+    """Which rule speaks."""
+
+    NEGATIVE_SPIKE = "negative_spike"
+    NEGATIVE_TREND = "negative_trend"
+    COORDINATED_ACTIVITY = "coordinated_activity"
+    MARKET_WIDE = "market_wide"
+
+
+class AlertReason(StrEnum):
+    """Why this record was written."""
+
+    SCORE_ABOVE_THRESHOLD = "score_above_threshold"
+    SEVERITY_ROSE = "severity_rose"
+    MORE_NEGATIVE_POSTS = "more_negative_posts"
+    REOPENED_IN_COOLDOWN = "reopened_in_cooldown"
+    QUIET = "quiet"
+    CORRECTED_BELOW_THRESHOLD = "corrected_below_threshold"
+    FLOOD = "flood"
+
+
+class Evidence(Contract):
+    """One cluster of near-identical posts behind an alert, with a representative text."""
+
+    event_id: str
+    text: str
+    author_id: str
+    event_time_ms: int
+    negative: Probability
+    count: int = 1
+    url: str | None = None
+
+
+class WindowEvidence(Contract):
+    """What one window saw against what it expected. ``share_of_score`` is this term's part of the score."""
+
+    size_ms: int
+    observed: float
+    band: Band
+    tail_log10: float
+    share_of_score: float
+
+
+class Alert(TimedContract):
+    """One step in the life of an alert. ``alert_id`` and ``revision`` are deterministic, so live and replay agree.
+
+    ``event_time_ms`` is the end of the pane that decided. ``starts_at_ms`` never changes; ``ends_at_ms`` is set at the end.
+    """
+
+    alert_id: str
+    revision: int
+    status: AlertStatus
+    rule: Rule
+    reason: AlertReason
+    severity: Severity
+    entity: str
+    starts_at_ms: int
+    ends_at_ms: int | None = None
+    score: float
+    threshold: float
+    observed: float
+    band: Band
+    lift: float
+    negative_share: Probability
+    negative_share_before: Probability
+    posts: int
+    posts_effective: float
+    authors: int
+    clusters: int
+    duplicates_removed: int
+    late_posts: int = 0
+    baseline_age_ms: int
+    cold_start: bool = False
+    would_not_fire_below: int | None = None
+    windows: tuple[WindowEvidence, ...] = ()
+    evidence: tuple[Evidence, ...] = ()
+    explanation: str
+    detector_version: str
+    config_hash: str
+    model: str
+    model_revision: str
+
+    @property
+    def delivery_id(self) -> str:
+        """Identify this step for receivers: the same alert and revision always give the same id."""
+        return f"{self.alert_id}.{self.revision}"
+
+
+class DeadLetter(Contract):
+    """A record that could not be used, with its original bytes (base64 in JSON) and where it came from."""
+
+    reason: Reason
+    field: str
+    value: str
+    fix: str
+    topic: str
+    partition: int
+    offset: int
+    first_seen_ms: int
+    timestamp_ms: int
+    key: bytes | None = None
+    payload: bytes
+
+    model_config = ConfigDict(frozen=True, extra="ignore", ser_json_bytes="base64", val_json_bytes="base64")
+
+    MAX_VALUE_CHARS: ClassVar[int] = 200

@@ -1,0 +1,195 @@
+"""Settings, read once at the command line and passed down as plain values.
+
+Each field can be set by an environment variable: ``GROUNDSWELL_`` and the path joined by two underscores, for example
+``GROUNDSWELL_KAFKA__BOOTSTRAP=broker:9092``. A running local stack (``groundswell up``) writes its endpoints to
+``HOME/stack.json``; they count wherever the environment does not say otherwise.
+"""
+
+import json
+import os
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+ENV_PREFIX = "GROUNDSWELL_"
+
+
+class Section(BaseModel):
+    """A group of settings; an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class KafkaSettings(Section):
+    """How to reach Kafka. SASL and TLS as in kafka-python's options of the same names."""
+
+    bootstrap: str = "127.0.0.1:9092"
+    topic_prefix: str = "groundswell."
+    replication_factor: int = 1
+    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    sasl_mechanism: str | None = None
+    sasl_username: str | None = None
+    sasl_password: SecretStr | None = None
+    ssl_cafile: Path | None = None
+    ssl_certfile: Path | None = None
+    ssl_keyfile: Path | None = None
+    max_in_flight_records: int = Field(default=10_000, gt=0)
+    session_timeout_ms: int = 10_000
+    max_poll_interval_ms: int = 300_000
+    stall_timeout_s: float = 60.0
+
+
+class RedisSettings(Section):
+    """Where profiles live."""
+
+    url: SecretStr = SecretStr("redis://127.0.0.1:6379/0")
+    key_prefix: str = "groundswell:"
+
+
+class EncoderSettings(Section):
+    """Which model, on which device, with how many tokens at once. ``model`` is a hub name or a folder."""
+
+    model: str = "intfloat/multilingual-e5-small"
+    device: str = "auto"
+    mode: Literal["auto", "fp32", "int8", "bf16"] = "auto"
+    max_tokens: int = Field(default=128, ge=8, le=512)
+    batch_tokens: int = Field(default=4096, gt=0)
+    cache_bytes: int = Field(default=256 * 2**20, ge=0)
+
+
+class WorkerSettings(Section):
+    """The consume loop. A record that makes no progress for ``stuck_after_s`` fails readiness."""
+
+    group: str = "groundswell-worker"
+    max_poll_records: int = Field(default=2_000, gt=0)
+    poll_timeout_ms: int = 200
+    stuck_after_s: float = 120.0
+    metrics_port: int = 0
+
+
+class ProfileSettings(Section):
+    """Half-lives in days, and the weight of each action."""
+
+    half_life_days: tuple[float, float] = (7.0, 90.0)
+    recent_items: int = 50
+    weights: dict[str, float] = Field(
+        default={
+            "view": 1.0,
+            "click": 1.0,
+            "read": 1.0,
+            "search": 1.0,
+            "rate": 2.0,
+            "like": 2.0,
+            "cart": 3.0,
+            "purchase": 5.0,
+            "post": 1.0,
+        }
+    )
+    idle_ttl_days: int = 400
+
+
+class TrendSettings(Section):
+    """What users set of the detector: how many false alerts they accept, how late posts may be, how long to stay quiet."""
+
+    false_alerts_per_entity_day: float = Field(default=0.005, gt=0, le=1)
+    out_of_orderness_ms: int = 120_000
+    idleness_ms: int = 60_000
+    allowed_lateness_ms: int = 3_600_000
+    cooldown_ms: int = 86_400_000
+    parallelism: int = 1
+    execution_mode: Literal["process", "thread"] = "process"
+
+
+class Endpoint(Section):
+    """One receiver of alerts. The secret is a Standard Webhooks secret (``whsec_`` and base64); two allow rotation."""
+
+    url: str
+    secrets: tuple[SecretStr, ...] = Field(min_length=1)
+
+
+class NotifySettings(Section):
+    """Delivery of alerts: where to, and when to try again (seconds after each failed attempt)."""
+
+    group: str = "groundswell-notifier"
+    endpoints: tuple[Endpoint, ...] = ()
+    retry_schedule_s: tuple[float, ...] = (5, 300, 1800, 7200, 18_000, 36_000, 50_400, 72_000, 86_400)
+    timeout_s: float = 20.0
+    max_retry_after_s: float = 86_400.0
+    metrics_port: int = 0
+
+
+class StackSettings(Section):
+    """The local stack without Docker. Port 0 means: take a free one at the first start and keep it."""
+
+    kafka_port: int = 0
+    kafka_controller_port: int = 0
+    redis_port: int = 0
+    flink_rest_port: int = 0
+    kafka_heap: str = "1g"
+    start_timeout_s: float = 120.0
+    workers: int = 1
+
+
+class Settings(BaseSettings):
+    """All settings; frozen. Build with ``load``."""
+
+    model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, env_nested_delimiter="__", frozen=True, extra="ignore")
+
+    home: Path = Path("~/.groundswell")
+    cache: Path = Path("~/.cache/groundswell")
+    data: Path = Path("../shared/data")
+    kafka: KafkaSettings = KafkaSettings()
+    redis: RedisSettings = RedisSettings()
+    encoder: EncoderSettings = EncoderSettings()
+    worker: WorkerSettings = WorkerSettings()
+    profiles: ProfileSettings = ProfileSettings()
+    trends: TrendSettings = TrendSettings()
+    notify: NotifySettings = NotifySettings()
+    stack: StackSettings = StackSettings()
+    log_format: Literal["auto", "json", "console"] = "auto"
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003 - the signature is pydantic's
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Let the environment win over what the running stack wrote (which arrives as init values)."""
+        return env_settings, init_settings
+
+
+def load(home: Path | None = None) -> Settings:
+    """Return the settings for ``home``: environment first, then HOME/stack.json, then the defaults.
+
+    Without ``home`` it is GROUNDSWELL_HOME, or else the home of the stack that was last started on this account, so
+    that ``groundswell status`` finds what ``groundswell up --home DIR`` began.
+    """
+    chosen = (home or _default_home()).expanduser().resolve()
+    values: dict[str, Any] = {"home": chosen}
+    endpoints = chosen / "stack.json"
+    if endpoints.is_file():
+        values |= json.loads(endpoints.read_text("utf-8")).get("settings", {})
+    settings = Settings(**values)
+    return settings.model_copy(update={"home": chosen, "cache": settings.cache.expanduser(), "data": settings.data.expanduser()})
+
+
+def current_home_file() -> Path:
+    """Return the file that names the home of the stack last started on this account."""
+    state = os.environ.get("XDG_STATE_HOME") or "~/.local/state"
+    return Path(state).expanduser() / "groundswell" / "home"
+
+
+def _default_home() -> Path:
+    from_env = os.environ.get(f"{ENV_PREFIX}HOME")
+    if from_env:
+        return Path(from_env)
+    pointer = current_home_file()
+    if pointer.is_file():
+        return Path(pointer.read_text("utf-8").strip())
+    return Path("~/.groundswell")

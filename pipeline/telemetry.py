@@ -1,0 +1,93 @@
+"""Every metric name with its one-line meaning, and the logging set-up.
+
+A process makes one ``Metrics`` and passes it down; a name that is not in the table is an error at the first use.
+"""
+
+import logging
+import sys
+from typing import Final
+
+import structlog
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+COUNTERS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
+    "accepted_total": ("records taken from the input topics", ("topic",)),
+    "scored_total": ("records whose every effect is durable", ("topic",)),
+    "dead_letters_total": ("records that could not be used", ("topic", "reason")),
+    "texts_total": ("texts that were asked for", ()),
+    "texts_encoded_total": ("texts that went through the model", ()),
+    "tokens_total": ("tokens that went through the model, without padding", ()),
+    "padding_tokens_total": ("tokens of padding that went through the model", ()),
+    "cache_hits_total": ("texts answered from the result cache", ()),
+    "fenced_writes_total": ("profile updates refused because they were already applied", ()),
+    "stalls_total": ("times a partition with lag delivered nothing and was sought again", ()),
+    "deliveries_total": ("webhook attempts", ("outcome",)),
+    "late_posts_total": ("posts behind the allowed lateness", ()),
+    "alerts_total": ("alert records", ("rule", "status")),
+}
+GAUGES: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
+    "lag_records": ("records in the input topics that are not yet processed", ("topic",)),
+    "in_flight_records": ("records taken but not yet committed", ()),
+    "batch_fill_ratio": ("tokens of the last batch over the token budget", ()),
+    "oldest_in_flight_seconds": ("age of the oldest record in flight", ()),
+    "undelivered_alerts": ("alerts waiting for a successful delivery", ()),
+}
+HISTOGRAMS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
+    "stage_seconds": ("time of one stage of the loop", ("stage",)),
+    "delivery_seconds": ("time of one webhook attempt", ()),
+    "event_to_profile_seconds": ("from the record's arrival in Kafka to its durable effect", ()),
+}
+NAMESPACE: Final = "groundswell"
+
+
+class Metrics:
+    """The metrics of one process, on a registry of their own."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self._counters = {
+            name: Counter(name.removesuffix("_total"), help_, labels, namespace=NAMESPACE, registry=self.registry)
+            for name, (help_, labels) in COUNTERS.items()
+        }
+        self._gauges = {
+            name: Gauge(name, help_, labels, namespace=NAMESPACE, registry=self.registry)
+            for name, (help_, labels) in GAUGES.items()
+        }
+        self._histograms = {
+            name: Histogram(name, help_, labels, namespace=NAMESPACE, registry=self.registry)
+            for name, (help_, labels) in HISTOGRAMS.items()
+        }
+
+    def count(self, name: str, amount: float = 1, **labels: str) -> None:
+        """Add to a counter of the table."""
+        counter = self._counters[name]
+        (counter.labels(**labels) if labels else counter).inc(amount)
+
+    def set(self, name: str, value: float, **labels: str) -> None:
+        """Set a gauge of the table."""
+        gauge = self._gauges[name]
+        (gauge.labels(**labels) if labels else gauge).set(value)
+
+    def observe(self, name: str, value: float, **labels: str) -> None:
+        """Record a value in a histogram of the table."""
+        histogram = self._histograms[name]
+        (histogram.labels(**labels) if labels else histogram).observe(value)
+
+
+def setup_logging(log_format: str, level: str) -> None:
+    """Send structured logs to stderr: JSON, one event a line, or coloured text where a person looks on."""
+    as_json = log_format == "json" or (log_format == "auto" and not sys.stderr.isatty())
+    renderer: structlog.typing.Processor = (
+        structlog.processors.JSONRenderer(ensure_ascii=False) if as_json else structlog.dev.ConsoleRenderer()
+    )
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level]),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )

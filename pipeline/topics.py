@@ -1,0 +1,38 @@
+"""The one table of topics: name, key, partitions, retention, cleanup policy and contract.
+
+Posts are keyed by ``event_id`` and behaviour by ``user_id``, so that one partition owns a user. Adding partitions to
+``events`` moves users between partitions: drain the workers first.
+"""
+
+from dataclasses import dataclass
+
+from pipeline.events import Alert, BehaviorEvent, Contract, DeadLetter, ScoredPost, SocialPost, Trend
+
+DAY_MS = 86_400_000
+FOREVER = -1  # retention goes by record timestamp: a topic that may hold a replay of old history must not expire it
+
+
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """One row of the table. ``name`` is completed with the prefix from the settings."""
+
+    name: str
+    key: str
+    contract: type[Contract]
+    partitions: int
+    retention_ms: int = FOREVER
+    cleanup_policy: str = "delete"
+
+    def full_name(self, prefix: str) -> str:
+        """Return the name on the broker."""
+        return f"{prefix}{self.name}"
+
+
+POSTS = Topic("posts", "event_id", SocialPost, partitions=4)
+EVENTS = Topic("events", "user_id", BehaviorEvent, partitions=4)
+SCORED = Topic("scored", "entity", ScoredPost, partitions=4)
+TRENDS = Topic("trends", "entity", Trend, partitions=4)
+ALERTS = Topic("alerts", "entity", Alert, partitions=1)
+DEAD_LETTERS = Topic("dead-letters", "topic", DeadLetter, partitions=1)
+
+TOPICS: tuple[Topic, ...] = (POSTS, EVENTS, SCORED, TRENDS, ALERTS, DEAD_LETTERS)

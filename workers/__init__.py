@@ -1,0 +1,1 @@
+"""What runs on the GPU: batching, encoding, and the loop around them."""
