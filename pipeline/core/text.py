@@ -1,0 +1,92 @@
+"""What a text is, to the model and to the de-duplication: the normal form, its key, and its content fingerprint.
+
+What is hashed is what is encoded: callers normalise once and hand the normal form to cache and tokenizer alike.
+"""
+
+import re
+import unicodedata
+from collections.abc import Iterable
+from functools import lru_cache
+from hashlib import blake2b
+
+import numpy as np
+
+MAX_CHARS = 4_096  # 512 tokens, the longest the model takes, are never longer in practice
+MAX_COMBINING = 4  # marks on one letter; real scripts stack three, attackers thousands
+HASH_BITS = 64
+
+_SPACES = re.compile(r"\s+")
+_URL = re.compile(r"(?:https?://|www\.)\S+", re.IGNORECASE)
+_MENTION = re.compile(r"(?<![\w@])@\w{1,50}")
+_MARK = r"[\u0300-\u036f\u0483-\u0489\u20d0-\u20ff]"
+_COMBINING_RUN = re.compile(f"({_MARK}{{{MAX_COMBINING}}}){_MARK}+")
+_REPOST = re.compile(r"^(?:rt\s+@user\s*:?\s*)+|(?:转发微博|//@user:?)")
+_CASHTAG_LIST = re.compile(r"(?:\$[a-z][\w.]*[\s,]*){2,}")
+_WORD = re.compile(r"[\u3400-\u4dbf\u4e00-\u9fff\u3040-\u30ff\uac00-\ud7af]+|[^\W_]+")
+_IDEOGRAPH = re.compile(r"[\u3400-\u4dbf\u4e00-\u9fff\u3040-\u30ff\uac00-\ud7af]")
+
+
+def normalise(text: str) -> str:
+    """Return the normal form: NFKC, no invisible characters, links as ``http``, mentions as ``@user``, single spaces.
+
+    Invisible characters (controls, zero-width, bidirectional marks, tags, variation selectors) cannot change a score.
+    The result is at most MAX_CHARS long and may be empty.
+    """
+    text = unicodedata.normalize("NFKC", text[: 4 * MAX_CHARS])
+    if not text.isascii() or not text.isprintable():
+        visible = "".join(map(_visible, text))
+        text = _COMBINING_RUN.sub(r"\1", unicodedata.normalize("NFKC", visible))  # letters that met may compose now
+    text = _MENTION.sub("@user", _URL.sub("http", text))
+    return _SPACES.sub(" ", text).strip()[:MAX_CHARS].rstrip()
+
+
+@lru_cache(maxsize=65_536)
+def _visible(char: str) -> str:
+    if char.isspace():
+        return " "
+    if "\ufe00" <= char <= "\ufe0f" or "\U000e0100" <= char <= "\U000e01ef":
+        return ""
+    category = unicodedata.category(char)
+    if category == "Cc":
+        return " "
+    return "" if category in {"Cf", "Cs", "Co", "Cn"} else char
+
+
+def content_key(normalised: str) -> bytes:
+    """Return 16 bytes that stand for a normal form, for caches."""
+    return blake2b(normalised.encode(), digest_size=16).digest()
+
+
+def simhash(normalised: str) -> str:
+    """Return the 64-bit content fingerprint of a normal form as 16 hex digits.
+
+    Charikar's SimHash (STOC 2002) over lower-cased words and word pairs; ideographs count in pairs of characters.
+    Repost marks, links and runs of cashtags carry no content. Near-identical texts differ in few bits.
+    """
+    features = sorted(set(_features(normalised)))
+    if not features:
+        return blake2b(normalised.encode(), digest_size=8).hexdigest()
+    bits = np.unpackbits(np.frombuffer(b"".join(map(_feature_hash, features)), dtype=np.uint8).reshape(-1, 8), axis=1)
+    majority = 2 * bits.sum(axis=0, dtype=np.int64) > len(features)
+    return np.packbits(majority).tobytes().hex()
+
+
+@lru_cache(maxsize=262_144)
+def _feature_hash(feature: str) -> bytes:
+    return blake2b(feature.encode(), digest_size=8).digest()
+
+
+def _features(normalised: str) -> Iterable[str]:
+    content = _CASHTAG_LIST.sub(" ", _REPOST.sub(" ", normalised.lower()).replace("http", " "))
+    words = _WORD.findall(content)
+    for word in words:
+        if _IDEOGRAPH.match(word):
+            yield from (word[i : i + 2] for i in range(max(1, len(word) - 1)))
+        else:
+            yield word
+    yield from (f"{left} {right}" for left, right in zip(words, words[1:], strict=False))
+
+
+def hamming(left: int, right: int) -> int:
+    """Return in how many bits two fingerprints differ."""
+    return (left ^ right).bit_count()
