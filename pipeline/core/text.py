@@ -17,8 +17,8 @@ HASH_BITS = 64
 
 _SPACES = re.compile(r"\s+")
 _URL = re.compile(r"(?:https?://|www\.)\S+", re.IGNORECASE)
-_MENTION = re.compile(r"(?<![\w@])@\w{1,50}")
 _MARK = r"[\u0300-\u036f\u0483-\u0489\u20d0-\u20ff]"
+_MENTION = re.compile(rf"(?<![\w@])@\w{{1,30}}(?:{_MARK})*")
 _COMBINING_RUN = re.compile(f"({_MARK}{{{MAX_COMBINING}}}){_MARK}+")
 _REPOST = re.compile(r"^(?:rt\s+@user\s*:?\s*)+|(?:转发微博|//@user:?)")
 _CASHTAG_LIST = re.compile(r"(?:\$[a-z][\w.]*[\s,]*){2,}")
@@ -36,7 +36,7 @@ def normalise(text: str) -> str:
     if not text.isascii() or not text.isprintable():
         visible = "".join(map(_visible, text))
         text = _COMBINING_RUN.sub(r"\1", unicodedata.normalize("NFKC", visible))  # letters that met may compose now
-    text = _MENTION.sub("@user", _URL.sub("http", text))
+    text = _MENTION.sub("@user ", _URL.sub("http", text))
     return _SPACES.sub(" ", text).strip()[:MAX_CHARS].rstrip()
 
 

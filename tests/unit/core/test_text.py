@@ -10,7 +10,7 @@ from pipeline.core.text import MAX_CHARS, content_key, hamming, normalise, simha
     [
         ("  $AAPL\tis \n down ", "$AAPL is down"),
         ("see https://t.co/abc?x=1 now", "see http now"),
-        ("RT @someone: hi @Another_1!", "RT @user: hi @user!"),
+        ("RT @someone: hi @Another_1!", "RT @user : hi @user !"),
         ("mail me@example.com", "mail me@example.com"),
         ("股\u200b价\u202e下\u2060跌", "股价下跌"),
         ("ＡＢＣ１２３", "ABC123"),
