@@ -1,0 +1,50 @@
+import json
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from pipeline import settings
+
+
+@pytest.fixture(autouse=True)
+def no_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("GROUNDSWELL_HOME", raising=False)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+
+
+def write_stack(home: Path, bootstrap: str) -> None:
+    home.mkdir(parents=True, exist_ok=True)
+    (home / "stack.json").write_text(json.dumps({"settings": {"kafka": {"bootstrap": bootstrap}}}), "utf-8")
+
+
+def test_the_running_stack_gives_the_endpoints(tmp_path: Path) -> None:
+    write_stack(tmp_path, "127.0.0.1:4001")
+    assert settings.load(tmp_path).kafka.bootstrap == "127.0.0.1:4001"
+
+
+def test_the_environment_wins_over_the_stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_stack(tmp_path, "127.0.0.1:4001")
+    monkeypatch.setenv("GROUNDSWELL_KAFKA__BOOTSTRAP", "broker:9092")
+    loaded = settings.load(tmp_path)
+    assert loaded.kafka.bootstrap == "broker:9092"
+    assert loaded.kafka.topic_prefix == "groundswell."
+
+
+def test_the_last_started_stack_is_found_without_options(tmp_path: Path) -> None:
+    write_stack(tmp_path / "here", "127.0.0.1:4002")
+    pointer = settings.current_home_file()
+    pointer.parent.mkdir(parents=True)
+    pointer.write_text(str(tmp_path / "here"), "utf-8")
+    assert settings.load().kafka.bootstrap == "127.0.0.1:4002"
+
+
+def test_an_unknown_key_is_an_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("GROUNDSWELL_KAFKA__BOOTSTRAPS", "x")
+    with pytest.raises(ValidationError, match="bootstraps"):
+        settings.load(tmp_path)
+
+
+def test_secrets_are_not_printed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("GROUNDSWELL_KAFKA__SASL_PASSWORD", "hush")
+    assert "hush" not in repr(settings.load(tmp_path))
