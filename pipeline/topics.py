@@ -5,6 +5,7 @@ Posts are keyed by ``event_id`` and behaviour by ``user_id``, so that one partit
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 from pipeline.events import Alert, BehaviorEvent, Contract, DeadLetter, ScoredPost, SocialPost, Trend
 
@@ -22,6 +23,7 @@ class Topic:
     partitions: int
     retention_ms: int = FOREVER
     cleanup_policy: str = "delete"
+    max_record_bytes: int = 1_000_000
 
     def full_name(self, prefix: str) -> str:
         """Return the name on the broker."""
@@ -33,6 +35,12 @@ EVENTS = Topic("events", "user_id", BehaviorEvent, partitions=4)
 SCORED = Topic("scored", "entity", ScoredPost, partitions=4)
 TRENDS = Topic("trends", "entity", Trend, partitions=4)
 ALERTS = Topic("alerts", "entity", Alert, partitions=1)
-DEAD_LETTERS = Topic("dead-letters", "topic", DeadLetter, partitions=1)
+DEAD_LETTERS = Topic("dead-letters", "topic", DeadLetter, partitions=1, max_record_bytes=4_000_000)  # base64 grows it by a third
 
 TOPICS: tuple[Topic, ...] = (POSTS, EVENTS, SCORED, TRENDS, ALERTS, DEAD_LETTERS)
+
+
+@lru_cache
+def max_record_bytes(name: str) -> int:
+    """Return how large a record of the topic with this full name may be (key and value together)."""
+    return max((topic.max_record_bytes for topic in TOPICS if name.endswith(topic.name)), default=1_000_000)

@@ -1,12 +1,16 @@
-"""Source and sink of records: the two protocols, and their memory twin.
+"""Source and sink of records: the two protocols, and what they share.
 
-A record is bytes with Kafka coordinates. The memory twin lives in the product because the demo, replay and every test of
-the loop run on it; one contract suite runs over it and over ``adapters.kafka``.
+A record is bytes with Kafka coordinates. ``adapters.memory`` and ``adapters.kafka_streams`` fulfil the protocols; one
+contract suite (tests/contract/test_streams.py) runs over both.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
+
+from pipeline.errors import InvalidRecord, Reason
+from pipeline.events import check_not_future
+from pipeline.topics import max_record_bytes
 
 
 class TopicPartition(NamedTuple):
@@ -31,6 +35,21 @@ class Record:
     def topic_partition(self) -> TopicPartition:
         """Return the partition this record stands in."""
         return TopicPartition(self.topic, self.partition)
+
+
+def check_record(topic: str, key: bytes | None, value: bytes, timestamp_ms: int, now_ms: int | None) -> None:
+    """Raise InvalidRecord for a record that the broker would refuse: too large, or too far in the future.
+
+    Without ``now_ms`` no time counts as the future (a replay of any history).
+    """
+    size = len(value) + len(key or b"")
+    limit = max_record_bytes(topic)
+    if size > limit:
+        raise InvalidRecord(Reason.TOO_LARGE, "value", f"{size} bytes", f"a record of {topic} holds at most {limit} bytes")
+    if timestamp_ms < 0:
+        raise InvalidRecord(Reason.TIME_OUT_OF_RANGE, "timestamp_ms", str(timestamp_ms), "use epoch milliseconds, UTC")
+    if now_ms is not None:
+        check_not_future(timestamp_ms, now_ms)
 
 
 class Source(Protocol):
