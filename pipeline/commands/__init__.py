@@ -4,7 +4,7 @@ from importlib import import_module
 
 import typer
 
-GROUPS = ("contracts",)
+GROUPS = ("contracts", "model")
 
 
 def register_all(app: typer.Typer) -> None:

