@@ -36,6 +36,7 @@ class KafkaSettings(Section):
     ssl_certfile: Path | None = None
     ssl_keyfile: Path | None = None
     max_in_flight_records: int = Field(default=10_000, gt=0)
+    delivery_timeout_ms: int = Field(default=60_000, ge=1_000)
     session_timeout_ms: int = 10_000
     max_poll_interval_ms: int = 300_000
     stall_timeout_s: float = 60.0

@@ -6,13 +6,13 @@ goes on from the committed offsets. One lock guards everything: producer and con
 """
 
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from time import monotonic
 
 from pipeline.adapters.partitioning import partition_for
-from pipeline.adapters.streams import Record, TopicPartition, check_record
+from pipeline.adapters.streams import Cursor, Headers, Record, TopicPartition, check_record
 from pipeline.errors import ConfigurationError, Unavailable
 from pipeline.topics import TOPICS
 
@@ -65,7 +65,7 @@ class MemoryBroker:
             raise ConfigurationError(f"topic {topic!r} does not exist; `groundswell provision` creates the topics")
         return tuple(TopicPartition(topic, index) for index in range(len(self._logs[topic])))
 
-    def append(self, topic: str, key: bytes | None, value: bytes, timestamp_ms: int) -> Record:
+    def append(self, topic: str, key: bytes | None, value: bytes, timestamp_ms: int, headers: Headers = ()) -> Record:
         """Add a record to the partition of its key (keyless records go round) and wake whoever polls."""
         with self.changed:
             count = len(self.partitions(topic))
@@ -73,7 +73,7 @@ class MemoryBroker:
                 self._keyless += 1
             partition = self._keyless % count if key is None else partition_for(key, count)
             log = self._logs[topic][partition]
-            record = Record(topic, partition, log.end, key, value, timestamp_ms)
+            record = Record(topic, partition, log.end, key, value, timestamp_ms, headers)
             log.records.append(record)
             self.changed.notify_all()
             return record
@@ -241,11 +241,11 @@ class MemorySink:
         self._clock_ms = clock_ms
         self._failed = 0
 
-    def write(self, topic: str, key: bytes | None, value: bytes, timestamp_ms: int) -> None:
+    def write(self, topic: str, key: bytes | None, value: bytes, timestamp_ms: int, headers: Headers = ()) -> None:
         """See ``streams.Sink.write``."""
         check_record(topic, key, value, timestamp_ms, None if self._clock_ms is None else self._clock_ms())
         if self._broker.available:
-            self._broker.append(topic, key, value, timestamp_ms)
+            self._broker.append(topic, key, value, timestamp_ms, headers)
         else:
             self._failed += 1
 
@@ -258,3 +258,40 @@ class MemorySink:
     def close(self) -> None:
         """See ``streams.Sink.close``."""
         self.flush()
+
+
+class MemoryReader:
+    """Reads a MemoryBroker without a group. See ``streams.Reader``."""
+
+    def __init__(self, broker: MemoryBroker) -> None:
+        self._broker = broker
+
+    def read_range(self, topic: str, from_ms: int | None = None, to_ms: int | None = None) -> Iterator[Record]:
+        """See ``streams.Reader.read_range``."""
+        for record in self.read_from(topic, dict.fromkeys(self._broker.partitions(topic), 0)):
+            if (from_ms is None or record.timestamp_ms >= from_ms) and (to_ms is None or record.timestamp_ms < to_ms):
+                yield record
+
+    def read_from(self, topic: str, offsets: Mapping[TopicPartition, int]) -> Iterator[Record]:  # noqa: ARG002
+        """See ``streams.Reader.read_from``."""
+        for partition, offset in offsets.items():
+            yield from self._broker.read(partition, offset, self._broker.end_offset(partition))
+
+    def end_offsets(self, topic: str) -> Mapping[TopicPartition, int]:
+        """See ``streams.Reader.end_offsets``."""
+        return {partition: self._broker.end_offset(partition) for partition in self._broker.partitions(topic)}
+
+
+class MemoryCursors:
+    """Keeps cursors as long as the process lives. See ``streams.Cursors``."""
+
+    def __init__(self) -> None:
+        self._cursors: dict[str, dict[TopicPartition, Cursor]] = {}
+
+    def load(self, name: str, topic: str) -> Mapping[TopicPartition, Cursor]:
+        """See ``streams.Cursors.load``."""
+        return {p: cursor for p, cursor in self._cursors.get(name, {}).items() if p.topic == topic}
+
+    def store(self, name: str, cursors: Mapping[TopicPartition, Cursor]) -> None:
+        """See ``streams.Cursors.store``."""
+        self._cursors.setdefault(name, {}).update(cursors)

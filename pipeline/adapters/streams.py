@@ -4,13 +4,15 @@ A record is bytes with Kafka coordinates. ``adapters.memory`` and ``adapters.kaf
 contract suite (tests/contract/test_streams.py) runs over both.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from pipeline.errors import InvalidRecord, Reason
 from pipeline.events import check_not_future
 from pipeline.topics import max_record_bytes
+
+Headers = tuple[tuple[str, bytes], ...]
 
 
 class TopicPartition(NamedTuple):
@@ -30,6 +32,7 @@ class Record:
     key: bytes | None
     value: bytes
     timestamp_ms: int
+    headers: Headers = ()
 
     @property
     def topic_partition(self) -> TopicPartition:
@@ -77,7 +80,7 @@ class Source(Protocol):
 class Sink(Protocol):
     """Write records, within a bounded window of unfinished sends."""
 
-    def write(self, topic: str, key: bytes | None, value: bytes, timestamp_ms: int) -> None:
+    def write(self, topic: str, key: bytes | None, value: bytes, timestamp_ms: int, headers: Headers = ()) -> None:
         """Hand over one record; waits while the window is full. Raises InvalidRecord for one that the broker must refuse."""
 
     def flush(self) -> None:
@@ -85,3 +88,33 @@ class Sink(Protocol):
 
     def close(self) -> None:
         """Flush and let go."""
+
+
+class Reader(Protocol):
+    """Read what a topic holds, from one end to the other, without a consumer group."""
+
+    def read_range(self, topic: str, from_ms: int | None = None, to_ms: int | None = None) -> Iterator[Record]:
+        """Yield the records that stand in the topic now with a timestamp in [from_ms, to_ms), in order per partition."""
+
+    def read_from(self, topic: str, offsets: Mapping[TopicPartition, int]) -> Iterator[Record]:
+        """Yield the records that stand in the given partitions now, from the given offsets on."""
+
+    def end_offsets(self, topic: str) -> Mapping[TopicPartition, int]:
+        """Return the offset that the next record of each partition will get."""
+
+
+class Cursor(NamedTuple):
+    """A durable position with a note beside it."""
+
+    offset: int
+    note: str = ""
+
+
+class Cursors(Protocol):
+    """Keep durable positions under a name of their own, as a consumer group does, for work that is not a stream."""
+
+    def load(self, name: str, topic: str) -> Mapping[TopicPartition, Cursor]:
+        """Return the stored cursors of a topic's partitions; a partition without one is left out."""
+
+    def store(self, name: str, cursors: Mapping[TopicPartition, Cursor]) -> None:
+        """Store cursors durably."""

@@ -1,0 +1,330 @@
+"""Source and sink on Apache Kafka, through kafka-python 3.
+
+Traps that shape this code (each one measured): idempotence is lost silently unless asked for; the producer has no memory
+bound; its ``flush`` hides failed records; a rebalance listener must be asynchronous and must never raise; partitions that
+arrive while paused arrive unpaused; the default of ``auto_offset_reset`` loses what came before the first start.
+"""
+
+import threading
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from time import monotonic, time
+from typing import Any
+
+import structlog
+from kafka import AsyncConsumerRebalanceListener, KafkaConsumer, KafkaProducer, OffsetAndMetadata, errors
+from kafka import TopicPartition as ClientPartition
+from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
+
+from pipeline.adapters.kafka_client import client_options, require_crc32c, translated
+from pipeline.adapters.partitioning import partition_for
+from pipeline.adapters.stalls import StallDetector
+from pipeline.adapters.streams import Headers, Record, TopicPartition, check_record
+from pipeline.errors import ConfigurationError
+from pipeline.settings import KafkaSettings
+from pipeline.telemetry import Metrics
+from pipeline.topics import TOPICS
+
+COMMIT_TIMEOUT_MS = 10_000
+CLOSE_TIMEOUT_MS = 5_000
+LOOKUP_TIMEOUT_MS = 5_000
+MAX_IN_FLIGHT_BYTES = 32 * 2**20
+MAX_REQUEST_BYTES = max(topic.max_record_bytes for topic in TOPICS) + 64 * 2**10
+LINGER_MS = 10
+FETCH = {
+    "max_partition_fetch_bytes": 4 * 2**20,
+    "fetch_max_bytes": 32 * 2**20,
+    "fetch_min_bytes": 1,
+    "fetch_max_wait_ms": 100,
+    "max_poll_records": 20_000,
+    "check_crcs": True,
+}
+log = structlog.get_logger()
+
+
+def wall_clock_ms() -> int:
+    """Return the time now in epoch milliseconds, by this machine's clock."""
+    return int(time() * 1000)
+
+
+class _Handover(AsyncConsumerRebalanceListener):  # type: ignore[misc]  # the library has no types
+    """Tells the source which partitions come and go. Runs on the client's own thread while the source waits in a poll."""
+
+    def __init__(self, source: "KafkaSource") -> None:
+        self._source = source
+
+    async def on_partitions_revoked(self, revoked: set[ClientPartition]) -> None:
+        await self._source.hand_over(revoked)
+
+    async def on_partitions_lost(self, lost: set[ClientPartition]) -> None:
+        self._source.forget(lost)
+
+    async def on_partitions_assigned(self, assigned: set[ClientPartition]) -> None:
+        self._source.receive(assigned)
+
+
+class KafkaSource:
+    """A member of a consumer group. See ``streams.Source``. Records that were not committed are delivered again."""
+
+    def __init__(self, kafka: KafkaSettings, group: str, topics: Sequence[str], metrics: Metrics | None = None) -> None:
+        """Connect. Raises Unavailable without a broker and ConfigurationError for a topic that is missing."""
+        require_crc32c()
+        self._kafka = kafka
+        self._group = group
+        self._topics = list(topics)
+        self._metrics = metrics
+        self._paused = False
+        self._closed = False
+        self._asked: dict[ClientPartition, int] = {}  # commits asked for that the broker has not confirmed
+        self._stalls = StallDetector(kafka.stall_timeout_s)
+        self._consumer = self._connect()
+
+    def poll(self, max_records: int, timeout_ms: int) -> Sequence[Record]:
+        """See ``streams.Source.poll``. A broker that does not answer delivers nothing."""
+        self._check_open()
+        fetched = self._fetch(max_records, timeout_ms)
+        if self._asked:
+            self._send_commits()
+        records = [
+            Record(r.topic, r.partition, r.offset, r.key, r.value or b"", r.timestamp, tuple(r.headers))
+            for batch in fetched.values()
+            for r in batch
+        ]
+        self._watch(fetched, room=len(records) < max_records and not self._paused)
+        return records
+
+    def commit(self, offsets: Mapping[TopicPartition, int]) -> None:
+        """See ``streams.Source.commit``. A commit that a rebalance refuses is sent again for what is still owned after it."""
+        self._check_open()
+        owned = self._consumer.assignment()
+        self._asked |= {ClientPartition(*p): offset for p, offset in offsets.items() if ClientPartition(*p) in owned}
+        with translated(f"commit of group {self._group}", self._kafka):
+            self._send_commits()
+
+    def pause(self) -> None:
+        """See ``streams.Source.pause``."""
+        self._paused = True
+        self._consumer.pause(*self._consumer.assignment())
+
+    def resume(self) -> None:
+        """See ``streams.Source.resume``."""
+        self._paused = False
+        self._consumer.resume(*self._consumer.assignment())
+
+    def lag(self) -> Mapping[TopicPartition, int]:
+        """See ``streams.Source.lag``. Raises Unavailable."""
+        self._check_open()
+        with translated("lag", self._kafka):
+            return self._lag(self._consumer.assignment())
+
+    def close(self) -> None:
+        """See ``streams.Source.close``. Takes at most about five seconds; a second call does nothing."""
+        if not self._closed:
+            self._closed = True
+            self._disconnect()
+
+    def receive(self, assigned: set[ClientPartition]) -> None:
+        """Keep partitions that arrive while the source is paused from delivering."""
+        if self._paused:
+            self._consumer.pause(*assigned)
+
+    def forget(self, lost: set[ClientPartition]) -> None:
+        """Drop commits of partitions that another member owns by now."""
+        for partition in lost:
+            self._asked.pop(partition, None)
+
+    async def hand_over(self, revoked: set[ClientPartition]) -> None:
+        """Commit what was asked for of the partitions that go; never raise, for that would end the poll."""
+        offsets = {p: OffsetAndMetadata(self._asked.pop(p), "", -1) for p in revoked if p in self._asked}
+        if not offsets:
+            return
+        try:
+            await self._consumer.commit_async(offsets)
+        except errors.KafkaError as error:
+            log.warning("commit_on_revoke_failed", group=self._group, partitions=len(offsets), error=repr(error))
+
+    def _connect(self) -> KafkaConsumer:
+        with translated(f"group {self._group}", self._kafka):
+            consumer = KafkaConsumer(
+                group_id=self._group,
+                enable_auto_commit=False,
+                auto_offset_reset="earliest",
+                allow_auto_create_topics=False,
+                partition_assignment_strategy=[CooperativeStickyAssignor],
+                session_timeout_ms=self._kafka.session_timeout_ms,
+                heartbeat_interval_ms=min(3_000, self._kafka.session_timeout_ms // 3),
+                max_poll_interval_ms=self._kafka.max_poll_interval_ms,
+                metrics_enabled=False,
+                **FETCH,
+                **client_options(self._kafka),
+            )
+            missing = sorted(set(self._topics) - set(consumer.topics()))
+            if missing:
+                consumer.close(autocommit=False, timeout_ms=CLOSE_TIMEOUT_MS)
+                raise ConfigurationError(f"topic {missing[0]!r} does not exist; `groundswell provision` creates the topics")
+            consumer.subscribe(self._topics, listener=_Handover(self))
+            return consumer
+
+    def _disconnect(self) -> None:
+        try:
+            self._consumer.close(autocommit=False, timeout_ms=CLOSE_TIMEOUT_MS)
+        except errors.KafkaError as error:  # the group notices by the session timeout
+            log.warning("leave_group_failed", group=self._group, error=repr(error))
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise ConfigurationError("this source is closed; make a new one of the same group to go on")
+
+    def _fetch(self, max_records: int, timeout_ms: int) -> dict[ClientPartition, list[Any]]:
+        try:
+            fetched: dict[ClientPartition, list[Any]] = self._consumer.poll(timeout_ms=timeout_ms, max_records=max_records)
+        except errors.RetriableError as error:
+            log.warning("poll_failed", group=self._group, error=repr(error))
+            threading.Event().wait(timeout_ms / 1000)  # a refused connection fails at once: no busy loop
+            return {}
+        return fetched
+
+    def _send_commits(self) -> None:
+        """Commit what was asked for and is still owned; keep it for later where a rebalance is in the way."""
+        self.forget(set(self._asked) - self._consumer.assignment())
+        offsets = {p: OffsetAndMetadata(offset, "", -1) for p, offset in self._asked.items()}
+        try:
+            self._consumer.commit(offsets, timeout_ms=COMMIT_TIMEOUT_MS)
+        except (errors.CommitFailedError, errors.RebalanceInProgressError) as error:
+            log.info("commit_waits_for_rebalance", group=self._group, partitions=len(offsets), error=type(error).__name__)
+        else:
+            self._asked = {}
+
+    def _lag(self, partitions: set[ClientPartition]) -> dict[TopicPartition, int]:
+        positions = {p: self._consumer.position(p, timeout_ms=LOOKUP_TIMEOUT_MS) for p in partitions}
+        ends = self._consumer.end_offsets(list(partitions), timeout_ms=LOOKUP_TIMEOUT_MS)
+        return {TopicPartition(*p): ends[p] - position for p, position in positions.items() if position is not None}
+
+    def _watch(self, fetched: Mapping[ClientPartition, object], room: bool) -> None:
+        """Seek a partition again that has lag and is silent; where that did not help, start the consumer anew."""
+        now_s = monotonic()
+        assigned = [TopicPartition(*p) for p in self._consumer.assignment()]
+        silent = self._stalls.observe(now_s, assigned, [TopicPartition(*p) for p in fetched], room)
+        if not silent:
+            return
+        try:
+            lag = self._lag({ClientPartition(*p) for p in silent})
+        except errors.KafkaError as error:
+            log.warning("lag_unknown", group=self._group, error=repr(error))
+            return
+        self._rescue(silent, lag, now_s)
+
+    def _rescue(self, silent: list[TopicPartition], lag: Mapping[TopicPartition, int], now_s: float) -> None:
+        strikes = 0
+        for partition in silent:
+            if lag.get(partition, 1) <= 0:
+                self._stalls.excuse(partition, now_s)
+                continue
+            strikes = max(strikes, self._stalls.strike(partition, now_s))
+            self._seek_again(partition)
+        if strikes > 1:
+            log.warning("consumer_recreated", group=self._group)
+            self._disconnect()
+            self._consumer = self._connect()
+
+    def _seek_again(self, partition: TopicPartition) -> None:
+        log.warning("partition_stalled", group=self._group, topic=partition.topic, partition=partition.partition)
+        if self._metrics is not None:
+            self._metrics.count("stalls_total")
+        position = self._consumer.position(ClientPartition(*partition), timeout_ms=LOOKUP_TIMEOUT_MS)
+        if position is not None:
+            self._consumer.seek(ClientPartition(*partition), position)
+
+
+class KafkaSink:
+    """An idempotent producer behind a bounded window of unfinished sends. See ``streams.Sink``. One thread uses it."""
+
+    def __init__(self, kafka: KafkaSettings, clock_ms: Callable[[], int] = wall_clock_ms) -> None:
+        """Connect. Raises Unavailable without a broker. ``clock_ms`` decides which timestamps lie in the future."""
+        require_crc32c()
+        self._kafka = kafka
+        self._clock_ms = clock_ms
+        self._window: deque[tuple[Any, int]] = deque()
+        self._bytes = 0
+        self._written = 0
+        self._failures: list[BaseException] = []
+        self._producer: KafkaProducer | None = self._connect()
+
+    def write(self, topic: str, key: bytes | None, value: bytes, timestamp_ms: int, headers: Headers = ()) -> None:
+        """See ``streams.Sink.write``. Raises Unavailable where the broker does not even tell the topic's partitions."""
+        check_record(topic, key, value, timestamp_ms, self._clock_ms())
+        with translated(f"write to {topic}", self._kafka):
+            if self._producer is None:
+                self._producer = self._connect()
+            partition = None if key is None else partition_for(key, len(self._producer.partitions_for(topic)))
+            future = self._producer.send(
+                topic, value=value, key=key, headers=list(headers), partition=partition, timestamp_ms=timestamp_ms
+            )
+        size = len(value) + len(key or b"")
+        self._window.append((future, size))
+        self._bytes += size
+        self._written += 1
+        while len(self._window) > self._kafka.max_in_flight_records or self._bytes > MAX_IN_FLIGHT_BYTES:
+            self._settle(self._patience())
+
+    def flush(self) -> None:
+        """See ``streams.Sink.flush``. After a failure the producer is made anew: its sequence numbers are spent."""
+        deadline = self._patience()
+        if self._producer is not None and self._window:
+            try:
+                self._producer.flush(timeout=max(0.0, deadline - monotonic()))
+            except errors.KafkaTimeoutError:
+                log.warning("flush_timed_out", unfinished=len(self._window))
+        while self._window:
+            self._settle(deadline)
+        failures, written = self._failures, self._written
+        self._failures, self._written = [], 0
+        if failures:
+            self._discard()
+            with translated(f"{len(failures)} of {written} records", self._kafka):
+                raise failures[0]
+
+    def close(self) -> None:
+        """See ``streams.Sink.close``."""
+        try:
+            self.flush()
+        finally:
+            self._discard()
+
+    def _connect(self) -> KafkaProducer:
+        with translated("a producer", self._kafka):
+            return KafkaProducer(
+                enable_idempotence=True,
+                acks="all",
+                linger_ms=LINGER_MS,
+                batch_size=256 * 2**10,
+                max_request_size=MAX_REQUEST_BYTES,
+                delivery_timeout_ms=self._kafka.delivery_timeout_ms,
+                request_timeout_ms=min(30_000, self._kafka.delivery_timeout_ms - LINGER_MS),
+                max_block_ms=min(10_000, self._kafka.delivery_timeout_ms),
+                allow_auto_create_topics=False,
+                metrics_enabled=False,
+                **client_options(self._kafka),
+            )
+
+    def _patience(self) -> float:
+        """Return the monotonic second by which every send of now is delivered or has failed."""
+        return monotonic() + self._kafka.delivery_timeout_ms / 1000 + 5.0
+
+    def _settle(self, deadline: float) -> None:
+        """Wait for the oldest unfinished send and keep its error, if it has one."""
+        future, size = self._window.popleft()
+        self._bytes -= size
+        try:
+            future.get(timeout=max(0.0, deadline - monotonic()))
+        except errors.KafkaError as error:
+            self._failures.append(error)
+
+    def _discard(self) -> None:
+        producer, self._producer = self._producer, None
+        if producer is None:
+            return
+        try:
+            producer.close(timeout=CLOSE_TIMEOUT_MS / 1000)
+        except errors.KafkaError as error:
+            log.warning("producer_close_failed", error=repr(error))
