@@ -1,0 +1,185 @@
+"""Start, find and stop the processes of a stack, and only those.
+
+Every process is started in a session of its own with a marker in its environment, which its children inherit. The marker
+names the stack and the service, so that what a crashed parent left behind (Flink's Python workers outlive a killed
+TaskManager) is found again, and a recycled process id is never taken for ours.
+"""
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Final, Protocol
+
+import psutil
+
+from pipeline.adapters.waiting import wait_until
+from pipeline.errors import Stop, Unavailable
+
+MARKER: Final = "GROUNDSWELL_STACK_PROCESS"
+TAIL_LINES: Final = 15
+SAME_START_S: Final = 0.5  # psutil derives start times from clock ticks: they agree to a hundredth of a second
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """What to run: name of the service, argument list, additions to the environment, and the file that takes its output."""
+
+    name: str
+    argv: tuple[str, ...]
+    log: Path
+    env: Mapping[str, str]
+    cwd: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """A process of ours, as kept in HOME/run: enough to know it again."""
+
+    name: str
+    pid: int
+    started_s: float
+    marker: str
+    log: str
+
+    def as_dict(self) -> dict[str, object]:
+        """Return the fields for JSON."""
+        return asdict(self)
+
+
+def start(command: Command, owner: str, *, die_with_parent: bool = False) -> Started:
+    """Start ``command`` detached, its output appended to its log.
+
+    ``owner`` names the stack (its home): together with the service's name it is the marker. With ``die_with_parent``
+    (tests) Linux ends the process when this one dies, however that happens.
+    """
+    marker = f"{owner}#{command.name}"
+    command.log.parent.mkdir(parents=True, exist_ok=True)
+    with command.log.open("ab") as log:
+        process = subprocess.Popen(
+            command.argv,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, **command.env, MARKER: marker},
+            cwd=command.cwd,
+            start_new_session=True,
+            preexec_fn=_end_with_parent if die_with_parent else None,
+        )
+    started_s = psutil.Process(process.pid).create_time()
+    process.returncode = 0  # the child outlives this object on purpose; psutil looks after it from here
+    return Started(command.name, process.pid, started_s, marker, str(command.log))
+
+
+class Startable(Protocol):
+    """A server that can be started: a broker, a Redis, a part of Flink."""
+
+    def command(self) -> Command:
+        """Return how to start it."""
+
+    def ready(self) -> bool:
+        """Tell whether it does its work."""
+
+
+@contextmanager
+def running(server: Startable, owner: str, timeout_s: float = 120.0) -> Iterator[Started]:
+    """Run a prepared server for the length of a block, tied to this process; however the block ends, the server ends."""
+    process = start(server.command(), owner, die_with_parent=True)
+    try:
+        wait_ready(process, server.ready, timeout_s)
+        yield process
+    finally:
+        stop(process)
+
+
+def is_alive(process: Started) -> bool:
+    """Tell whether this very process still runs: same id, same start, not a zombie."""
+    try:
+        found = psutil.Process(process.pid)
+        same = abs(found.create_time() - process.started_s) < SAME_START_S
+        return same and found.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def members(marker: str) -> list[psutil.Process]:
+    """Return every process of this account that carries ``marker``: the service, its children, and orphans of both."""
+    mine = os.getuid()
+    return [each for each in psutil.process_iter() if _carries(each, marker, mine)]
+
+
+def stop(process: Started, timeout_s: float = 20.0, first: signal.Signals = signal.SIGTERM) -> int:
+    """End the process and all that carries its marker: ``first``, then SIGKILL after ``timeout_s``. Returns how many ended.
+
+    The signal goes to the service itself first, so that it shuts down in its own order; what is left afterwards (orphans)
+    is ended directly. Raises Stop if one survives SIGKILL.
+    """
+    leader = [psutil.Process(process.pid)] if is_alive(process) else []
+    children = members(process.marker)
+    _signal(leader, first)
+    _, alive = psutil.wait_procs(leader, timeout=timeout_s)
+    rest = alive + members(process.marker)
+    _signal(rest, signal.SIGKILL)
+    _, alive = psutil.wait_procs(rest, timeout=timeout_s)
+    if alive:
+        raise Stop(f"process {alive[0].pid} of {process.name} survives SIGKILL; look at it with: ps -fp {alive[0].pid}")
+    return len({each.pid for each in leader + children + rest})
+
+
+def wait_ready(process: Started, ready: Callable[[], bool], timeout_s: float) -> None:
+    """Wait until ``ready`` answers True; raise Unavailable with the log's tail when the process dies or time runs out."""
+
+    def ready_or_dead() -> bool:
+        return not is_alive(process) or ready()
+
+    in_time = wait_until(ready_or_dead, timeout_s)
+    if in_time and is_alive(process):
+        return
+    problem = f"is not ready after {timeout_s:g} s" if not in_time else "ended while starting"
+    raise Unavailable(f"{process.name} {problem}. The end of {process.log}:\n{tail(Path(process.log))}")
+
+
+def tail(path: Path, lines: int = TAIL_LINES) -> str:
+    """Return the last lines of a log, or a word that there are none."""
+    if not path.is_file():
+        return "(no log)"
+    text = path.read_text("utf-8", "replace").splitlines()
+    return "\n".join(text[-lines:]) or "(empty log)"
+
+
+def run(argv: Sequence[str], env: Mapping[str, str], timeout_s: float, what: str) -> str:
+    """Run a command to its end and return its output; raise Stop with the output's tail when it fails."""
+    result = subprocess.run(argv, env={**os.environ, **env}, timeout=timeout_s, capture_output=True, text=True, check=False)
+    output = result.stdout + result.stderr
+    if result.returncode != 0:
+        end = "\n".join(output.splitlines()[-TAIL_LINES:])
+        raise Stop(f"{what} failed (exit code {result.returncode}):\n{end}")
+    return output
+
+
+def _end_with_parent() -> None:
+    """Ask Linux for SIGTERM when the parent dies (prctl PR_SET_PDEATHSIG = 1); elsewhere do nothing."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGTERM)
+
+
+def _carries(process: psutil.Process, marker: str, uid: int) -> bool:
+    try:
+        if process.uids().real != uid or process.status() == psutil.STATUS_ZOMBIE:
+            return False
+        return bool(process.environ().get(MARKER) == marker)
+    except (psutil.NoSuchProcess, psutil.AccessDenied):
+        return False
+
+
+def _signal(processes: Sequence[psutil.Process], number: signal.Signals) -> None:
+    for process in processes:
+        try:
+            process.send_signal(number)
+        except psutil.NoSuchProcess:
+            continue

@@ -1,0 +1,157 @@
+"""What an operator asks of Kafka: topics, their settings, offsets and versions. The streams are in ``adapters.kafka``."""
+
+import socket
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Final, Self
+
+from kafka import KafkaAdminClient
+from kafka import TopicPartition as ClientPartition
+from kafka.admin import ConfigResource, OffsetSpec
+from kafka.errors import CoordinatorNotAvailableError, KafkaError
+
+from pipeline.adapters.streams import TopicPartition
+from pipeline.errors import Unavailable
+from pipeline.settings import KafkaSettings
+
+CONNECT_TIMEOUT_MS: Final = 5_000
+
+
+@dataclass(frozen=True, slots=True)
+class TopicState:
+    """A topic as it stands on the broker. ``configs`` holds every setting in force, as text."""
+
+    name: str
+    partitions: int
+    replication_factor: int
+    configs: Mapping[str, str]
+
+
+class KafkaAdmin:
+    """A connection for administration; use it as a context manager. Raises Unavailable where no broker answers."""
+
+    def __init__(self, settings: KafkaSettings, connect_timeout_ms: int = CONNECT_TIMEOUT_MS) -> None:
+        if not any(_listens(server, connect_timeout_ms / 1000) for server in settings.bootstrap.split(",")):
+            raise Unavailable(f"nobody listens at Kafka's address {settings.bootstrap}; start it with: groundswell up")
+        try:
+            self._client = KafkaAdminClient(
+                bootstrap_servers=settings.bootstrap, bootstrap_timeout_ms=connect_timeout_ms, **security_options(settings)
+            )
+        except KafkaError as error:
+            raise Unavailable(
+                f"Kafka at {settings.bootstrap} does not answer ({error}); is it running? groundswell up"
+            ) from error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._client.close()
+
+    def topics(self) -> list[str]:
+        """Return the names of all topics."""
+        return sorted(self._client.list_topics())
+
+    def describe(self, names: Iterable[str]) -> dict[str, TopicState]:
+        """Return those of the topics that exist."""
+        described = [each for each in self._client.describe_topics(list(names)) if each["error_code"] == 0]
+        if not described:
+            return {}
+        resources = [ConfigResource("TOPIC", each["name"]) for each in described]
+        configs = self._client.describe_configs(resources, config_filter="all")["topic"]
+        return {each["name"]: _state(each, configs[each["name"]]) for each in described}
+
+    def create(self, topics: Iterable[TopicState]) -> None:
+        """Create topics with the given partitions, replication and settings, and wait until they can be used."""
+        wanted = {
+            each.name: {
+                "num_partitions": each.partitions,
+                "replication_factor": each.replication_factor,
+                "configs": dict(each.configs),
+            }
+            for each in topics
+        }
+        if wanted:
+            self._client.create_topics(wanted, wait_for_metadata=True)
+
+    def configure(self, name: str, configs: Mapping[str, str]) -> None:
+        """Set some settings of a topic; the others stay."""
+        self._client.alter_configs([ConfigResource("TOPIC", name, dict(configs))], incremental=True)
+
+    def delete(self, names: Iterable[str]) -> None:
+        """Delete topics with all their records."""
+        doomed = list(names)
+        if doomed:
+            self._client.delete_topics(doomed)
+
+    def offsets(self, names: Iterable[str]) -> dict[TopicPartition, tuple[int, int]]:
+        """Return first offset and next offset to be written, by partition of those topics that exist."""
+        partitions = [
+            ClientPartition(name, partition)
+            for name, state in self.describe(names).items()
+            for partition in range(state.partitions)
+        ]
+        if not partitions:
+            return {}
+        first = self._client.list_partition_offsets(dict.fromkeys(partitions, OffsetSpec.EARLIEST))
+        end = self._client.list_partition_offsets(dict.fromkeys(partitions, OffsetSpec.LATEST))
+        return {TopicPartition(*each): (first[each].offset, end[each].offset) for each in partitions}
+
+    def committed(self, group: str) -> dict[TopicPartition, int]:
+        """Return the next offset to read by partition; a group that never committed has none."""
+        try:
+            found = self._client.list_group_offsets([group]).get(group, {})
+        except CoordinatorNotAvailableError:  # the broker has not made its offsets topic yet: nobody ever committed
+            return {}
+        return {TopicPartition(*partition): at.offset for partition, at in found.items() if at.offset >= 0}
+
+    def broker_version(self) -> tuple[int, int]:
+        """Return the release of which the broker speaks the protocol, as far as the client knows releases."""
+        major, minor = self._client.get_broker_version_data(self._controller()).broker_version[:2]
+        return major, minor
+
+    def broker_configs(self) -> dict[str, str]:
+        """Return the settings in force on one broker, as text."""
+        broker = str(self._controller())
+        found = self._client.describe_configs([ConfigResource("BROKER", broker)], config_filter="all")
+        return _values(found["broker"][broker])
+
+    def _controller(self) -> int:
+        node: int = self._client.describe_cluster()["controller_id"]
+        return node
+
+
+def security_options(settings: KafkaSettings) -> dict[str, Any]:
+    """Return kafka-python's options for SASL and TLS."""
+    options = {
+        "security_protocol": settings.security_protocol,
+        "sasl_mechanism": settings.sasl_mechanism,
+        "sasl_plain_username": settings.sasl_username,
+        "sasl_plain_password": settings.sasl_password and settings.sasl_password.get_secret_value(),
+        "ssl_cafile": settings.ssl_cafile and str(settings.ssl_cafile),
+        "ssl_certfile": settings.ssl_certfile and str(settings.ssl_certfile),
+        "ssl_keyfile": settings.ssl_keyfile and str(settings.ssl_keyfile),
+    }
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def _listens(server: str, timeout_s: float) -> bool:
+    """Tell whether the port is open. The client would say so too, but only at its time limit, and leaks its socket."""
+    host, _, port = server.strip().rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout_s).close()
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def _state(described: Mapping[str, Any], configs: Mapping[str, Mapping[str, Any]]) -> TopicState:
+    partitions = described["partitions"]
+    replicas = min((len(each["replica_nodes"]) for each in partitions), default=0)
+    return TopicState(described["name"], len(partitions), replicas, _values(configs))
+
+
+def _values(configs: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    """Drop what the broker keeps secret (its value is None)."""
+    return {name: config["value"] for name, config in configs.items() if config["value"] is not None}

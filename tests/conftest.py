@@ -1,0 +1,87 @@
+"""Real servers for the tests: each is started at most once a session, when a test first asks for it, and always stopped.
+
+Tests share the servers and keep apart by ``topic_prefix`` and ``key_prefix``.
+"""
+
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from infra.kafka_server import KafkaServer
+from infra.ports import free_port
+from infra.processes import running
+from infra.redis_server import RedisServer
+from infra.runtime import java_binary, kafka_jars, redis_binary
+from pipeline.settings import KafkaSettings, load
+
+START_TIMEOUT_S = 120.0
+SMALL_BROKER = ("-Xms256m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
+
+
+@pytest.fixture(scope="session")
+def cache() -> Path:
+    """Where downloaded software stands; the same as the product's, so that a second run downloads nothing."""
+    return load().cache
+
+
+@pytest.fixture(scope="session")
+def kafka_server(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaServer]:
+    """A running Apache Kafka."""
+    folder = tmp_path_factory.mktemp("kafka")
+    server = KafkaServer(folder, java_binary(), kafka_jars(cache), free_port(), free_port(), SMALL_BROKER)
+    server.prepare()
+    with running(server, str(folder)):
+        yield server
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """A running Redis 8."""
+    folder = tmp_path_factory.mktemp("redis")
+    server = RedisServer(folder, redis_binary(), free_port())
+    server.prepare()
+    with running(server, str(folder)):
+        yield server
+
+
+@pytest.fixture(scope="session")
+def kafka_bootstrap(kafka_server: KafkaServer) -> str:
+    """Address of a running Kafka."""
+    return kafka_server.bootstrap
+
+
+@pytest.fixture(scope="session")
+def redis_url(redis_server: RedisServer) -> str:
+    """Address of a running Redis."""
+    return redis_server.url
+
+
+@pytest.fixture
+def topic_prefix(kafka_bootstrap: str) -> Iterator[str]:
+    """A prefix for this test's topics, which are deleted afterwards."""
+    from pipeline.adapters.kafka_admin import KafkaAdmin
+
+    prefix = f"t{uuid.uuid4().hex[:12]}."
+    yield prefix
+    with KafkaAdmin(KafkaSettings(bootstrap=kafka_bootstrap)) as admin:
+        admin.delete(name for name in admin.topics() if name.startswith(prefix))
+
+
+@pytest.fixture
+def key_prefix(redis_url: str) -> Iterator[str]:
+    """A prefix for this test's keys, which are deleted afterwards."""
+    import redis
+
+    prefix = f"t{uuid.uuid4().hex[:12]}:"
+    yield prefix
+    with redis.Redis.from_url(redis_url) as client:
+        for key in client.scan_iter(match=f"{prefix}*", count=1000):
+            client.unlink(key)
+
+
+@pytest.fixture
+def unused_port() -> int:
+    """A port of the loopback interface where nobody listens."""
+    return free_port()
