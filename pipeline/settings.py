@@ -111,13 +111,18 @@ class Endpoint(Section):
 
 
 class NotifySettings(Section):
-    """Delivery of alerts: where to, and when to try again (seconds after each failed attempt)."""
+    """Delivery of alerts: where to, and when to try again (seconds after each failed attempt).
+
+    Endpoints are https, or http on this machine; ``allow_http`` lifts that. ``senders`` attempts per endpoint go on at once.
+    """
 
     group: str = "groundswell-notifier"
     endpoints: tuple[Endpoint, ...] = ()
     retry_schedule_s: tuple[float, ...] = (5, 300, 1800, 7200, 18_000, 36_000, 50_400, 72_000, 86_400)
-    timeout_s: float = 20.0
+    timeout_s: float = Field(default=20.0, gt=0)
     max_retry_after_s: float = 86_400.0
+    senders: int = Field(default=4, gt=0)
+    allow_http: bool = False
     metrics_port: int = 0
 
 

@@ -1,0 +1,229 @@
+"""Delivery of alerts, decided: what to send, what an answer means, and when to try again.
+
+Pure rules. The notifier owns sockets, clock and log; it asks here what an attempt means. The rules follow Standard
+Webhooks 1.0: only 2xx is success, a redirect is a failure, 410 disables the endpoint, Retry-After is honoured, the waits
+grow over days and carry jitter. The jitter comes from the delivery's id, so a replayed decision is the same decision.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from enum import StrEnum
+from typing import Any, Final
+
+from pydantic import ConfigDict
+
+from pipeline.errors import Reason
+from pipeline.events import Alert, Contract, DeadLetter
+
+MAX_BODY_BYTES: Final = 20_000  # Standard Webhooks: a body stays under 20 kB
+MAX_EVIDENCE: Final = 5
+TEXT_LIMITS: Final = (500, 200, 80)  # characters kept of each quoted post, tried until the body is small enough
+JITTER: Final = 0.1  # a wait is lengthened by up to a tenth, so that deliveries which failed together do not return together
+EXCERPT_CHARS: Final = 120
+
+
+class Outcome(StrEnum):
+    """What became of one attempt."""
+
+    DELIVERED = "delivered"
+    REDIRECTED = "redirected"
+    REFUSED = "refused"
+    GONE = "gone"
+    THROTTLED = "throttled"
+    SERVER_ERROR = "server_error"
+    TIMEOUT = "timeout"
+    CONNECTION_FAILED = "connection_failed"
+
+
+class Status(StrEnum):
+    """Where a delivery stands."""
+
+    PENDING = "pending"
+    DELIVERED = "delivered"
+    EXHAUSTED = "exhausted"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What one attempt brought: ``status`` is None where no HTTP answer came; ``excerpt`` heads the body or the error."""
+
+    outcome: Outcome
+    status: int | None = None
+    retry_after_s: float | None = None
+    excerpt: str = ""
+
+    def __str__(self) -> str:
+        """Return one short line for people."""
+        return " ".join(str(part) for part in (self.outcome, self.status, self.excerpt) if part not in (None, ""))
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """The waits after each failed attempt, in seconds; one attempt more than waits. Retry-After counts up to the cap."""
+
+    schedule_s: tuple[float, ...]
+    max_retry_after_s: float
+
+
+class Delivery(Contract):
+    """One alert record on its way to one endpoint, as the delivery log keeps it.
+
+    ``value``, ``key``, ``partition``, ``offset`` and ``timestamp_ms`` are those of the record in the alerts topic; the body is
+    made from ``value``, which is dropped once it has arrived. ``next_attempt_ms`` is processing time.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore", ser_json_bytes="base64", val_json_bytes="base64")
+
+    endpoint: str
+    delivery_id: str
+    alert_id: str
+    revision: int
+    key: bytes | None
+    value: bytes
+    topic: str
+    partition: int
+    offset: int
+    timestamp_ms: int
+    first_seen_ms: int
+    next_attempt_ms: int
+    status: Status = Status.PENDING
+    attempts: int = 0
+    last_answer: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointState:
+    """What an endpoint asked for: nothing before ``quiet_until_ms``, or nothing at all, ever, because it answered 410."""
+
+    quiet_until_ms: int = 0
+    gone: bool = False
+
+
+def classify(status: int) -> Outcome:
+    """Return what an HTTP status means for a delivery."""
+    if 200 <= status < 300:
+        return Outcome.DELIVERED
+    if status == 410:
+        return Outcome.GONE
+    if status in (429, 502, 503, 504):
+        return Outcome.THROTTLED
+    if 300 <= status < 400:
+        return Outcome.REDIRECTED
+    return Outcome.SERVER_ERROR if status >= 500 else Outcome.REFUSED
+
+
+def parse_retry_after(value: str | None, now_ms: int) -> float | None:
+    """Return the seconds that a Retry-After header asks for (a number or an HTTP date), None where it says nothing usable."""
+    if value is None:
+        return None
+    if value.strip().isascii() and value.strip().isdigit():
+        return float(value)
+    try:
+        moment = parsedate_to_datetime(value)
+    except ValueError:
+        return None
+    return max(0.0, moment.replace(tzinfo=moment.tzinfo or UTC).timestamp() - now_ms / 1000)
+
+
+def admit(known: Delivery | None, new: Delivery) -> bool:
+    """Say whether ``new`` is to be sent, given what the log knows of its id.
+
+    An id that is pending or delivered is left alone, whatever arrives again. An exhausted one is sent anew when its record
+    was produced once more (``dlq redrive``: a later offset), not when the old record is merely read again.
+    """
+    if known is None:
+        return True
+    return known.status is Status.EXHAUSTED and (new.partition, new.offset) > (known.partition, known.offset)
+
+
+def wait_s(delivery_id: str, failures: int, answer: Answer, policy: RetryPolicy) -> float:
+    """Return the wait after the ``failures``-th failed attempt (from 1): the schedule with jitter, or Retry-After if longer."""
+    seed = hashlib.sha256(f"{delivery_id}/{failures}".encode()).digest()
+    jitter = 1 + JITTER * int.from_bytes(seed[:4], "big") / 2**32
+    asked = min(answer.retry_after_s or 0.0, policy.max_retry_after_s)
+    return max(policy.schedule_s[failures - 1] * jitter, asked)
+
+
+def settle(delivery: Delivery, answer: Answer, policy: RetryPolicy, now_ms: int) -> Delivery:
+    """Return the delivery after one more attempt: delivered, exhausted, or pending with the time of the next attempt.
+
+    An endpoint that is gone (410) exhausts nothing: the delivery stays pending behind it until a person opens the endpoint
+    again.
+    """
+    attempts = delivery.attempts + 1
+    changed: dict[str, Any] = {"attempts": attempts, "last_answer": str(answer)}
+    if answer.outcome is Outcome.DELIVERED:
+        changed |= {"status": Status.DELIVERED, "value": b""}
+    elif answer.outcome is Outcome.GONE:
+        changed |= {"attempts": 0, "next_attempt_ms": now_ms}
+    elif attempts > len(policy.schedule_s):
+        changed["status"] = Status.EXHAUSTED
+    else:
+        changed["next_attempt_ms"] = now_ms + round(1000 * wait_s(delivery.delivery_id, attempts, answer, policy))
+    return delivery.model_copy(update=changed)
+
+
+def endpoint_after(state: EndpointState, answer: Answer, policy: RetryPolicy, now_ms: int) -> EndpointState:
+    """Return what the endpoint's answer means for everything else that waits for it.
+
+    429 speaks about the sender, so the whole endpoint is left in peace for its Retry-After; 502 to 504 speak about one request.
+    """
+    if answer.outcome is Outcome.GONE:
+        return EndpointState(state.quiet_until_ms, gone=True)
+    if answer.status != 429 or answer.retry_after_s is None:
+        return state
+    asked = now_ms + round(1000 * min(answer.retry_after_s, policy.max_retry_after_s))
+    return EndpointState(max(state.quiet_until_ms, asked), state.gone)
+
+
+def body(alert: Alert) -> bytes:
+    """Return the webhook's body: ``{"type", "timestamp", "data"}``, under 20 kB, the same bytes for the same alert.
+
+    ``timestamp`` is the event time in ISO 8601; ``data`` is the alert with at most five quoted posts, each cut as far as needed.
+    """
+    for limit in TEXT_LIMITS:
+        encoded = _encode(_cut(alert, limit))
+        if len(encoded) < MAX_BODY_BYTES:
+            return encoded
+    return _encode(_cut(alert, TEXT_LIMITS[-1]).model_copy(update={"evidence": (), "windows": ()}))
+
+
+def exhausted_letter(delivery: Delivery, url: str, body_sent: bytes) -> DeadLetter:
+    """Return the dead letter of a delivery whose attempts are spent. ``payload`` is the alert record, so it can be redriven."""
+    digest = hashlib.sha256(body_sent).hexdigest()[:16]
+    return DeadLetter(
+        reason=Reason.DELIVERY_EXHAUSTED,
+        field=f"{delivery.delivery_id} -> {url}",
+        value=delivery.last_answer[: DeadLetter.MAX_VALUE_CHARS],
+        fix=f"{delivery.attempts} attempts failed (body sha256 {digest}); mend the receiver, then `groundswell dlq redrive`",
+        topic=delivery.topic,
+        partition=delivery.partition,
+        offset=delivery.offset,
+        first_seen_ms=delivery.first_seen_ms,
+        timestamp_ms=delivery.timestamp_ms,
+        key=delivery.key,
+        payload=delivery.value,
+    )
+
+
+def _cut(alert: Alert, limit: int) -> Alert:
+    quoted = tuple(item.model_copy(update={"text": shorten(item.text, limit)}) for item in alert.evidence[:MAX_EVIDENCE])
+    return alert.model_copy(update={"evidence": quoted, "explanation": shorten(alert.explanation, 2 * limit)})
+
+
+def shorten(text: str, limit: int) -> str:
+    """Return the text in at most ``limit`` characters, ending with an ellipsis where something was cut."""
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def _encode(alert: Alert) -> bytes:
+    moment = datetime.fromtimestamp(alert.event_time_ms / 1000, UTC)
+    message = {
+        "type": f"alert.{alert.status}",
+        "timestamp": moment.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "data": alert.model_dump(mode="json", exclude_none=True),
+    }
+    return json.dumps(message, ensure_ascii=False, separators=(",", ":")).encode()
