@@ -157,9 +157,16 @@ def run(argv: Sequence[str], env: Mapping[str, str], timeout_s: float, what: str
     result = subprocess.run(argv, env={**os.environ, **env}, timeout=timeout_s, capture_output=True, text=True, check=False)
     output = result.stdout + result.stderr
     if result.returncode != 0:
-        end = "\n".join(output.splitlines()[-TAIL_LINES:])
-        raise Stop(f"{what} failed (exit code {result.returncode}):\n{end}")
+        raise Stop(f"{what} failed (exit code {result.returncode}):\n{_telling(output)}")
     return output
+
+
+def _telling(output: str) -> str:
+    """Return a failed command's first Python traceback (Flink's client buries it under Java's), else the last lines."""
+    lines = output.splitlines()
+    traceback = next((at for at, line in enumerate(lines) if line.startswith("Traceback (most recent")), None)
+    chosen = lines[-TAIL_LINES:] if traceback is None else lines[traceback : traceback + 2 * TAIL_LINES]
+    return "\n".join(chosen)
 
 
 def _end_with_parent() -> None:

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from infra.flink_cluster import FlinkCluster
 from infra.kafka_server import KafkaServer
 from infra.ports import free_port
 from infra.processes import running
 from infra.redis_server import RedisServer
-from infra.runtime import java_binary, kafka_jars, redis_binary
+from infra.runtime import flink_connector_jar, flink_python, java_binary, kafka_jars, redis_binary
 from pipeline.settings import KafkaSettings, load
 
-START_TIMEOUT_S = 120.0
 SMALL_BROKER = ("-Xms256m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
 
 
@@ -56,6 +56,17 @@ def kafka_bootstrap(kafka_server: KafkaServer) -> str:
 def redis_url(redis_server: RedisServer) -> str:
     """Address of a running Redis."""
     return redis_server.url
+
+
+@pytest.fixture(scope="session")
+def flink(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FlinkCluster]:
+    """A running Flink session cluster; give it jobs with ``submit`` and ask about them with ``rest``."""
+    folder = tmp_path_factory.mktemp("flink")
+    connector = flink_connector_jar(cache)
+    cluster = FlinkCluster(folder, flink_python(cache), java_binary(), connector, free_port(), free_port())
+    cluster.prepare()
+    with running(cluster.job_manager(), str(folder)), running(cluster.task_manager(), str(folder)):
+        yield cluster
 
 
 @pytest.fixture

@@ -9,8 +9,9 @@ from typing import Any, Final, Self
 from kafka import KafkaAdminClient
 from kafka import TopicPartition as ClientPartition
 from kafka.admin import ConfigResource, OffsetSpec
-from kafka.errors import CoordinatorNotAvailableError, KafkaError
+from kafka.errors import CoordinatorNotAvailableError
 
+from pipeline.adapters.kafka_client import client_options, translated
 from pipeline.adapters.streams import TopicPartition
 from pipeline.errors import Unavailable
 from pipeline.settings import KafkaSettings
@@ -34,14 +35,8 @@ class KafkaAdmin:
     def __init__(self, settings: KafkaSettings, connect_timeout_ms: int = CONNECT_TIMEOUT_MS) -> None:
         if not any(_listens(server, connect_timeout_ms / 1000) for server in settings.bootstrap.split(",")):
             raise Unavailable(f"nobody listens at Kafka's address {settings.bootstrap}; start it with: groundswell up")
-        try:
-            self._client = KafkaAdminClient(
-                bootstrap_servers=settings.bootstrap, bootstrap_timeout_ms=connect_timeout_ms, **security_options(settings)
-            )
-        except KafkaError as error:
-            raise Unavailable(
-                f"Kafka at {settings.bootstrap} does not answer ({error}); is it running? groundswell up"
-            ) from error
+        with translated("administration", settings):
+            self._client = KafkaAdminClient(**client_options(settings) | {"bootstrap_timeout_ms": connect_timeout_ms})
 
     def __enter__(self) -> Self:
         return self
@@ -120,20 +115,6 @@ class KafkaAdmin:
     def _controller(self) -> int:
         node: int = self._client.describe_cluster()["controller_id"]
         return node
-
-
-def security_options(settings: KafkaSettings) -> dict[str, Any]:
-    """Return kafka-python's options for SASL and TLS."""
-    options = {
-        "security_protocol": settings.security_protocol,
-        "sasl_mechanism": settings.sasl_mechanism,
-        "sasl_plain_username": settings.sasl_username,
-        "sasl_plain_password": settings.sasl_password and settings.sasl_password.get_secret_value(),
-        "ssl_cafile": settings.ssl_cafile and str(settings.ssl_cafile),
-        "ssl_certfile": settings.ssl_certfile and str(settings.ssl_certfile),
-        "ssl_keyfile": settings.ssl_keyfile and str(settings.ssl_keyfile),
-    }
-    return {name: value for name, value in options.items() if value is not None}
 
 
 def _listens(server: str, timeout_s: float) -> bool:

@@ -1,0 +1,118 @@
+"""Flink's REST interface: what runs, how it fares, and how it is stopped without losing its state."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import urllib3
+
+from pipeline.adapters.waiting import wait_until
+from pipeline.errors import Unavailable
+
+TIMEOUT_S: Final = 5.0
+FINAL_STATES: Final = ("FINISHED", "FAILED", "CANCELED")
+
+
+@dataclass(frozen=True, slots=True)
+class FlinkJob:
+    """One job of the cluster. ``state`` is Flink's word: RUNNING, RESTARTING, FINISHED, FAILED …"""
+
+    job_id: str
+    name: str
+    state: str
+
+
+@dataclass(frozen=True, slots=True)
+class FlinkOverview:
+    """What a cluster is made of."""
+
+    version: str
+    task_managers: int
+    slots_total: int
+    slots_free: int
+
+
+class FlinkRest:
+    """A session cluster by its REST address. Every method raises Unavailable where it does not answer."""
+
+    def __init__(self, url: str, timeout_s: float = TIMEOUT_S) -> None:
+        self.url = url.rstrip("/")
+        self._pool = urllib3.PoolManager(timeout=timeout_s, retries=False)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._pool.clear()
+
+    def overview(self) -> FlinkOverview:
+        """Return version, task managers and slots."""
+        found = self._request("GET", "/overview")
+        return FlinkOverview(found["flink-version"], found["taskmanagers"], found["slots-total"], found["slots-available"])
+
+    def jobs(self) -> list[FlinkJob]:
+        """Return all jobs that the cluster remembers, also ended ones."""
+        found = self._request("GET", "/jobs/overview")["jobs"]
+        return [FlinkJob(each["jid"], each["name"], each["state"]) for each in found]
+
+    def state(self, job_id: str) -> str:
+        """Return the state of one job."""
+        state: str = self._request("GET", f"/jobs/{job_id}")["state"]
+        return state
+
+    def exceptions(self, job_id: str) -> str:
+        """Return the last failure of a job as Flink tells it, or an empty text."""
+        history = self._request("GET", f"/jobs/{job_id}/exceptions").get("exceptionHistory", {}).get("entries", [])
+        return str(history[0]["stacktrace"]) if history else ""
+
+    def checkpoints(self, job_id: str) -> dict[str, Any]:
+        """Return Flink's checkpoint statistics: counts, latest completed, latest restored."""
+        return self._request("GET", f"/jobs/{job_id}/checkpoints")
+
+    def cancel(self, job_id: str) -> None:
+        """Ask for the end of a job, without a savepoint."""
+        self._request("PATCH", f"/jobs/{job_id}?mode=cancel")
+
+    def stop_with_savepoint(self, job_id: str, folder: str, timeout_s: float = 60.0) -> str:
+        """Stop a job after its state is written under ``folder``; return the savepoint's path.
+
+        Raises Unavailable when the savepoint fails or is not done in time: then the job may still run.
+        """
+        trigger = self._request("POST", f"/jobs/{job_id}/stop", {"targetDirectory": folder, "drain": False})["request-id"]
+        answer: dict[str, Any] = {}
+
+        def completed() -> bool:
+            answer.update(self._request("GET", f"/jobs/{job_id}/savepoints/{trigger}"))
+            return bool(answer["status"]["id"] == "COMPLETED")
+
+        if not wait_until(completed, timeout_s, interval_s=0.1):
+            raise Unavailable(f"the savepoint of job {job_id} was not done after {timeout_s:g} s")
+        location = answer["operation"].get("location")
+        if location is None:
+            cause = answer["operation"].get("failure-cause", {}).get("stack-trace", "no cause given")
+            raise Unavailable(f"the savepoint of job {job_id} failed: {cause.splitlines()[0]}")
+        return str(location)
+
+    def wait_for(self, job_id: str, state: str, timeout_s: float) -> None:
+        """Wait until the job is in ``state``; raise Unavailable when it ends otherwise or time runs out."""
+        seen = ""
+
+        def settled() -> bool:
+            nonlocal seen
+            seen = self.state(job_id)
+            return seen == state or seen in FINAL_STATES
+
+        wait_until(settled, timeout_s, interval_s=0.2)
+        if seen != state:
+            raise Unavailable(f"job {job_id} is {seen}, not {state}. {self.exceptions(job_id)[:2000]}")
+
+    def _request(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        try:
+            response = self._pool.request(method, self.url + path, json=body)
+        except urllib3.exceptions.HTTPError as error:
+            raise Unavailable(f"Flink at {self.url} does not answer: {type(error).__name__}; see: groundswell doctor") from error
+        if response.status >= 400:
+            raise Unavailable(
+                f"Flink refuses {method} {path} with {response.status}: {response.data[:500].decode('utf-8', 'replace')}"
+            )
+        answer: dict[str, Any] = json.loads(response.data or b"{}")
+        return answer

@@ -1,0 +1,44 @@
+"""The session cluster runs a PyFlink job that imports this project's code, and its processes end with it."""
+
+from pathlib import Path
+
+import pytest
+
+from infra.flink_cluster import FlinkCluster
+from infra.versions import FLINK_VERSION
+from pipeline.errors import Stop
+
+pytestmark = [pytest.mark.integration, pytest.mark.flink, pytest.mark.slow, pytest.mark.timeout(300)]
+
+JOB = """
+import sys
+from pyflink.common import Types
+from pyflink.datastream import StreamExecutionEnvironment
+from pipeline.topics import POSTS
+
+def check(number):
+    from pipeline.events import SocialPost
+    return f"{SocialPost.__name__} {number}"
+
+env = StreamExecutionEnvironment.get_execution_environment()
+env.from_collection(list(range(10)), Types.INT()).map(check, Types.STRING()).print()
+env.execute(f"{sys.argv[1]} {POSTS.name}")
+"""
+
+
+def test_a_job_sees_the_projects_code_on_client_and_cluster(flink: FlinkCluster, tmp_path: Path) -> None:
+    script = tmp_path / "job.py"
+    script.write_text(JOB, "utf-8")
+    job = flink.submit(script, ["smoke"])
+    rest = flink.rest()
+    rest.wait_for(job, "FINISHED", 120)
+    assert [each.name for each in rest.jobs() if each.job_id == job] == ["smoke posts"]
+    assert rest.overview().version == FLINK_VERSION
+    rest.close()
+
+
+def test_a_script_that_fails_is_refused_with_its_traceback(flink: FlinkCluster, tmp_path: Path) -> None:
+    script = tmp_path / "broken.py"
+    script.write_text("raise RuntimeError('planted')\n", "utf-8")
+    with pytest.raises(Stop, match="planted"):
+        flink.submit(script)
