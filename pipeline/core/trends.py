@@ -3,6 +3,12 @@
 The host owns state, timers and the watermark; the operator owns every decision. For one entity the host calls
 ``on_event`` for each post and ``on_timer`` when the watermark passes a timer that an earlier ``Step`` asked for, timers
 in ascending order. Within the allowed lateness the order of the posts does not change the result.
+
+For hosts: ``pipeline.core.spikes.make_operator(DetectorConfig(...))`` makes the operator that is shipped; its configuration
+stands in ``pipeline.core.detector_config``. ``on_event`` may ask for a timer at or before the watermark (a correction): fire
+it when the watermark next moves, as Flink does. The watermark rule is Flink's: greatest event time - out-of-orderness - 1 ms.
+At the end of a stream the timers still pending fire in order. Two hosts are compared by ``pipeline.core.corrections``:
+``settled_trends`` and ``settled_alerts`` of what they gave out are equal.
 """
 
 from dataclasses import dataclass

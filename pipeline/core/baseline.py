@@ -1,0 +1,123 @@
+"""The long memory of an entity: how much it is usually talked about, how negatively, and how steadily.
+
+Exponentially decayed sums with a half-life of days. Levels are ratios of decayed mass to decayed exposure, so that a gap of
+weeks is one multiplication, and an entity hardly known leans on the prior of its group. Unusual panes are winsorised;
+panes during an open alert do not count (``frozen``), and the last ``guard_ms`` never do. Source of the ideas: Farrington's
+down-weighting of past outbreaks (Noufaily et al. 2013), reduced to a recursive form.
+"""
+
+from dataclasses import dataclass
+from math import log, sqrt
+
+from pipeline.core.detector_config import DAY_MS, DetectorConfig
+from pipeline.core.trends import PANE_MS
+from pipeline.core.windows import Pane
+
+LN2 = log(2.0)
+
+
+@dataclass(slots=True)
+class Baseline:
+    """Decayed sums as of ``as_of_ms``. Exposure is in days of mean activity; the share has its own denominator."""
+
+    first_ms: int
+    as_of_ms: int
+    last_pane_ms: int
+    negative: float = 0.0
+    posts: float = 0.0
+    exposure_days: float = 0.0
+
+    def copy(self) -> "Baseline":
+        """Return an independent copy."""
+        return Baseline(self.first_ms, self.as_of_ms, self.last_pane_ms, self.negative, self.posts, self.exposure_days)
+
+
+@dataclass(frozen=True, slots=True)
+class Expectation:
+    """What an entity usually does. Rates per day of mean activity; multiply by the exposure of a window."""
+
+    negative_per_day: float
+    posts_per_day: float
+    share: float
+    dispersion: float
+    tier: int
+    age_ms: int
+
+
+def absorb(baseline: Baseline, pane: Pane, config: DetectorConfig) -> None:
+    """Let one pane, now older than the guard, into the baseline; the quiet time before it counts as exposure."""
+    expected = expectation(baseline, pane.start_ms, config)
+    exposure = config.prior.season.exposure(pane.start_ms, pane.start_ms + PANE_MS) / DAY_MS
+    if pane.start_ms - baseline.last_pane_ms > config.forget_gap_ms:
+        baseline.first_ms = pane.start_ms - config.cold_start_ms
+    _advance(baseline, pane.start_ms, config)
+    baseline.as_of_ms = pane.start_ms + PANE_MS
+    baseline.last_pane_ms = pane.start_ms
+    if pane.frozen:
+        return
+    baseline.negative += _winsorised(pane.negative, expected.negative_per_day * exposure, expected.dispersion, config)
+    baseline.posts += _winsorised(pane.effective, expected.posts_per_day * exposure, expected.dispersion, config)
+    baseline.exposure_days += exposure
+
+
+def expectation(baseline: Baseline, at_ms: int, config: DetectorConfig) -> Expectation:
+    """Return the expectation as of ``at_ms`` without changing anything: sums decay, the quiet time counts as exposure."""
+    prior = config.prior
+    decay, quiet = _quiet(baseline, at_ms, config)
+    weight = baseline.exposure_days * decay + quiet + prior.strength_days
+    posts_per_day = (baseline.posts * decay + prior.posts_per_day * prior.strength_days) / weight
+    tier = prior.tier_of(posts_per_day)
+    kappa = config.share_strength
+    share = (baseline.negative * decay + kappa * prior.negative_share) / (baseline.posts * decay + kappa)
+    return Expectation(
+        negative_per_day=(baseline.negative * decay + prior.negative_per_day * prior.strength_days) / weight,
+        posts_per_day=posts_per_day,
+        share=min(max(share, 0.001), 0.999),
+        dispersion=prior.tiers[tier].dispersion,
+        tier=tier,
+        age_ms=_age(baseline, at_ms, config),
+    )
+
+
+def _age(baseline: Baseline, at_ms: int, config: DetectorConfig) -> int:
+    age = max(0, at_ms - baseline.first_ms)
+    gone = at_ms - baseline.last_pane_ms > config.forget_gap_ms + config.guard_ms
+    return min(age, config.cold_start_ms) if gone else age
+
+
+def _quiet(baseline: Baseline, at_ms: int, config: DetectorConfig) -> tuple[float, float]:
+    """Return (decay, decayed exposure in days) of the quiet time since the baseline's last pane."""
+    duration = at_ms - baseline.as_of_ms
+    if duration <= 0:
+        return 1.0, 0.0
+    half_life: int = config.half_life_ms
+    decay = 2.0 ** (-duration / half_life)
+    exposure = config.prior.season.exposure(baseline.as_of_ms, at_ms) / DAY_MS
+    return decay, exposure * _mean_decay(duration / half_life, decay)
+
+
+def _mean_decay(half_lives: float, decay: float) -> float:
+    return (1.0 - decay) / (LN2 * half_lives) if half_lives > 1e-9 else 1.0
+
+
+def _advance(baseline: Baseline, at_ms: int, config: DetectorConfig) -> None:
+    decay, quiet = _quiet(baseline, at_ms, config)
+    baseline.negative *= decay
+    baseline.posts *= decay
+    baseline.exposure_days = baseline.exposure_days * decay + quiet
+    baseline.as_of_ms = max(baseline.as_of_ms, at_ms)
+
+
+def _winsorised(observed: float, mean: float, dispersion: float, config: DetectorConfig) -> float:
+    limit = mean + config.winsor_sigmas * sqrt(mean + dispersion * mean * mean) + 1.0
+    return min(observed, limit)
+
+
+def fresh(first_pane_ms: int) -> Baseline:
+    """Return the baseline of an entity that spoke first in this pane."""
+    return Baseline(first_ms=first_pane_ms, as_of_ms=first_pane_ms, last_pane_ms=first_pane_ms)
+
+
+def is_cold(expected: Expectation, config: DetectorConfig) -> bool:
+    """Return whether the entity is too young for strong words."""
+    return expected.age_ms < config.cold_start_ms

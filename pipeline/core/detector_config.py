@@ -1,0 +1,83 @@
+"""What the detector is made of: every number that a decision depends on, frozen, with one hash."""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field
+
+from pipeline.core.prior import Prior
+
+DETECTOR_VERSION = "1"
+
+MINUTE_MS = 60_000
+HOUR_MS = 60 * MINUTE_MS
+DAY_MS = 24 * HOUR_MS
+
+
+@dataclass(frozen=True, slots=True)
+class Support:
+    """What must be there before anything may fire, whatever the tail says. ``window`` is the second scale (60 minutes)."""
+
+    negative_mass: float = 3.0
+    clusters: int = 3
+    authors: int = 3
+    posts_effective: float = 5.0
+    posts_effective_cold: float = 8.0
+    lift: float = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Flood:
+    """When one content, or young accounts, speak for an entity: no opinion, but coordinated activity."""
+
+    posts: int = 20
+    top_share: float = 0.5
+    young_share: float = 0.5
+    max_variety: float = 0.2
+    young_age_ms: int = 30 * DAY_MS
+
+
+@dataclass(frozen=True, slots=True)
+class Lifecycle:
+    """When an open alert speaks again, and when it ends."""
+
+    stay_open_factor: float = 0.5
+    keep_open_ms: int = 2 * HOUR_MS
+    cooldown_ms: int = DAY_MS
+    update_factor: float = 1.5
+    warning_factor: float = 1.5
+    critical_factor: float = 2.5
+    critical_mass: float = 15.0
+    critical_share_shift: float = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class DetectorConfig:
+    """The detector's configuration. Times in milliseconds; see research on spikes, section 2, for the reasons."""
+
+    false_alerts_per_entity_day: float = 0.005
+    windows_ms: tuple[int, int, int] = (15 * MINUTE_MS, 60 * MINUTE_MS, 180 * MINUTE_MS)
+    allowed_lateness_ms: int = HOUR_MS
+    out_of_orderness_ms: int = 2 * MINUTE_MS
+    half_life_ms: int = 14 * DAY_MS
+    winsor_sigmas: float = 4.0
+    share_strength: float = 20.0
+    share_weight: float = 0.5
+    cold_start_ms: int = 3 * DAY_MS
+    forget_gap_ms: int = 7 * DAY_MS
+    cluster_memory_ms: int = DAY_MS
+    cluster_capacity: int = 2048
+    support: Support = field(default_factory=Support)
+    flood: Flood = field(default_factory=Flood)
+    lifecycle: Lifecycle = field(default_factory=Lifecycle)
+    prior: Prior = field(default_factory=Prior)
+
+    @property
+    def guard_ms(self) -> int:
+        """Return the age below which a pane does not yet count into the baseline: the longest window."""
+        return self.windows_ms[-1]
+
+    @property
+    def config_hash(self) -> str:
+        """Return 16 hex digits that change with any number above."""
+        canonical = json.dumps(asdict(self), sort_keys=True, separators=(",", ":"), allow_nan=False)
+        return hashlib.sha256(canonical.encode()).hexdigest()[:16]

@@ -1,0 +1,129 @@
+"""The state of one entity, and its bytes.
+
+Posts stay until no accepted late post can change their pane; before that, two checkpoints of the small part of the state
+let the operator go back and decide again. Leaders and panes are kept once and cut off at the checkpoint's time.
+"""
+
+import json
+import struct
+from base64 import b64decode, b64encode
+from dataclasses import astuple, dataclass, field
+from typing import Any
+
+from pipeline.core.alerts import Incident
+from pipeline.core.baseline import Baseline
+from pipeline.core.clusters import Clusters
+from pipeline.core.detector_config import DetectorConfig
+from pipeline.core.windows import Content, Mention, Pane
+from pipeline.errors import StateVersionError
+from pipeline.events import Alert, Rule, Severity
+
+STATE_VERSION = 1
+_HEADER = struct.Struct(">H")
+LONG_AGO = -(2**62)
+
+TrendNumbers = tuple[float, ...]
+
+
+@dataclass(slots=True)
+class Decided:
+    """What has been decided up to ``time_ms`` (a pane end): small, copied at checkpoints."""
+
+    time_ms: int
+    baseline: Baseline | None = None
+    incidents: dict[Rule, Incident] = field(default_factory=dict)
+
+    def copy(self) -> "Decided":
+        """Return an independent copy."""
+        return Decided(self.time_ms, None if self.baseline is None else self.baseline.copy(), dict(self.incidents))
+
+
+@dataclass(slots=True)
+class EntityState:
+    """Everything about one entity. ``told_*``: what has been given out since the older checkpoint."""
+
+    clusters: Clusters
+    entity: str = ""
+    decided: Decided = field(default_factory=lambda: Decided(LONG_AGO))
+    newer: Decided = field(default_factory=lambda: Decided(LONG_AGO))
+    older: Decided = field(default_factory=lambda: Decided(LONG_AGO))
+    panes: list[Pane] = field(default_factory=list)
+    mentions: dict[int, dict[str, Mention]] = field(default_factory=dict)
+    open_panes: set[int] = field(default_factory=set)
+    dirty_ms: int | None = None
+    told_trends: dict[int, tuple[int, TrendNumbers]] = field(default_factory=dict)
+    told_alerts: list[Alert] = field(default_factory=list)
+    corrections: dict[str, int] = field(default_factory=dict)
+
+
+def encode(state: EntityState) -> bytes:
+    """Return the state as a two-byte version and compact JSON."""
+    document = {
+        "entity": state.entity,
+        "leaders": b64encode(state.clusters.leaders.tobytes()).decode(),
+        "first_ms": b64encode(state.clusters.first_ms.tobytes()).decode(),
+        "checkpoints": [_decided_out(d) for d in (state.decided, state.newer, state.older)],
+        "panes": [_pane_out(pane) for pane in state.panes],
+        "mentions": {str(start): list(posts.values()) for start, posts in state.mentions.items()},
+        "open_panes": sorted(state.open_panes),
+        "dirty_ms": state.dirty_ms,
+        "told_trends": [[start, revision, numbers] for start, (revision, numbers) in state.told_trends.items()],
+        "told_alerts": [alert.model_dump(mode="json", exclude_none=True) for alert in state.told_alerts],
+        "corrections": state.corrections,
+    }
+    text = json.dumps(document, ensure_ascii=True, separators=(",", ":"), allow_nan=False)
+    return _HEADER.pack(STATE_VERSION) + text.encode()
+
+
+def decode(encoded: bytes, config: DetectorConfig) -> EntityState:
+    """Return the state. Raises StateVersionError for a version this code does not know."""
+    (version,) = _HEADER.unpack_from(encoded)
+    if version > STATE_VERSION:
+        raise StateVersionError(
+            f"the state of an entity has version {version}, this code reads up to {STATE_VERSION}; upgrade before restoring"
+        )
+    document = json.loads(encoded[_HEADER.size :])
+    clusters = Clusters(config.cluster_memory_ms, config.cluster_capacity)
+    clusters.restore(b64decode(document["leaders"]), b64decode(document["first_ms"]))
+    decided, newer, older = (_decided_in(d) for d in document["checkpoints"])
+    return EntityState(
+        clusters=clusters,
+        entity=document["entity"],
+        decided=decided,
+        newer=newer,
+        older=older,
+        panes=[_pane_in(values) for values in document["panes"]],
+        mentions={int(s): {m[1]: Mention(*m) for m in posts} for s, posts in document["mentions"].items()},
+        open_panes=set(document["open_panes"]),
+        dirty_ms=document["dirty_ms"],
+        told_trends={start: (revision, tuple(numbers)) for start, revision, numbers in document["told_trends"]},
+        told_alerts=[Alert.model_validate(alert) for alert in document["told_alerts"]],
+        corrections=document["corrections"],
+    )
+
+
+def _decided_out(decided: Decided) -> list[Any]:
+    baseline = None if decided.baseline is None else astuple(decided.baseline)
+    return [decided.time_ms, baseline, [astuple(incident) for incident in decided.incidents.values()]]
+
+
+def _decided_in(values: list[Any]) -> Decided:
+    time_ms, baseline, incidents = values
+    restored = [_incident_in(i) for i in incidents]
+    return Decided(time_ms, None if baseline is None else Baseline(*baseline), {i.rule: i for i in restored})
+
+
+def _incident_in(values: list[Any]) -> Incident:
+    alert_id, rule, starts, opened, hot, threshold, severity, mass, steps, is_open = values
+    return Incident(alert_id, Rule(rule), starts, opened, hot, threshold, Severity(severity), mass, steps, is_open)
+
+
+def _pane_out(pane: Pane) -> list[Any]:
+    return [getattr(pane, name) for name in Pane.__slots__]
+
+
+def _pane_in(values: list[Any]) -> Pane:
+    pane = Pane(*values)
+    pane.authors = tuple(pane.authors)
+    pane.contents = tuple(Content(*content) for content in pane.contents)
+    return pane

@@ -1,0 +1,46 @@
+"""The pooled seasonal profile: how busy each half-hour of the week is in exchange time, relative to the mean."""
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import lru_cache
+from zoneinfo import ZoneInfo
+
+SLOT_MS = 30 * 60_000
+SLOTS = 7 * 48
+WEEK_MS = SLOTS * SLOT_MS
+_EPOCH_TO_MONDAY_MS = 4 * 86_400_000  # 1970-01-01 was a Thursday: 1970-01-05 is the first Monday
+_HOUR_MS = 3_600_000
+
+
+@lru_cache(maxsize=4096)
+def _offset_ms(timezone: str, hour: int) -> int:
+    moment = datetime.fromtimestamp(hour * 3600, UTC).astimezone(ZoneInfo(timezone))
+    offset = moment.utcoffset()
+    return 0 if offset is None else round(offset.total_seconds() * 1000)
+
+
+@dataclass(frozen=True, slots=True)
+class SeasonalProfile:
+    """``factors``: 336 half-hours from Monday 00:00 in ``timezone``, with mean 1; or empty for a flat profile."""
+
+    timezone: str = "UTC"
+    factors: tuple[float, ...] = ()
+    _until: tuple[float, ...] = field(init=False, repr=False, compare=False, default=())
+
+    def __post_init__(self) -> None:
+        until = [0.0]
+        for factor in self.factors:
+            until.append(until[-1] + factor)
+        object.__setattr__(self, "_until", tuple(until))
+
+    def exposure(self, from_ms: int, to_ms: int) -> float:
+        """Return the integral of the profile over [from_ms, to_ms), in milliseconds of mean activity."""
+        if not self.factors or to_ms - from_ms > 8 * WEEK_MS:
+            return float(to_ms - from_ms)
+        return max(0.0, self._since_monday(to_ms) - self._since_monday(from_ms))
+
+    def _since_monday(self, time_ms: int) -> float:
+        offset = 0 if self.timezone == "UTC" else _offset_ms(self.timezone, time_ms // _HOUR_MS)
+        weeks, within = divmod(time_ms + offset - _EPOCH_TO_MONDAY_MS, WEEK_MS)
+        slot, rest = divmod(within, SLOT_MS)
+        return (weeks * self._until[-1] + self._until[slot]) * SLOT_MS + self.factors[slot] * rest

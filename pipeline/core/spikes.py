@@ -1,0 +1,263 @@
+"""The negative-spike operator: panes, baseline, score and alert life of one entity behind the protocol of ``trends``.
+
+Decisions are made at pane ends only, from the posts whose event time lies before them, folded pane by pane in event-time
+order. So it does not matter when the watermark came by: a post that arrives after its pane was decided makes the operator
+go back to a checkpoint, decide again, and tell the differences as higher revisions.
+"""
+
+from bisect import bisect_left
+from operator import attrgetter
+
+from pipeline.core.alerts import Decision, Moment, advance
+from pipeline.core.baseline import absorb, fresh
+from pipeline.core.clusters import Clusters
+from pipeline.core.corrections import reconcile
+from pipeline.core.detect import Assessment, assess, has_support, is_flood
+from pipeline.core.detector_config import DAY_MS, DETECTOR_VERSION, DetectorConfig
+from pipeline.core.entity_state import EntityState, decode, encode
+from pipeline.core.explain import band_of, describe
+from pipeline.core.severity import severity_of
+from pipeline.core.trends import NOTHING, PANE_MS, Step, TrendOperator
+from pipeline.core.windows import Pane, PaneRules, mention_of, pane_start, summarise
+from pipeline.events import Alert, Rule, ScoredPost, Severity, Trend
+
+_START = attrgetter("start_ms")
+
+
+def make_operator(config: DetectorConfig) -> TrendOperator[EntityState]:
+    """Return the operator for this configuration."""
+    return NegativeSpikeOperator(config)
+
+
+class NegativeSpikeOperator:
+    """The rules over the state of one entity."""
+
+    def __init__(self, config: DetectorConfig) -> None:
+        self.config = config
+        self._pane_rules = PaneRules(config.flood.young_age_ms, config.out_of_orderness_ms)
+
+    def new_state(self) -> EntityState:
+        """Return the state of an entity never seen."""
+        return EntityState(Clusters(self.config.cluster_memory_ms, self.config.cluster_capacity))
+
+    def encode_state(self, state: EntityState) -> bytes:
+        """Return the state as bytes with a version number."""
+        return encode(state)
+
+    def decode_state(self, encoded: bytes) -> EntityState:
+        """Return the state; a newer version raises StateVersionError."""
+        return decode(encoded, self.config)
+
+    def on_event(self, state: EntityState, post: ScoredPost, watermark_ms: int) -> Step:
+        """Keep one post for its pane. Posts that name nobody are ignored; one behind the allowed lateness comes back."""
+        start = pane_start(post.event_time_ms)
+        if start + PANE_MS + self.config.allowed_lateness_ms <= max(watermark_ms, state.decided.time_ms):
+            return Step(late=(post,))
+        if not post.entity:
+            return NOTHING
+        state.entity = post.entity
+        posts = state.mentions.get(start)
+        if posts is None:
+            posts = state.mentions[start] = {}
+        mention = mention_of(post)
+        known = posts.get(mention.event_id)
+        if known is not None and known <= mention:
+            return NOTHING
+        posts[mention.event_id] = mention
+        return self._pane_changed(state, start)
+
+    def _pane_changed(self, state: EntityState, start: int) -> Step:
+        if start + PANE_MS <= state.decided.time_ms:
+            if state.dirty_ms is not None and state.dirty_ms <= start:
+                return NOTHING
+            state.dirty_ms = start
+        elif start in state.open_panes:
+            return NOTHING
+        state.open_panes.add(start)
+        return Step(timers=(start + PANE_MS,))
+
+    def on_timer(self, state: EntityState, timer_ms: int) -> Step:
+        """Close the panes that end by ``timer_ms``; while an incident is open, ask to be called at the next pane end."""
+        until = max(timer_ms, state.decided.time_ms)
+        if state.dirty_ms is None:
+            trends, records = self._run(state, until)
+            state.told_alerts += records
+            alerts = [_ahead(record, state) for record in records]
+        else:
+            trends, alerts = self._run_again(state, until)
+        timers = (until + PANE_MS,) if _has_open(state) else ()
+        return Step(tuple(trends), tuple(alerts), timers)
+
+    def _run_again(self, state: EntityState, until: int) -> tuple[list[Trend], list[Alert]]:
+        since = self._rewind(state)
+        kept = [alert for alert in state.told_alerts if alert.event_time_ms <= since]
+        told = [alert for alert in state.told_alerts if alert.event_time_ms > since]
+        trends, again = self._run(state, until)
+        told_ids = {alert.alert_id for alert in told}
+        before = [alert for alert in kept if alert.alert_id in told_ids]
+        alerts = reconcile([*before, *told], [*before, *again], state.corrections)
+        state.told_alerts = [*kept, *again]
+        return trends, alerts
+
+    def _rewind(self, state: EntityState) -> int:
+        """Go back to the newest checkpoint before the changed pane; return its time."""
+        dirty = state.dirty_ms
+        back = state.newer if dirty is None or state.newer.time_ms <= dirty else state.older
+        state.dirty_ms = None
+        state.newer, state.decided = back, back.copy()
+        state.clusters.cut_from(back.time_ms)
+        del state.panes[bisect_left(state.panes, back.time_ms, key=_START) :]
+        state.open_panes = {start for start in state.mentions if start >= back.time_ms}
+        return back.time_ms
+
+    def _run(self, state: EntityState, until: int) -> tuple[list[Trend], list[Alert]]:
+        """Fold the panes that end by ``until``, in order, with the quiet time between them."""
+        trends: list[Trend] = []
+        alerts: list[Alert] = []
+        for start in sorted(s for s in state.open_panes if s + PANE_MS <= until):
+            self._stay_quiet(state, start, alerts)
+            self._checkpoint(state)
+            self._fold(state, start, trends, alerts)
+        self._stay_quiet(state, until, alerts)
+        return trends, alerts
+
+    def _stay_quiet(self, state: EntityState, until: int, alerts: list[Alert]) -> None:
+        """Let time pass without posts: only open incidents care."""
+        while _has_open(state) and state.decided.time_ms + PANE_MS <= until:
+            state.decided.time_ms += PANE_MS
+            self._decide(state, self._assess(state, state.decided.time_ms), None, alerts)
+        state.decided.time_ms = max(state.decided.time_ms, until)
+
+    def _checkpoint(self, state: EntityState) -> None:
+        """Take a checkpoint at most once per allowed lateness, and forget what lies before the older of the two."""
+        now = state.decided.time_ms
+        if now < state.newer.time_ms + self.config.allowed_lateness_ms:
+            return
+        state.older, state.newer = state.newer, state.decided.copy()
+        since = state.older.time_ms
+        state.mentions = {start: posts for start, posts in state.mentions.items() if start >= since}
+        state.told_trends = {start: told for start, told in state.told_trends.items() if start >= since}
+        self._forget_alerts(state, since)
+        state.clusters.forget_before(since)
+        absorbed = since if state.older.baseline is None else state.older.baseline.as_of_ms
+        del state.panes[: bisect_left(state.panes, min(absorbed, since - self.config.guard_ms), key=_START)]
+
+    def _forget_alerts(self, state: EntityState, since: int) -> None:
+        """Keep what late posts may still change, and the last word about incidents that began before."""
+        last = {alert.alert_id: alert for alert in state.told_alerts if alert.event_time_ms <= since}
+        current = {incident.alert_id for incident in state.older.incidents.values()}
+        before = [alert for alert_id, alert in last.items() if alert_id in current]
+        state.told_alerts = [*before, *(alert for alert in state.told_alerts if alert.event_time_ms > since)]
+        living = current | {alert.alert_id for alert in state.told_alerts}
+        state.corrections = {alert_id: n for alert_id, n in state.corrections.items() if alert_id in living}
+
+    def _fold(self, state: EntityState, start: int, trends: list[Trend], alerts: list[Alert]) -> None:
+        state.open_panes.discard(start)
+        pane = summarise(start, state.mentions[start].values(), state.clusters, self._pane_rules)
+        end = start + PANE_MS
+        self._absorb(state, start, end - self.config.guard_ms)
+        state.panes.append(pane)
+        state.decided.time_ms = end
+        moment = self._assess(state, end)
+        self._decide(state, moment, pane, alerts)
+        spike = state.decided.incidents.get(Rule.NEGATIVE_SPIKE)
+        pane.frozen = spike is not None and spike.is_open
+        self._tell_trend(state, pane, moment, trends)
+
+    def _absorb(self, state: EntityState, start: int, until: int) -> None:
+        baseline = state.decided.baseline
+        if baseline is None:
+            baseline = state.decided.baseline = fresh(start)
+        for at in range(bisect_left(state.panes, baseline.as_of_ms, key=_START), len(state.panes)):
+            if state.panes[at].start_ms + PANE_MS > until:
+                break
+            absorb(baseline, state.panes[at], self.config)
+
+    def _assess(self, state: EntityState, end_ms: int) -> Assessment:
+        baseline = state.decided.baseline
+        assert baseline is not None
+        return assess(state.panes, end_ms, baseline, self.config)
+
+    def _decide(self, state: EntityState, moment: Assessment, pane: Pane | None, alerts: list[Alert]) -> None:
+        flood = is_flood(state.panes, moment.end_ms, self.config)
+        for seen in (self._flood_moment(state, moment, pane, flood), self._spike_moment(state, moment, pane, flood)):
+            incident, decision = advance(state.decided.incidents.get(seen.rule), seen, self.config)
+            if incident is not None:
+                state.decided.incidents[seen.rule] = incident
+            if decision is not None:
+                alerts.append(self._record(state, decision, moment))
+
+    def _spike_moment(self, state: EntityState, moment: Assessment, pane: Pane | None, flood: bool) -> Moment:
+        fires = moment.score >= moment.threshold and has_support(moment, state.panes, self.config)
+        return Moment(
+            rule=Rule.NEGATIVE_SPIKE,
+            entity=state.entity,
+            end_ms=moment.end_ms,
+            starts_at_ms=moment.end_ms - PANE_MS,
+            score=moment.score,
+            threshold=moment.threshold,
+            mass=moment.hour.negative,
+            severity=severity_of(moment, self.config),
+            fires=fires,
+            vetoed=flood,
+            active=pane is not None,
+        )
+
+    def _flood_moment(self, state: EntityState, moment: Assessment, pane: Pane | None, flood: bool) -> Moment:
+        return Moment(
+            rule=Rule.COORDINATED_ACTIVITY,
+            entity=state.entity,
+            end_ms=moment.end_ms,
+            starts_at_ms=moment.end_ms - PANE_MS,
+            score=float(flood),
+            threshold=1.0,
+            mass=float(moment.hour.posts),
+            severity=Severity.INFO,
+            fires=flood,
+            vetoed=False,
+            active=pane is not None,
+        )
+
+    def _record(self, state: EntityState, decision: Decision, moment: Assessment) -> Alert:
+        return describe(state.entity, decision, moment, state.panes, self.config)
+
+    def _tell_trend(self, state: EntityState, pane: Pane, moment: Assessment, trends: list[Trend]) -> None:
+        told = state.told_trends.get(pane.start_ms)
+        trend = self._trend(state.entity, pane, moment, 0 if told is None else told[0] + 1)
+        numbers = (
+            trend.posts, trend.posts_effective, trend.negative_mass, trend.positive_mass, trend.authors, trend.clusters,
+            trend.score, trend.band.low, trend.band.expected, trend.band.high,
+        )  # fmt: skip
+        if told is None or told[1] != numbers:
+            state.told_trends[pane.start_ms] = (trend.revision, numbers)
+            trends.append(trend)
+
+    def _trend(self, entity: str, pane: Pane, moment: Assessment, revision: int) -> Trend:
+        exposure = self.config.prior.season.exposure(pane.start_ms, moment.end_ms) / DAY_MS
+        share = pane.negative / pane.effective if pane.effective > 0 else 0.0
+        return Trend(
+            entity=entity,
+            event_time_ms=moment.end_ms,
+            window_start_ms=pane.start_ms,
+            window_end_ms=moment.end_ms,
+            revision=revision,
+            posts=pane.posts,
+            posts_effective=round(pane.effective, 4),
+            negative_mass=round(pane.negative, 4),
+            positive_mass=round(pane.positive, 4),
+            negative_share=round(min(1.0, share), 4),
+            authors=len(pane.authors),
+            clusters=len(pane.contents),
+            band=band_of(moment.expected.negative_per_day * exposure, moment.dispersion),
+            score=round(moment.score, 4),
+            detector_version=DETECTOR_VERSION,
+        )
+
+
+def _has_open(state: EntityState) -> bool:
+    return any(incident.is_open for incident in state.decided.incidents.values())
+
+
+def _ahead(record: Alert, state: EntityState) -> Alert:
+    ahead = state.corrections.get(record.alert_id, 0)
+    return record if ahead == 0 else record.model_copy(update={"revision": record.revision + ahead})

@@ -1,0 +1,102 @@
+"""The in-process host of the trend operator: state by entity, timers, and the watermark. The Flink job's twin.
+
+The watermark follows Flink's bounded out-of-orderness: the greatest event time seen, less the bound, less one millisecond;
+it moves after each post, so the results do not depend on how the posts were cut into batches.
+"""
+
+import heapq
+from collections.abc import Iterable, Iterator
+from typing import Generic
+
+from pipeline.core.trends import NOTHING, State, Step, TrendOperator
+from pipeline.events import ScoredPost
+
+BEGINNING_MS = -(2**62)
+END_MS = 2**62
+
+
+class TrendHost(Generic[State]):
+    """Feeds one operator. Outputs come in the order (timer, entity)."""
+
+    def __init__(self, operator: TrendOperator[State], out_of_orderness_ms: int) -> None:
+        self._operator = operator
+        self._out_of_orderness_ms = out_of_orderness_ms
+        self._states: dict[str, State] = {}
+        self._timers: list[tuple[int, str]] = []
+        self._registered: set[tuple[int, str]] = set()
+        self.watermark_ms = BEGINNING_MS
+
+    @property
+    def entities(self) -> Iterable[str]:
+        """Return the entities that have state."""
+        return self._states.keys()
+
+    def state_of(self, entity: str) -> State | None:
+        """Return the state of one entity, to look at."""
+        return self._states.get(entity)
+
+    def on_post(self, post: ScoredPost) -> Step:
+        """Take one post; the watermark moves up to it and due timers fire."""
+        if not post.entity:
+            return NOTHING
+        step = self._operator.on_event(self._state(post.entity), post, self.watermark_ms)
+        if step is not NOTHING:
+            self._register(step, post.entity)
+        reached = post.event_time_ms - self._out_of_orderness_ms - 1
+        if reached <= self.watermark_ms:
+            return Step(late=step.late) if step.late else NOTHING
+        fired = self.advance(reached)
+        return Step(fired.trends, fired.alerts, (), step.late) if step.late else fired
+
+    def on_posts(self, posts: Iterable[ScoredPost]) -> Iterator[Step]:
+        """Take many posts; yield the steps that say something."""
+        for post in posts:
+            step = self.on_post(post)
+            if step is not NOTHING:
+                yield step
+
+    def advance(self, watermark_ms: int) -> Step:
+        """Move the watermark (never back) and fire what is due."""
+        self.watermark_ms = max(self.watermark_ms, watermark_ms)
+        if not self._timers or self._timers[0][0] > self.watermark_ms:
+            return NOTHING
+        steps = list(self._fire())
+        return Step(tuple(t for s in steps for t in s.trends), tuple(a for s in steps for a in s.alerts))
+
+    def finish(self) -> Step:
+        """End the stream: everything pending is decided."""
+        return self.advance(END_MS)
+
+    def snapshot(self) -> tuple[int, dict[str, bytes], list[tuple[int, str]]]:
+        """Return (watermark, encoded state by entity, pending timers)."""
+        states = {entity: self._operator.encode_state(state) for entity, state in self._states.items()}
+        return self.watermark_ms, states, sorted(self._timers)
+
+    def restore(self, watermark_ms: int, states: dict[str, bytes], timers: Iterable[tuple[int, str]]) -> None:
+        """Take over a snapshot in place of everything known."""
+        self.watermark_ms = watermark_ms
+        self._states = {entity: self._operator.decode_state(encoded) for entity, encoded in states.items()}
+        self._timers = [(timer_ms, entity) for timer_ms, entity in timers]
+        heapq.heapify(self._timers)
+        self._registered = set(self._timers)
+
+    def _state(self, entity: str) -> State:
+        state = self._states.get(entity)
+        if state is None:
+            state = self._states[entity] = self._operator.new_state()
+        return state
+
+    def _register(self, step: Step, entity: str) -> None:
+        for timer_ms in step.timers:
+            timer = (timer_ms, entity)
+            if timer not in self._registered:
+                self._registered.add(timer)
+                heapq.heappush(self._timers, timer)
+
+    def _fire(self) -> Iterator[Step]:
+        while self._timers and self._timers[0][0] <= self.watermark_ms:
+            timer = heapq.heappop(self._timers)
+            self._registered.discard(timer)
+            step = self._operator.on_timer(self._states[timer[1]], timer[0])
+            self._register(step, timer[1])
+            yield step

@@ -1,0 +1,188 @@
+import random
+from itertools import pairwise
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline.core.corrections import settled_alerts, settled_trends
+from pipeline.core.detector_config import DetectorConfig
+from pipeline.core.entity_state import STATE_VERSION
+from pipeline.core.spikes import NegativeSpikeOperator
+from pipeline.errors import StateVersionError
+from pipeline.events import Alert, AlertReason, AlertStatus, Rule, ScoredPost, Trend
+from pipeline.jobs.trends import TrendHost
+from tests.unit.core.streams import (
+    DAY_MS,
+    HOUR_MS,
+    MINUTE_MS,
+    START_MS,
+    background,
+    eventful,
+    flood,
+    in_order,
+    scored_post,
+    shift,
+)
+
+CONFIG = DetectorConfig()
+OUT_OF_ORDER_MS = CONFIG.out_of_orderness_ms
+EVENTFUL = eventful()
+
+
+def run(posts: list[ScoredPost], restart_every: int = 0) -> tuple[list[Trend], list[Alert], list[ScoredPost]]:
+    operator = NegativeSpikeOperator(CONFIG)
+    host = TrendHost(operator, OUT_OF_ORDER_MS)
+    steps = []
+    for number, post in enumerate(posts, start=1):
+        steps.append(host.on_post(post))
+        if restart_every and number % restart_every == 0:
+            snapshot = host.snapshot()
+            host = TrendHost(operator, OUT_OF_ORDER_MS)
+            host.restore(*snapshot)
+    steps.append(host.finish())
+    trends = [trend for step in steps for trend in step.trends]
+    return trends, [alert for step in steps for alert in step.alerts], [post for step in steps for post in step.late]
+
+
+def as_bytes(posts: list[ScoredPost], restart_every: int = 0) -> list[bytes]:
+    trends, alerts, late = run(posts, restart_every)
+    return [record.to_json() for record in (*trends, *alerts, *late)]
+
+
+def shuffled(posts: list[ScoredPost], within_ms: int, seed: int) -> list[ScoredPost]:
+    """Delay each post by up to ``within_ms``: so no post comes behind one that is younger by more than that."""
+    rng = random.Random(seed)
+    return [post for _, _, post in sorted((p.event_time_ms + rng.randrange(within_ms), i, p) for i, p in enumerate(posts))]
+
+
+def test_a_mood_shift_opens_one_alert_that_is_resolved() -> None:
+    _, alerts, _ = run(EVENTFUL)
+    spikes = [alert for alert in alerts if alert.rule is Rule.NEGATIVE_SPIKE and alert.entity == "A"]
+    assert spikes[0].status is AlertStatus.OPENED
+    assert spikes[-1].status is AlertStatus.RESOLVED
+    assert spikes[-1].reason is AlertReason.QUIET
+    assert len({alert.alert_id for alert in spikes}) == 1
+    assert [alert.revision for alert in spikes] == list(range(len(spikes)))
+
+
+def test_an_alert_comes_within_an_hour_of_the_shift_and_explains_itself() -> None:
+    _, alerts, _ = run(EVENTFUL)
+    opened = next(alert for alert in alerts if alert.rule is Rule.NEGATIVE_SPIKE)
+    begin = START_MS + 12 * DAY_MS + 7 * HOUR_MS
+    assert begin < opened.event_time_ms <= begin + HOUR_MS
+    assert opened.observed > opened.band.high
+    assert opened.would_not_fire_below is not None
+    assert 1 <= opened.would_not_fire_below <= opened.observed
+    assert 1 <= len(opened.evidence) <= 5
+    assert all("shift" in evidence.event_id for evidence in opened.evidence[:3])
+    assert "negative posts" in opened.explanation
+
+
+def test_a_flood_of_one_content_is_reported_as_such_and_not_as_mood() -> None:
+    _, alerts, _ = run(EVENTFUL)
+    assert {alert.rule for alert in alerts if alert.entity == "B"} == {Rule.COORDINATED_ACTIVITY}
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_order_within_the_watermark_bound_does_not_change_a_byte(seed: int) -> None:
+    expected = as_bytes(EVENTFUL)
+    assert as_bytes(shuffled(EVENTFUL, OUT_OF_ORDER_MS, seed)) == expected
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_order_within_the_allowed_lateness_does_not_change_what_holds_in_the_end(seed: int) -> None:
+    trends, alerts, late = run(EVENTFUL)
+    other_trends, other_alerts, other_late = run(shuffled(EVENTFUL, CONFIG.allowed_lateness_ms - 1, seed))
+    assert settled_trends(other_trends) == settled_trends(trends)
+    assert settled_alerts(other_alerts) == settled_alerts(alerts)
+    assert late == other_late == []
+    assert any(trend.revision > 0 for trend in other_trends), "the shuffle was meant to cause corrections"
+
+
+def test_revisions_of_an_alert_never_go_back() -> None:
+    _, alerts, _ = run(shuffled(EVENTFUL, CONFIG.allowed_lateness_ms - 1, 1))
+    by_id: dict[str, list[int]] = {}
+    for alert in alerts:
+        by_id.setdefault(alert.alert_id, []).append(alert.revision)
+    assert all(before < after for revisions in by_id.values() for before, after in pairwise(revisions))
+
+
+def test_duplicated_ids_change_nothing() -> None:
+    doubled = [post for post in EVENTFUL for _ in range(2)]
+    assert as_bytes(doubled) == as_bytes(EVENTFUL)
+
+
+@pytest.mark.parametrize("restart_every", [7, 97])
+def test_a_restart_from_encoded_state_changes_nothing(restart_every: int) -> None:
+    posts = shuffled(EVENTFUL, CONFIG.allowed_lateness_ms // 2, 5)
+    assert as_bytes(posts, restart_every) == as_bytes(posts)
+
+
+def test_posts_behind_the_allowed_lateness_come_back() -> None:
+    old = scored_post("old", START_MS)
+    new = scored_post("new", START_MS + CONFIG.allowed_lateness_ms + OUT_OF_ORDER_MS + 6 * MINUTE_MS)
+    trends, _, late = run([new, old])
+    assert late == [old]
+    assert [trend.posts for trend in trends] == [1]
+
+
+def test_a_late_post_revises_its_pane() -> None:
+    first = scored_post("first", START_MS + MINUTE_MS)
+    later = scored_post("later", START_MS + 20 * MINUTE_MS)
+    late = scored_post("late", START_MS + 2 * MINUTE_MS)
+    trends, _, _ = run([first, later, late])
+    about_first_pane = [trend for trend in trends if trend.window_start_ms == START_MS]
+    assert [(trend.revision, trend.posts) for trend in about_first_pane] == [(0, 1), (1, 2)]
+
+
+def test_late_originals_that_explain_a_spike_away_retract_it() -> None:
+    """Half an hour before the spike all its texts had been there, in one minute, from one bot: that came late."""
+    begin = START_MS + 12 * DAY_MS + HOUR_MS
+    spike = shift("A", begin, 14, MINUTE_MS)
+    originals = [scored_post(f"o{i}", begin - 26 * MINUTE_MS, 0.05, simhash=post.simhash) for i, post in enumerate(spike)]
+    posts = [*background("A", 12, 20, 3), *spike, scored_post("tick", begin + 20 * MINUTE_MS), *originals]
+    _, alerts, late = run(posts)
+    assert late == []
+    assert alerts[0].status is AlertStatus.OPENED
+    assert (alerts[-1].status, alerts[-1].reason) == (AlertStatus.RETRACTED, AlertReason.CORRECTED_BELOW_THRESHOLD)
+    assert settled_alerts(alerts) == settled_alerts(run(in_order(posts))[1]) == {}
+
+
+def test_a_gap_of_years_costs_nothing_and_no_timer_stays() -> None:
+    operator = NegativeSpikeOperator(CONFIG)
+    host = TrendHost(operator, OUT_OF_ORDER_MS)
+    for post in [scored_post("a", START_MS), scored_post("b", START_MS + 3000 * DAY_MS)]:
+        host.on_post(post)
+    assert len(host.snapshot()[2]) == 1
+    assert len(host.finish().trends) == 1
+    assert host.snapshot()[2] == []
+
+
+def test_a_newer_state_is_refused() -> None:
+    operator = NegativeSpikeOperator(CONFIG)
+    encoded = operator.encode_state(operator.new_state())
+    newer = (STATE_VERSION + 1).to_bytes(2, "big") + encoded[2:]
+    with pytest.raises(StateVersionError, match=f"version {STATE_VERSION + 1}"):
+        operator.decode_state(newer)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 180), st.floats(0, 1), st.integers(0, 6)), min_size=1, max_size=60), st.randoms())
+def test_any_order_and_duplication_gives_the_same_settled_result(posts: list[tuple[int, float, int]], rng: random.Random) -> None:
+    stream = [
+        scored_post(f"p{i}", START_MS + minute * 20_000, round(negative, 4), simhash=f"{content:016x}", author_id=f"a{i % 5}")
+        for i, (minute, negative, content) in enumerate(posts)
+    ]
+    other = stream + stream[::2]
+    rng.shuffle(other)
+    trends, alerts, _ = run(stream)
+    other_trends, other_alerts, _ = run(other)
+    assert settled_trends(other_trends) == settled_trends(trends)
+    assert settled_alerts(other_alerts) == settled_alerts(alerts)
+
+
+def test_contents_repeated_by_many_authors_count_once() -> None:
+    trends, _, _ = run(flood("A", START_MS, 10, 1_000))
+    assert trends[0].posts == 10
+    assert trends[0].posts_effective == 1.0
