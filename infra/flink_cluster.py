@@ -24,28 +24,62 @@ SHIPPED: Final = ("__init__.py", "errors.py", "events.py", "topics.py", "core", 
 SUBMIT_TIMEOUT_S: Final = 180.0
 REPRODUCIBLE: Final = (1980, 1, 1, 0, 0, 0)
 
-CONFIG: Final[dict[str, Any]] = {
-    "jobmanager.rpc.address": LOOPBACK,
-    "jobmanager.bind-host": LOOPBACK,
-    "jobmanager.memory.process.size": "1024m",
-    "taskmanager.host": LOOPBACK,
-    "taskmanager.bind-host": LOOPBACK,
-    "taskmanager.numberOfTaskSlots": 2,
-    "parallelism.default": 1,
-    "rest.address": LOOPBACK,
-    "rest.bind-address": LOOPBACK,
-    # the default of 50 s makes the loss of a task manager cost a minute
-    "heartbeat.interval": 3000,
-    "heartbeat.timeout": 15000,
-    "execution.checkpointing.num-retained": 3,
-    "execution.checkpointing.externalized-checkpoint-retention": "RETAIN_ON_CANCELLATION",
-    "restart-strategy.type": "exponential-delay",
-    "restart-strategy.exponential-delay.initial-backoff": "1 s",
-    "restart-strategy.exponential-delay.max-backoff": "30 s",
-    "pekko.ask.timeout": "30 s",
+JOB_MANAGER_MEMORY: Final = {
+    "jobmanager.memory.heap.size": "448m",
+    "jobmanager.memory.off-heap.size": "128m",
+    "jobmanager.memory.jvm-metaspace.size": "256m",
+    "jobmanager.memory.jvm-overhead.min": "192m",
+    "jobmanager.memory.jvm-overhead.max": "192m",
 }
+# All parts are given, because Flink's scripts would start two more Java machines only to work them out. Managed memory
+# goes to the Python workers.
+TASK_MANAGER_MEMORY: Final = {
+    "taskmanager.cpu.cores": 2.0,
+    "taskmanager.memory.framework.heap.size": "128m",
+    "taskmanager.memory.task.heap.size": "384m",
+    "taskmanager.memory.framework.off-heap.size": "128m",
+    "taskmanager.memory.task.off-heap.size": "0m",
+    "taskmanager.memory.network.min": "96m",
+    "taskmanager.memory.network.max": "96m",
+    "taskmanager.memory.managed.size": "384m",
+    "taskmanager.memory.jvm-metaspace.size": "256m",
+    "taskmanager.memory.jvm-overhead.min": "192m",
+    "taskmanager.memory.jvm-overhead.max": "192m",
+}
+IGNORE_UNKNOWN: Final = "-XX:+IgnoreUnrecognizedVMOptions"
+QUICK_START: Final = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")  # for machines that coordinate and compute nothing
+JOB_MANAGER_JVM: Final = (*QUICK_START, "-Xmx448m", "-XX:MaxMetaspaceSize=256m")
+TASK_MANAGER_JVM: Final = ("-XX:+UseG1GC", "-Xmx512m", "-XX:MaxDirectMemorySize=224m", "-XX:MaxMetaspaceSize=256m")
+CLIENT_JVM: Final = (*QUICK_START, "-Xmx256m")
+CONFIG: Final[dict[str, Any]] = (
+    JOB_MANAGER_MEMORY
+    | TASK_MANAGER_MEMORY
+    | {
+        "jobmanager.rpc.address": LOOPBACK,
+        "jobmanager.bind-host": LOOPBACK,
+        "taskmanager.host": LOOPBACK,
+        "taskmanager.bind-host": LOOPBACK,
+        "taskmanager.numberOfTaskSlots": 2,
+        "parallelism.default": 1,
+        "rest.address": LOOPBACK,
+        "rest.bind-address": LOOPBACK,
+        # the default of 50 s makes the loss of a task manager cost a minute
+        "heartbeat.interval": 3000,
+        "heartbeat.timeout": 15000,
+        "execution.checkpointing.num-retained": 3,
+        "execution.checkpointing.externalized-checkpoint-retention": "RETAIN_ON_CANCELLATION",
+        "restart-strategy.type": "exponential-delay",
+        "restart-strategy.exponential-delay.initial-backoff": "1 s",
+        "restart-strategy.exponential-delay.max-backoff": "30 s",
+        "pekko.ask.timeout": "30 s",
+    }
+)
+JOB_MANAGER: Final = "org.apache.flink.runtime.entrypoint.StandaloneSessionClusterEntrypoint"
+TASK_MANAGER: Final = "org.apache.flink.runtime.taskexecutor.TaskManagerRunner"
+CLIENT: Final = "org.apache.flink.client.cli.CliFrontend"
+LOG_LEVELS: Final = {"log4j.properties": "INFO", "log4j-cli.properties": "WARN"}
 LOGGING: Final = """\
-rootLogger.level = INFO
+rootLogger.level = {level}
 rootLogger.appenderRef.console.ref = console
 appender.console.type = CONSOLE
 appender.console.name = console
@@ -80,7 +114,6 @@ class FlinkCluster:
     connector: Path
     rest_port: int
     rpc_port: int
-    task_manager_memory: str = "1600m"
 
     @property
     def rest_url(self) -> str:
@@ -99,12 +132,10 @@ class FlinkCluster:
         ``env.java.opts.all`` repeats the packaged value: the configuration folder replaces the packaged one wholly, and
         without these module openings the first job dies with InaccessibleObjectException.
         """
-        packaged = yaml.safe_load((flink_home(self.python) / "conf" / "config.yaml").read_text("utf-8"))
         return CONFIG | {
             "env.java.home": str(self.java.parent.parent),
-            "env.java.opts.all": packaged["env"]["java"]["opts"]["all"],
+            "env.java.opts.all": " ".join(self._openings),
             "jobmanager.rpc.port": self.rpc_port,
-            "taskmanager.memory.process.size": self.task_manager_memory,
             "rest.port": self.rest_port,
             "rest.bind-port": str(self.rest_port),
             "python.executable": str(self.python),
@@ -118,11 +149,11 @@ class FlinkCluster:
 
     def prepare(self) -> None:
         """Write the configuration and pack what the jobs need of this project."""
-        for name in ("conf", "checkpoints", "savepoints", "tmp", "pid", "log"):
+        for name in ("conf", "checkpoints", "savepoints", "tmp", "log"):
             (self.folder / name).mkdir(parents=True, exist_ok=True)
         (self.folder / "conf" / "config.yaml").write_text(yaml.safe_dump(self.config, width=10_000), "utf-8")
-        for name in ("log4j.properties", "log4j-console.properties", "log4j-cli.properties"):
-            (self.folder / "conf" / name).write_text(LOGGING, "utf-8")
+        for name, level in LOG_LEVELS.items():
+            (self.folder / "conf" / name).write_text(LOGGING.format(level=level), "utf-8")
         ship(self.shipped)
 
     @property
@@ -132,11 +163,11 @@ class FlinkCluster:
 
     def job_manager(self) -> FlinkPart:
         """Return the process that takes jobs and looks after them; it answers on ``rest_url``."""
-        return FlinkPart(self._start("flink-jobmanager", "jobmanager.sh"), lambda: self._task_managers() is not None)
+        return FlinkPart(self._start("flink-jobmanager", JOB_MANAGER_JVM, JOB_MANAGER), lambda: self._task_managers() is not None)
 
     def task_manager(self) -> FlinkPart:
         """Return the process that runs the jobs' operators; ready when the job manager knows it."""
-        return FlinkPart(self._start("flink-taskmanager", "taskmanager.sh"), lambda: bool(self._task_managers()))
+        return FlinkPart(self._start("flink-taskmanager", TASK_MANAGER_JVM, TASK_MANAGER), lambda: bool(self._task_managers()))
 
     def submit(self, script: Path, arguments: Sequence[str] = (), savepoint: str | None = None) -> str:
         """Hand a PyFlink script to the cluster and return the job's id; raise Stop with the client's output if it refuses.
@@ -145,8 +176,8 @@ class FlinkCluster:
         ``pipeline.jars`` it would push out flink-python's own jar. ``savepoint``: go on from there.
         """
         resume = () if savepoint is None else ("-s", savepoint)
-        client = str(flink_home(self.python) / "bin" / "flink")
-        argv = (client, "run", "--detached", *resume, "-j", str(self.connector), "-pyfs", str(self.shipped))
+        client = self._java(CLIENT_JVM, "log4j-cli.properties", CLIENT)
+        argv = (*client, "run", "--detached", *resume, "-j", str(self.connector), "-pyfs", str(self.shipped))
         output = run((*argv, "-py", str(script), *arguments), self.env, SUBMIT_TIMEOUT_S, f"submitting {script.name} to Flink")
         submitted = re.search(r"submitted with JobID ([0-9a-f]{32})", output)
         if submitted is None:
@@ -160,18 +191,32 @@ class FlinkCluster:
     @property
     def env(self) -> Mapping[str, str]:
         """Return the environment that Flink's scripts need; ``python`` on the PATH must be Flink's own, everywhere."""
+        home = flink_home(self.python)
         return {
-            "FLINK_HOME": str(flink_home(self.python)),
+            "FLINK_HOME": str(home),
             "FLINK_CONF_DIR": str(self.folder / "conf"),
+            "FLINK_LIB_DIR": str(home / "lib"),
+            "FLINK_OPT_DIR": str(home / "opt"),
+            "FLINK_PLUGINS_DIR": str(home / "plugins"),
             "FLINK_LOG_DIR": str(self.folder / "log"),
-            "FLINK_PID_DIR": str(self.folder / "pid"),
             "JAVA_HOME": str(self.java.parent.parent),
             "PATH": f"{self.python.parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
         }
 
-    def _start(self, name: str, script: str) -> Command:
-        argv = (str(flink_home(self.python) / "bin" / script), "start-foreground")
+    @property
+    def _openings(self) -> tuple[str, ...]:
+        """Return the packaged list of Java module openings."""
+        packaged = yaml.safe_load((flink_home(self.python) / "conf" / "config.yaml").read_text("utf-8"))
+        return tuple(packaged["env"]["java"]["opts"]["all"].split())
+
+    def _start(self, name: str, jvm: Sequence[str], main_class: str) -> Command:
+        argv = (*self._java(jvm, "log4j.properties", main_class), "--configDir", str(self.folder / "conf"))
         return Command(name, argv, self.folder / f"{name}.log", env=self.env, cwd=self.folder)
+
+    def _java(self, jvm: Sequence[str], logging: str, main_class: str) -> tuple[str, ...]:
+        jars = sorted(map(str, (flink_home(self.python) / "lib").glob("*.jar")))
+        log = f"-Dlog4j.configurationFile={self.folder / 'conf' / logging}"
+        return str(self.java), *jvm, *self._openings, IGNORE_UNKNOWN, log, "-cp", ":".join(jars), main_class
 
     def _task_managers(self) -> int | None:
         """Return how many task managers are registered, or None while the job manager does not answer."""

@@ -7,6 +7,7 @@ TaskManager) is found again, and a recycled process id is never taken for ours.
 
 import ctypes
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -163,10 +164,8 @@ def run(argv: Sequence[str], env: Mapping[str, str], timeout_s: float, what: str
 
 def _telling(output: str) -> str:
     """Return a failed command's first Python traceback (Flink's client buries it under Java's), else the last lines."""
-    lines = output.splitlines()
-    traceback = next((at for at, line in enumerate(lines) if line.startswith("Traceback (most recent")), None)
-    chosen = lines[-TAIL_LINES:] if traceback is None else lines[traceback : traceback + 2 * TAIL_LINES]
-    return "\n".join(chosen)
+    traceback = re.search(r"^Traceback \(most recent call last\):\n(?:[ \t].*\n)*.*", output, re.MULTILINE)
+    return traceback[0] if traceback else "\n".join(output.splitlines()[-TAIL_LINES:])
 
 
 def _end_with_parent() -> None:
