@@ -1,4 +1,4 @@
-"""Sending one webhook, signed as Standard Webhooks 1.0 asks. The only home of urllib3 and of the signature library.
+"""Sending one webhook, signed as Standard Webhooks 1.0 asks.
 
 An attempt never raises for what the other side does: every answer, silence included, comes back as an ``Answer``. Redirects
 are not followed, so a receiver cannot send the alert on to an address that nobody checked; each attempt has a connection of

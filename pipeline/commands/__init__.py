@@ -4,7 +4,7 @@ from importlib import import_module
 
 import typer
 
-GROUPS = ("contracts", "model")
+GROUPS = ("contracts", "model", "notify")
 
 
 def register_all(app: typer.Typer) -> None:

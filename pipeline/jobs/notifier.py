@@ -31,7 +31,7 @@ from pipeline.errors import Reason
 from pipeline.events import Alert, DeadLetter
 from pipeline.telemetry import Metrics
 
-LEASE_MARGIN_MS = 10_000  # beyond the timeout of an attempt, before another sender may take what a dead one had claimed
+LEASE_MARGIN_MS = 5_000  # beyond the timeout of an attempt, before another sender may take what a dead one had claimed
 LONGEST_WAIT_S = 1.0  # another process may have queued something; look again after this long
 POLL_RECORDS = 500
 
@@ -188,8 +188,9 @@ class Notifier:
         for thread in threads:
             thread.start()
         try:
-            while not (stop.is_set() or self._ended.is_set() or (until_idle and self.idle())):
-                self.step(poll_timeout_ms)
+            while not (stop.is_set() or self._ended.is_set()):
+                if self.step(poll_timeout_ms) == 0 and until_idle and self.idle():
+                    break
         finally:
             self._end()
             for thread in threads:

@@ -1,0 +1,91 @@
+"""`notify`: alerts out as signed webhooks."""
+
+import signal
+import threading
+from contextlib import closing
+from pathlib import Path
+from time import time
+from typing import TYPE_CHECKING, Annotated
+
+import structlog
+import typer
+
+from pipeline import settings as settings_module
+from pipeline.settings import NotifySettings, Settings
+
+if TYPE_CHECKING:
+    from pipeline.adapters.delivery_log import RedisDeliveryLog
+    from pipeline.adapters.webhook import WebhookReceiver
+
+log = structlog.get_logger()
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verbs of this module."""
+    app.command()(notify)
+
+
+def notify(
+    home: Annotated[Path | None, typer.Option(help="Home of the stack whose alerts are sent.")] = None,
+    until_idle: Annotated[
+        bool, typer.Option("--until-idle", help="End when every alert has arrived or is a dead letter.")
+    ] = False,
+    reopen: Annotated[list[str] | None, typer.Option(help="Address of an endpoint to use again after it answered 410.")] = None,
+) -> None:
+    """Send every alert to every endpoint, signed, each id until it has arrived and never again.
+
+    Endpoints come from GROUNDSWELL_NOTIFY__ENDPOINTS, a JSON list: [{"url": "https://…", "secrets": ["whsec_…"]}].
+    """
+    from pipeline.adapters.delivery_log import RedisDeliveryLog
+    from pipeline.core.delivery import EndpointState
+    from pipeline.telemetry import setup_logging
+
+    settings = settings_module.load(home)
+    setup_logging(settings.log_format, settings.log_level)
+    receivers = make_receivers(settings.notify)
+    if not receivers:
+        log.warning("no endpoint is set, alerts are read and go nowhere", fix="set GROUNDSWELL_NOTIFY__ENDPOINTS")
+    url, prefix = settings.redis.url.get_secret_value(), settings.redis.key_prefix
+    with closing(RedisDeliveryLog.connect(url, prefix)) as delivery_log:
+        for receiver in make_receivers(settings.notify, only=reopen or ()):
+            delivery_log.set_endpoint(receiver.endpoint, EndpointState())
+        _run(settings, receivers, delivery_log, until_idle)
+
+
+def make_receivers(notify: NotifySettings, only: "list[str] | tuple[str, ...] | None" = None) -> "list[WebhookReceiver]":
+    """Return the receivers of the settings (those whose address is in ``only``, if given); the addresses are checked."""
+    from pipeline.adapters.webhook import WebhookReceiver
+
+    return [
+        WebhookReceiver(endpoint.url, [s.get_secret_value() for s in endpoint.secrets], notify.timeout_s, notify.allow_http)
+        for endpoint in notify.endpoints
+        if only is None or endpoint.url in only
+    ]
+
+
+def stopped_by_signals() -> threading.Event:
+    """Return an event that SIGTERM and SIGINT set, so that what is under way ends in order."""
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda _number, _frame: stop.set())
+    return stop
+
+
+def _run(settings: Settings, receivers: "list[WebhookReceiver]", delivery_log: "RedisDeliveryLog", until_idle: bool) -> None:
+    from pipeline.adapters.kafka_streams import KafkaSink, KafkaSource
+    from pipeline.core.delivery import RetryPolicy
+    from pipeline.jobs.notifier import LEASE_MARGIN_MS, Desk, Letters, Notifier
+    from pipeline.telemetry import Metrics
+    from pipeline.topics import ALERTS, DEAD_LETTERS
+
+    kafka, notify, metrics = settings.kafka, settings.notify, Metrics()
+    stop = stopped_by_signals()
+    lease_ms = round(1000 * notify.timeout_s) + LEASE_MARGIN_MS
+    policy = RetryPolicy(notify.retry_schedule_s, notify.max_retry_after_s)
+    with (
+        closing(KafkaSink(kafka)) as sink,
+        closing(KafkaSource(kafka, notify.group, [ALERTS.full_name(kafka.topic_prefix)], metrics)) as source,
+    ):
+        letters = Letters(sink, DEAD_LETTERS.full_name(kafka.topic_prefix), metrics)
+        desk = Desk(delivery_log, policy, letters, metrics, lambda: int(time() * 1000), lease_ms)
+        Notifier(source, receivers, desk, notify.senders).run(stop, until_idle)
