@@ -25,3 +25,7 @@ def main() -> None:
     except GroundswellError as error:
         Console(stderr=True).print(f"[bold red]groundswell:[/] {error}", highlight=False)
         sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -13,10 +13,12 @@ from kafka.errors import CoordinatorNotAvailableError
 
 from pipeline.adapters.kafka_client import client_options, translated
 from pipeline.adapters.streams import TopicPartition
+from pipeline.adapters.waiting import wait_until
 from pipeline.errors import Unavailable
 from pipeline.settings import KafkaSettings
 
 CONNECT_TIMEOUT_MS: Final = 5_000
+SHOWN_TIMEOUT_S: Final = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +73,14 @@ class KafkaAdmin:
             self._client.create_topics(wanted, wait_for_metadata=True)
 
     def configure(self, name: str, configs: Mapping[str, str]) -> None:
-        """Set some settings of a topic; the others stay."""
+        """Set some settings of a topic, the others stay; return when the broker shows them (its metadata lags behind)."""
+
+        def shown() -> bool:
+            return configs.items() <= self.describe([name])[name].configs.items()
+
         self._client.alter_configs([ConfigResource("TOPIC", name, dict(configs))], incremental=True)
+        if not wait_until(shown, SHOWN_TIMEOUT_S):
+            raise Unavailable(f"topic {name} does not show {dict(configs)} after {SHOWN_TIMEOUT_S:g} s; try again")
 
     def delete(self, names: Iterable[str]) -> None:
         """Delete topics with all their records."""

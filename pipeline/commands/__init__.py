@@ -4,7 +4,7 @@ from importlib import import_module
 
 import typer
 
-GROUPS = ("contracts", "model", "notify")
+GROUPS = ("contracts", "model", "notify", "provision")
 
 
 def register_all(app: typer.Typer) -> None:
