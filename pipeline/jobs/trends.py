@@ -2,6 +2,10 @@
 
 The watermark follows Flink's bounded out-of-orderness: the greatest event time seen, less the bound, less one millisecond;
 it moves after each post, so the results do not depend on how the posts were cut into batches.
+
+Timers go by that watermark, which is that of all entities. Lateness goes by the clock of the entity itself, its newest event
+time so far, less the bound: Kafka keeps the order of one key, but two hosts never see the keys interleaved alike, so only
+then do both hosts, and every restart, call the same posts late.
 """
 
 import heapq
@@ -24,6 +28,7 @@ class TrendHost(Generic[State]):
         self._states: dict[str, State] = {}
         self._timers: list[tuple[int, str]] = []
         self._registered: set[tuple[int, str]] = set()
+        self._newest_ms: dict[str, int] = {}
         self.watermark_ms = BEGINNING_MS
 
     @property
@@ -39,7 +44,9 @@ class TrendHost(Generic[State]):
         """Take one post; the watermark moves up to it and due timers fire."""
         if not post.entity:
             return NOTHING
-        step = self._operator.on_event(self._state(post.entity), post, self.watermark_ms)
+        newest_ms = self._newest_ms.get(post.entity, BEGINNING_MS)
+        step = self._operator.on_event(self._state(post.entity), post, newest_ms - self._out_of_orderness_ms - 1)
+        self._newest_ms[post.entity] = max(newest_ms, post.event_time_ms)
         if step is not NOTHING:
             self._register(step, post.entity)
         reached = post.event_time_ms - self._out_of_orderness_ms - 1
@@ -67,18 +74,21 @@ class TrendHost(Generic[State]):
         """End the stream: everything pending is decided."""
         return self.advance(END_MS)
 
-    def snapshot(self) -> tuple[int, dict[str, bytes], list[tuple[int, str]]]:
-        """Return (watermark, encoded state by entity, pending timers)."""
+    def snapshot(self) -> tuple[int, dict[str, bytes], list[tuple[int, str]], dict[str, int]]:
+        """Return (watermark, encoded state by entity, pending timers, newest event time by entity)."""
         states = {entity: self._operator.encode_state(state) for entity, state in self._states.items()}
-        return self.watermark_ms, states, sorted(self._timers)
+        return self.watermark_ms, states, sorted(self._timers), dict(self._newest_ms)
 
-    def restore(self, watermark_ms: int, states: dict[str, bytes], timers: Iterable[tuple[int, str]]) -> None:
+    def restore(
+        self, watermark_ms: int, states: dict[str, bytes], timers: Iterable[tuple[int, str]], newest_ms: dict[str, int]
+    ) -> None:
         """Take over a snapshot in place of everything known."""
         self.watermark_ms = watermark_ms
         self._states = {entity: self._operator.decode_state(encoded) for entity, encoded in states.items()}
         self._timers = [(timer_ms, entity) for timer_ms, entity in timers]
         heapq.heapify(self._timers)
         self._registered = set(self._timers)
+        self._newest_ms = dict(newest_ms)
 
     def _state(self, entity: str) -> State:
         state = self._states.get(entity)

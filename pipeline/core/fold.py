@@ -1,0 +1,123 @@
+"""How a host that buffers drives the trend operator: posts and timers of one entity in event-time order, up to a watermark.
+
+A distributed host learns of time in jumps: its watermark comes now and then, and no two runs see the same jumps. So it only
+buffers a post when it arrives, and folds later: all buffered posts up to the watermark in event-time order (ties in order of
+arrival), each timer before the first post at or after it. What comes out then depends on the event times alone.
+
+Lateness must not depend on the jumps either. It is judged by the clock of the entity itself: the newest event time that
+arrived *before* the post, less the bounded out-of-orderness. Kafka keeps the order of one key, so every host and every
+restart sees the same clock.
+"""
+
+import struct
+from bisect import insort
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Final, Generic, NamedTuple, TypeVar
+
+from pipeline.core.trends import NOTHING, PANE_MS, Step, TrendOperator
+from pipeline.errors import StateVersionError
+from pipeline.events import ScoredPost
+
+State = TypeVar("State")
+
+NEVER_MS: Final = -(2**62)  # before any event: far from int64's end, so that differences do not overflow anywhere
+HELD_VERSION: Final = 1
+_ARRIVAL: Final = struct.Struct(">qqiq")
+_HEAD: Final = struct.Struct(">BqI")  # version, newest event time, number of pending timers; then timers, then the operator's
+
+
+class Arrival(NamedTuple):
+    """A buffered record: its event time, the newest event time of its entity before it arrived, where it stood, its bytes."""
+
+    event_time_ms: int
+    newest_before_ms: int
+    partition: int
+    offset: int
+    payload: bytes
+
+    def encode(self) -> bytes:
+        """Return the bytes that ``decode_arrival`` reads."""
+        return _ARRIVAL.pack(*self[:4]) + self.payload
+
+
+def decode_arrival(encoded: bytes) -> Arrival:
+    """Return what ``Arrival.encode`` wrote."""
+    at_ms, newest_ms, partition, offset = _ARRIVAL.unpack_from(encoded)
+    return Arrival(at_ms, newest_ms, partition, offset, encoded[_ARRIVAL.size :])
+
+
+@dataclass(slots=True)
+class Held(Generic[State]):
+    """What a host keeps for one entity between two folds. ``timers`` are pending and ascending."""
+
+    state: State
+    newest_ms: int = NEVER_MS
+    timers: list[int] = field(default_factory=list)
+
+
+def pane_end_ms(event_time_ms: int) -> int:
+    """Return the exclusive end of the pane that holds this time."""
+    return event_time_ms - event_time_ms % PANE_MS + PANE_MS
+
+
+def due_ms(held: Held[State], waiting: Iterable[Arrival]) -> int | None:
+    """Return the earliest event time at which folding has something to decide; None where nothing is pending."""
+    ends = [pane_end_ms(each.event_time_ms) for each in waiting]
+    return min([*held.timers[:1], *ends], default=None)
+
+
+def fold(
+    operator: TrendOperator[State], held: Held[State], posts: Sequence[tuple[Arrival, ScoredPost]], until_ms: int, delay_ms: int
+) -> Step:
+    """Apply ``posts`` and every pending timer up to ``until_ms`` (inclusive) in event-time order; changes ``held``.
+
+    ``delay_ms`` is the bounded out-of-orderness. The caller hands over the posts at or before ``until_ms`` in order of arrival.
+    """
+    steps: list[Step] = []
+    for arrival, post in sorted(posts, key=lambda each: each[0].event_time_ms):
+        _fire(operator, held, min(arrival.event_time_ms, until_ms), steps)
+        held.newest_ms = max(held.newest_ms, arrival.event_time_ms, arrival.newest_before_ms)
+        _keep(held, operator.on_event(held.state, post, arrival.newest_before_ms - delay_ms - 1), steps)
+    _fire(operator, held, until_ms, steps)
+    return _joined(steps)
+
+
+def encode_held(operator: TrendOperator[State], held: Held[State]) -> bytes:
+    """Return ``held`` as bytes: a header with a version number, then the operator's own encoding."""
+    head = _HEAD.pack(HELD_VERSION, held.newest_ms, len(held.timers))
+    return head + struct.pack(f">{len(held.timers)}q", *held.timers) + operator.encode_state(held.state)
+
+
+def decode_held(operator: TrendOperator[State], encoded: bytes) -> Held[State]:
+    """Return what ``encode_held`` wrote; raises StateVersionError for a newer version."""
+    if encoded[0] > HELD_VERSION:
+        raise StateVersionError(
+            f"trend state has version {encoded[0]}, this code reads up to {HELD_VERSION}; run the newer release"
+        )
+    _, newest_ms, count = _HEAD.unpack_from(encoded)
+    timers = struct.unpack_from(f">{count}q", encoded, _HEAD.size)
+    state = operator.decode_state(encoded[_HEAD.size + 8 * count :])
+    return Held(state, newest_ms, list(timers))
+
+
+def _fire(operator: TrendOperator[State], held: Held[State], until_ms: int, steps: list[Step]) -> None:
+    """Call the operator for each pending timer at or before ``until_ms``, also those that it asks for meanwhile."""
+    while held.timers and held.timers[0] <= until_ms:
+        _keep(held, operator.on_timer(held.state, held.timers.pop(0)), steps)
+
+
+def _keep(held: Held[State], step: Step, steps: list[Step]) -> None:
+    for timer_ms in step.timers:
+        if timer_ms not in held.timers:
+            insort(held.timers, timer_ms)
+    if step is not NOTHING:
+        steps.append(step)
+
+
+def _joined(steps: Sequence[Step]) -> Step:
+    return Step(
+        trends=tuple(trend for step in steps for trend in step.trends),
+        alerts=tuple(alert for step in steps for alert in step.alerts),
+        late=tuple(post for step in steps for post in step.late),
+    )

@@ -1,0 +1,130 @@
+"""The Flink job: Kafka tables in and out, and the trend operator between them. Wiring only.
+
+Sources and sinks are SQL tables, because they alone give a Python job the record's key, timestamp and position, and set
+them on what it writes. Event time is the record's timestamp, with a watermark per partition; no Python code assigns it.
+Sinks are at-least-once: what is written twice has the same key, timestamp and bytes.
+"""
+
+import sys
+from pathlib import Path
+
+from pyflink.common import Configuration, Types
+from pyflink.datastream import DataStream, KeyedStream, StreamExecutionEnvironment
+from pyflink.java_gateway import get_gateway
+from pyflink.table import StreamTableEnvironment
+
+from pipeline.jobs.trends_function import TrendFunction
+from pipeline.jobs.trends_job import TrendsJob
+
+POST = Types.ROW([Types.PRIMITIVE_ARRAY(Types.BYTE()), Types.INT(), Types.LONG()])
+SCORED = Types.ROW([Types.STRING(), POST, Types.INSTANT()])
+RESULT = Types.ROW_NAMED(
+    ["topic", "entity", "payload", "at_ms"], [Types.STRING(), Types.STRING(), Types.PRIMITIVE_ARRAY(Types.BYTE()), Types.LONG()]
+)
+
+
+def main(arguments: list[str]) -> None:
+    """Build and submit the job that the JSON file named by the one argument describes."""
+    job = TrendsJob.model_validate_json(Path(arguments[0]).read_bytes())
+    environment = StreamExecutionEnvironment.get_execution_environment(_configuration(job))
+    environment.set_parallelism(job.parallelism)
+    tables = StreamTableEnvironment.create(environment)
+    tables.get_config().set("table.exec.uid.generation", "ALWAYS")  # so that a savepoint fits the next submission
+    tables.get_config().set("table.local-time-zone", "UTC")
+    results = _keyed(_scored(tables, job)).process(TrendFunction(job), RESULT).uid("trends").name("trend operator")
+    _write(tables, results, job)
+    environment.execute(job.name)
+
+
+def _configuration(job: TrendsJob) -> Configuration:
+    configuration = Configuration()
+    for name, value in {
+        "python.execution-mode": job.execution_mode,
+        "python.fn-execution.bundle.size": str(job.bundle_records),
+        "python.fn-execution.bundle.time": str(job.bundle_ms),
+        "execution.checkpointing.interval": f"{job.checkpoint_interval_ms} ms",
+        "execution.checkpointing.externalized-checkpoint-retention": "RETAIN_ON_CANCELLATION",
+        "execution.checkpointing.tolerable-failed-checkpoints": "3",
+        "restart-strategy.type": "exponential-delay",
+        "restart-strategy.exponential-delay.initial-backoff": "1 s",
+        "restart-strategy.exponential-delay.max-backoff": "30 s",
+    }.items():
+        configuration.set_string(name, value)
+    return configuration
+
+
+def _scored(tables: StreamTableEnvironment, job: TrendsJob) -> DataStream:
+    """Return rows of (entity, (payload, partition, offset), event time); posts that name nobody only move the watermark."""
+    options = {
+        "scan.startup.mode": "earliest-offset",
+        "scan.watermark.idle-timeout": f"{job.idleness_ms} ms",
+        "properties.group.id": job.group,
+        "properties.max.partition.fetch.bytes": "262144",  # keeps the partitions of a replay near each other in event time
+        **({"scan.bounded.mode": "latest-offset"} if job.bounded else {}),
+    }
+    tables.execute_sql(f"""
+        CREATE TEMPORARY TABLE scored (
+            entity STRING, payload BYTES, `at` TIMESTAMP_LTZ(3) METADATA FROM 'timestamp' VIRTUAL,
+            `partition` INT METADATA VIRTUAL, `offset` BIGINT METADATA VIRTUAL,
+            WATERMARK FOR `at` AS `at` - INTERVAL '{_interval(job.detector.out_of_orderness_ms)}' DAY TO SECOND(3)
+        ) WITH ({_kafka(job, job.scored, options)})""")
+    query = "SELECT entity, ROW(payload, `partition`, `offset`) AS post, `at` FROM scored WHERE entity <> ''"
+    return tables.to_append_stream(tables.sql_query(query), SCORED)
+
+
+def _keyed(rows: DataStream) -> KeyedStream:
+    """Key rows whose first field is the key and whose second is the value.
+
+    ``DataStream.key_by`` would send every record through one more Python process, only to compute this very shape; Flink's
+    own selector reads the first field in Java.
+    """
+    selector = get_gateway().jvm.KeyByKeySelector()
+    keys = Types.ROW([Types.STRING()]).get_java_type_info()
+    return KeyedStream(rows._j_data_stream.keyBy(selector, keys), POST, rows)
+
+
+def _write(tables: StreamTableEnvironment, results: DataStream, job: TrendsJob) -> None:
+    """Send each result to the topic it names. (A side output would cost one more Python operator.)"""
+    tables.create_temporary_view("results", results)
+    statements = tables.create_statement_set()
+    for name in ("trends", "alerts", "late", "dead_letters"):
+        topic = getattr(job, name)
+        tables.execute_sql(f"""
+            CREATE TEMPORARY TABLE {name} (entity STRING, payload BYTES, `at` TIMESTAMP_LTZ(3) METADATA FROM 'timestamp')
+            WITH ({_kafka(job, topic, {"sink.delivery-guarantee": "at-least-once"})})""")
+        statements.add_insert_sql(
+            f"INSERT INTO {name} SELECT entity, payload, TO_TIMESTAMP_LTZ(at_ms, 3) FROM results WHERE topic = {_text(topic)}"
+        )
+    statements.attach_as_datastream()
+
+
+def _kafka(job: TrendsJob, topic: str, options: dict[str, str]) -> str:
+    """Return the options of a Kafka table: the raw key is the entity, the raw value the record."""
+    merged = {
+        "connector": "kafka",
+        "topic": topic,
+        "properties.bootstrap.servers": job.bootstrap,
+        "key.format": "raw",
+        "key.fields": "entity",
+        "value.format": "raw",
+        "value.fields-include": "EXCEPT_KEY",
+        **{f"properties.{name}": value for name, value in job.properties.items()},
+        **options,
+    }
+    return ", ".join(f"{_text(name)} = {_text(value)}" for name, value in merged.items())
+
+
+def _interval(duration_ms: int) -> str:
+    """Return a duration as SQL writes it: days hours:minutes:seconds.milliseconds."""
+    seconds, milliseconds = divmod(duration_ms, 1000)
+    days, rest = divmod(seconds, 86_400)
+    return f"{days} {rest // 3600:02}:{rest // 60 % 60:02}:{rest % 60:02}.{milliseconds:03}"
+
+
+def _text(value: str) -> str:
+    """Return a SQL string literal."""
+    return "'" + value.replace("'", "''") + "'"
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

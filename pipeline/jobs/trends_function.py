@@ -1,0 +1,168 @@
+"""The keyed function that hosts the trend operator inside Flink: buffer on arrival, fold when the watermark passes a pane.
+
+An arriving post is appended to a list state as bytes: no decoding, no read, one append that Flink's Python runtime sends
+with its bundle. When the watermark passes the end of a pane with posts in it, or a timer of the operator, the state of
+the entity is decoded, everything due is folded (``pipeline.core.fold``), and the state is written back. PyFlink has no hook
+at a checkpoint, so nothing may live in memory only: the decoded states and marks kept here repeat what the state holds,
+and a restored task, which begins with empty ones, reads them again.
+
+A source without new records stops the watermark, and the last panes would stay open for ever. So an entity that has been
+quiet for ``idleness_ms``, and whose last pane has ended by the wall clock too, is folded up to the end of that pane. Posts
+that come afterwards are corrections like any others behind the watermark, so this changes when results come, not which.
+"""
+
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+from pydantic import ValidationError
+from pyflink.common import Row, Types
+from pyflink.datastream import KeyedProcessFunction, RuntimeContext, TimeDomain, TimerService
+from pyflink.datastream.state import ListStateDescriptor
+
+from pipeline.core.fold import NEVER_MS, Arrival, Held, decode_arrival, decode_held, due_ms, encode_held, fold, pane_end_ms
+from pipeline.core.spikes import make_operator
+from pipeline.core.trends import Step, TrendOperator
+from pipeline.errors import Reason
+from pipeline.events import DeadLetter, ScoredPost
+from pipeline.jobs.trends_job import TrendsJob
+
+DECODED_ENTITIES: Final = 2_000
+NOT_DUE_MS: Final = 2**62
+
+
+@dataclass(slots=True)
+class Mark:
+    """What the function remembers of an entity between calls; all of it can be read from the state again."""
+
+    newest_ms: int
+    due_ms: int = NOT_DUE_MS
+    touched_ms: int = 0
+    watched: bool = False
+
+
+class TrendFunction(KeyedProcessFunction):  # type: ignore[misc]
+    """Rows of (payload, partition, offset) keyed by entity in; rows of (topic, entity, payload, event time) out."""
+
+    def __init__(self, job: TrendsJob) -> None:
+        self._job = job
+
+    def open(self, runtime_context: RuntimeContext) -> None:
+        """Build the operator and open the two states."""
+        self._operator: TrendOperator[Any] = make_operator(self._job.detector)
+        as_bytes = Types.PRIMITIVE_ARRAY(Types.BYTE())
+        self._stored = runtime_context.get_list_state(ListStateDescriptor("held", as_bytes))  # one, or none at first
+        self._waiting = runtime_context.get_list_state(ListStateDescriptor("waiting", as_bytes))
+        self._marks: dict[str, Mark] = {}
+        self._decoded: OrderedDict[str, Held[Any]] = OrderedDict()
+
+    def process_element(self, value: Row, ctx: KeyedProcessFunction.Context) -> Iterable[Row]:
+        """Buffer one post, and see to it that its pane's end wakes this entity."""
+        entity, at_ms, timers = ctx.get_current_key(), ctx.timestamp(), ctx.timer_service()
+        mark = self._marks.get(entity) or self._recall(entity)
+        self._waiting.add(Arrival(at_ms, mark.newest_ms, value[1], value[2], value[0]).encode())
+        mark.newest_ms = max(mark.newest_ms, at_ms)
+        mark.touched_ms = timers.current_processing_time()
+        _wake(mark, pane_end_ms(at_ms), timers)
+        if not mark.watched:
+            mark.watched = True
+            timers.register_processing_time_timer(self._quiet_at_ms(mark))
+        return ()
+
+    def on_timer(self, timestamp: int, ctx: KeyedProcessFunction.OnTimerContext) -> Iterator[Row]:
+        """Fold what the watermark has passed, or, where the entity went quiet, everything that arrived."""
+        entity, timers = ctx.get_current_key(), ctx.timer_service()
+        mark = self._marks.get(entity) or self._recall(entity)
+        if ctx.time_domain() == TimeDomain.EVENT_TIME:
+            mark.due_ms = NOT_DUE_MS
+            yield from self._fold(entity, mark, timers.current_watermark(), timers)
+        elif timestamp < self._quiet_at_ms(mark):
+            timers.register_processing_time_timer(self._quiet_at_ms(mark))
+        else:
+            mark.watched = False
+            yield from self._fold(entity, mark, pane_end_ms(mark.newest_ms), timers)
+
+    def _fold(self, entity: str, mark: Mark, until_ms: int, timers: TimerService) -> Iterator[Row]:
+        """Fold everything due and store what is left; yields the results."""
+        held = self._held(entity)
+        arrivals = self._arrivals()
+        ready = [each for each in arrivals if each.event_time_ms <= until_ms]
+        rest = [each for each in arrivals if each.event_time_ms > until_ms]
+        if ready:
+            self._waiting.update([each.encode() for each in rest])
+        posts, invalid = _decoded(ready)
+        step = fold(self._operator, held, posts, until_ms, self._job.detector.out_of_orderness_ms)
+        self._stored.update([encode_held(self._operator, held)])
+        due = due_ms(held, rest)
+        if due is not None:
+            _wake(mark, due, timers)
+        yield from self._rows(entity, step)
+        for arrival, error in invalid:
+            letter = dead_letter(arrival, error, self._job.scored)
+            yield Row(self._job.dead_letters, self._job.scored, letter.to_json(), arrival.event_time_ms)
+
+    def _arrivals(self) -> list[Arrival]:
+        return [decode_arrival(bytes(raw)) for raw in self._waiting.get() or ()]
+
+    def _held(self, entity: str) -> Held[Any]:
+        """Return the decoded state of an entity; the most recently folded ones are kept."""
+        held = self._decoded.pop(entity, None)
+        if held is None:
+            stored = [decode_held(self._operator, bytes(each)) for each in self._stored.get() or ()]
+            held = stored[0] if stored else Held(self._operator.new_state())
+        self._decoded[entity] = held
+        if len(self._decoded) > DECODED_ENTITIES:
+            self._decoded.popitem(last=False)
+        return held
+
+    def _recall(self, entity: str) -> Mark:
+        """Return the mark of an entity that this task has not met: a new one, or one from before a restart."""
+        newest = max((max(each.event_time_ms, each.newest_before_ms) for each in self._arrivals()), default=NEVER_MS)
+        mark = self._marks[entity] = Mark(max(newest, self._held(entity).newest_ms))
+        return mark
+
+    def _quiet_at_ms(self, mark: Mark) -> int:
+        """Return the wall-clock time at which an entity that stays silent is folded without waiting for the watermark."""
+        return max(mark.touched_ms, pane_end_ms(mark.newest_ms) + self._job.detector.out_of_orderness_ms) + self._job.idleness_ms
+
+    def _rows(self, entity: str, step: Step) -> Iterator[Row]:
+        for topic, records in ((self._job.trends, step.trends), (self._job.alerts, step.alerts), (self._job.late, step.late)):
+            for record in records:
+                yield Row(topic, entity, record.to_json(), record.event_time_ms)
+
+
+def dead_letter(arrival: Arrival, error: ValidationError, topic: str) -> DeadLetter:
+    """Return the dead letter of a scored record that is not one: the first problem, and the bytes."""
+    problem = error.errors(include_url=False)[0]
+    return DeadLetter(
+        reason=Reason.INVALID_JSON if problem["type"] == "json_invalid" else Reason.INVALID_VALUE,
+        field=".".join(str(part) for part in problem["loc"]) or "value",
+        value=repr(problem["input"])[: DeadLetter.MAX_VALUE_CHARS],
+        fix=problem["msg"],
+        topic=topic,
+        partition=arrival.partition,
+        offset=arrival.offset,
+        first_seen_ms=arrival.event_time_ms,
+        timestamp_ms=arrival.event_time_ms,
+        payload=arrival.payload,
+    )
+
+
+def _wake(mark: Mark, at_ms: int, timers: TimerService) -> None:
+    """Ask for a call at ``at_ms`` of event time, unless one is on its way before that."""
+    if at_ms < mark.due_ms:
+        mark.due_ms = at_ms
+        timers.register_event_time_timer(at_ms)
+
+
+def _decoded(
+    arrivals: Iterable[Arrival],
+) -> tuple[list[tuple[Arrival, ScoredPost]], list[tuple[Arrival, ValidationError]]]:
+    posts, invalid = [], []
+    for arrival in arrivals:
+        try:
+            posts.append((arrival, ScoredPost.model_validate_json(arrival.payload)))
+        except ValidationError as error:
+            invalid.append((arrival, error))
+    return posts, invalid

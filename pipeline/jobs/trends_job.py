@@ -1,0 +1,38 @@
+"""What the Flink job is told: one frozen document, written by the application's environment, read by Flink's.
+
+Both environments import this module, so it needs pydantic and the core alone.
+"""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from pipeline.core.detector_config import DetectorConfig
+
+
+class TrendsJob(BaseModel):
+    """Everything the job depends on. Times in milliseconds; ``properties`` are Java Kafka client options."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    bootstrap: str
+    properties: dict[str, str] = {}
+    group: str
+    scored: str
+    trends: str
+    alerts: str
+    late: str
+    dead_letters: str
+    detector: DetectorConfig
+    idleness_ms: int = Field(gt=0)
+    bounded: bool = False
+    parallelism: int = Field(default=1, ge=1)
+    execution_mode: Literal["process", "thread"] = "process"
+    bundle_records: int = Field(default=2_000, gt=0)
+    bundle_ms: int = Field(default=100, gt=0)
+    checkpoint_interval_ms: int = Field(default=10_000, gt=0)
+
+    @property
+    def name(self) -> str:
+        """Return the name under which the cluster shows the job; it tells jobs of different stacks apart."""
+        return f"groundswell trends on {self.scored}"
