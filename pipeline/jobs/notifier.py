@@ -177,6 +177,10 @@ class Notifier:
         """Return the number of alerts that wait for an endpoint."""
         return sum(self._desk.log.waiting(receiver.endpoint) for receiver in self._receivers)
 
+    def wait_s(self) -> float:
+        """Return how long nothing can be due at any endpoint."""
+        return min((sender.wait_s() for sender in self._senders), default=LONGEST_WAIT_S)
+
     def idle(self) -> bool:
         """Say whether the topic is read to its end and nothing is left to send."""
         lag = self._source.lag()
