@@ -4,15 +4,15 @@ Every record is validated on its own. Joining a batch into one JSON array would 
 either way) and would let two broken records swallow the good ones between them.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
-from pydantic_core import ErrorDetails
 
 from pipeline.adapters.streams import Record
-from pipeline.errors import ConfigurationError, InvalidRecord, Reason
+from pipeline.core.refusals import refusal
+from pipeline.errors import ConfigurationError, InvalidRecord
 from pipeline.events import BehaviorEvent, DeadLetter, SocialPost, check_not_future
 
 Event = SocialPost | BehaviorEvent
@@ -20,16 +20,6 @@ Event = SocialPost | BehaviorEvent
 _ADAPTERS: Mapping[type[Event], TypeAdapter[Any]] = {
     SocialPost: TypeAdapter(SocialPost),
     BehaviorEvent: TypeAdapter(BehaviorEvent),
-}
-_TIMES = {"event_time_ms", "available_at_ms", "author_created_ms"}
-_WANTED = {
-    "string_type": "write a JSON string",
-    "int_type": "write a JSON integer",
-    "int_parsing": "write a JSON integer",
-    "int_from_float": "write a JSON integer",
-    "float_type": "write a JSON number",
-    "float_parsing": "write a JSON number",
-    "tuple_type": "write a JSON array",
 }
 
 
@@ -80,82 +70,10 @@ def _decode_one(record: Record, contracts: Mapping[str, type[Event]], now_ms: in
         event: Event = _ADAPTERS[contract].validate_json(record.value)
         check_not_future(event.event_time_ms, now_ms)
     except ValidationError as error:
-        return rejected(record, _invalid(error, record.value), now_ms)
+        return rejected(record, refusal(error, record.value), now_ms)
     except InvalidRecord as error:
         return rejected(record, error, now_ms)
     return Decoded(record, event)
-
-
-def _invalid(error: ValidationError, value: bytes) -> InvalidRecord:
-    """Return the first thing that is wrong, in words that help at the source."""
-    first = error.errors(include_url=False)[0]
-    field = ".".join(map(str, first["loc"])) or "record"
-    reason, fix = _explain(first, field, value)
-    shown = value if first["type"] in {"json_invalid", "missing"} else first["input"]
-    return InvalidRecord(reason, field, _shown(shown), fix)
-
-
-def _explain(error: ErrorDetails, field: str, value: bytes) -> tuple[Reason, str]:
-    kind = error["type"]
-    if kind == "value_error":
-        reason = Reason.EMPTY_TEXT if field == "text" else Reason.TIME_OUT_OF_RANGE
-        return reason, error["msg"].removeprefix("Value error, ")
-    if kind.endswith(("_type", "_parsing", "_from_float")):
-        return Reason.WRONG_TYPE, _wrong_type(kind, field)
-    explain = _EXPLANATIONS.get(kind)
-    return explain(error, value) if explain is not None else (Reason.INVALID_VALUE, error["msg"])
-
-
-def _wrong_type(kind: str, field: str) -> str:
-    if field in _TIMES:
-        return "write epoch milliseconds (UTC) as a JSON integer, without quotes or decimals"
-    if field == "record":
-        return "write one JSON object per record"
-    return _WANTED.get(kind, "write the type that `groundswell schema` names")
-
-
-def _not_json(error: ErrorDetails, value: bytes) -> tuple[Reason, str]:
-    if not value.strip():
-        return Reason.INVALID_JSON, "the record is empty; write one JSON object per record, and no tombstones"
-    detail = error.get("ctx", {}).get("error", error["msg"])
-    return Reason.INVALID_JSON, f"{detail}; write one JSON object in UTF-8, without lone surrogates or raw control characters"
-
-
-def _missing(error: ErrorDetails, value: bytes) -> tuple[Reason, str]:  # noqa: ARG001 - one shape for all explanations
-    return Reason.MISSING_FIELD, f"add the field {error['loc'][-1]!r}; `groundswell schema` names what a record needs"
-
-
-def _too_long(error: ErrorDetails, value: bytes) -> tuple[Reason, str]:  # noqa: ARG001
-    return Reason.TOO_LARGE, f"cut it to {error.get('ctx', {}).get('max_length')} characters"
-
-
-def _too_short(error: ErrorDetails, value: bytes) -> tuple[Reason, str]:  # noqa: ARG001
-    return Reason.INVALID_VALUE, "is empty; write at least one character"
-
-
-def _not_finite(error: ErrorDetails, value: bytes) -> tuple[Reason, str]:  # noqa: ARG001
-    return Reason.INVALID_VALUE, "write a finite number, or leave the field out"
-
-
-def _not_listed(error: ErrorDetails, value: bytes) -> tuple[Reason, str]:  # noqa: ARG001
-    return Reason.INVALID_VALUE, f"use one of {error.get('ctx', {}).get('expected')}"
-
-
-_EXPLANATIONS: Mapping[str, Callable[[ErrorDetails, bytes], tuple[Reason, str]]] = {
-    "json_invalid": _not_json,
-    "missing": _missing,
-    "string_too_long": _too_long,
-    "string_too_short": _too_short,
-    "finite_number": _not_finite,
-    "enum": _not_listed,
-}
-
-
-def _shown(value: object) -> str:
-    """Return the beginning of a value as text that can always be written."""
-    if isinstance(value, bytes):
-        return value[: DeadLetter.MAX_VALUE_CHARS].decode("utf-8", "replace")
-    return value if isinstance(value, str) else repr(value)
 
 
 def _cut(text: str) -> str:
