@@ -15,18 +15,20 @@ import structlog
 from kafka import AsyncConsumerRebalanceListener, KafkaConsumer, KafkaProducer, OffsetAndMetadata, errors
 from kafka import TopicPartition as ClientPartition
 from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
+from kafka.structs import MemberState
 
 from pipeline.adapters.kafka_client import client_options, require_crc32c, translated
 from pipeline.adapters.partitioning import partition_for
 from pipeline.adapters.stalls import StallDetector
 from pipeline.adapters.streams import Headers, Record, TopicPartition, check_record
-from pipeline.errors import ConfigurationError
+from pipeline.errors import ConfigurationError, Unavailable
 from pipeline.settings import KafkaSettings
 from pipeline.telemetry import Metrics
 from pipeline.topics import TOPICS
 
 COMMIT_TIMEOUT_MS = 10_000
 CLOSE_TIMEOUT_MS = 5_000
+REBALANCE_STEP_MS = 100
 LOOKUP_TIMEOUT_MS = 5_000
 MAX_IN_FLIGHT_BYTES = 32 * 2**20
 MAX_REQUEST_BYTES = max(topic.max_record_bytes for topic in TOPICS) + 64 * 2**10
@@ -77,14 +79,13 @@ class KafkaSource:
         self._closed = False
         self._asked: dict[ClientPartition, int] = {}  # commits asked for that the broker has not confirmed
         self._stalls = StallDetector(kafka.stall_timeout_s)
+        self._joined_s = monotonic()  # when this member was last seen settled in its group
         self._consumer = self._connect()
 
     def poll(self, max_records: int, timeout_ms: int) -> Sequence[Record]:
         """See ``streams.Source.poll``. A broker that does not answer delivers nothing."""
         self._check_open()
         fetched = self._fetch(max_records, timeout_ms)
-        if self._asked:
-            self._send_commits()
         records = [
             Record(r.topic, r.partition, r.offset, r.key, r.value or b"", r.timestamp, tuple(r.headers))
             for batch in fetched.values()
@@ -94,12 +95,16 @@ class KafkaSource:
         return records
 
     def commit(self, offsets: Mapping[TopicPartition, int]) -> None:
-        """See ``streams.Source.commit``. A commit that a rebalance refuses is sent again for what is still owned after it."""
+        """See ``streams.Source.commit``. Where a rebalance is in the way it is finished first; raises Unavailable."""
         self._check_open()
         owned = self._consumer.assignment()
         self._asked |= {ClientPartition(*p): offset for p, offset in offsets.items() if ClientPartition(*p) in owned}
+        deadline = monotonic() + COMMIT_TIMEOUT_MS / 1000
         with translated(f"commit of group {self._group}", self._kafka):
-            self._send_commits()
+            while not self._send_commits():
+                if monotonic() >= deadline:
+                    raise Unavailable(f"group {self._group} does not finish its rebalance; {len(self._asked)} offsets wait")
+                self._finish_rebalance()
 
     def pause(self) -> None:
         """See ``streams.Source.pause``."""
@@ -165,6 +170,16 @@ class KafkaSource:
             consumer.subscribe(self._topics, listener=_Handover(self))
             return consumer
 
+    def _reconnect(self) -> None:
+        log.warning("consumer_recreated", group=self._group)
+        self._disconnect()
+        self._consumer = self._connect()
+        self._joined_s = monotonic()
+
+    def _count_stall(self) -> None:
+        if self._metrics is not None:
+            self._metrics.count("stalls_total")
+
     def _disconnect(self) -> None:
         try:
             self._consumer.close(autocommit=False, timeout_ms=CLOSE_TIMEOUT_MS)
@@ -184,16 +199,25 @@ class KafkaSource:
             return {}
         return fetched
 
-    def _send_commits(self) -> None:
-        """Commit what was asked for and is still owned; keep it for later where a rebalance is in the way."""
+    def _finish_rebalance(self) -> None:
+        """Take part in a rebalance without taking records."""
+        was_paused = self._paused
+        self.pause()
+        self._consumer.poll(timeout_ms=REBALANCE_STEP_MS)
+        if not was_paused:
+            self.resume()
+
+    def _send_commits(self) -> bool:
+        """Commit what was asked for and is still owned; tell whether nothing waits for the end of a rebalance."""
         self.forget(set(self._asked) - self._consumer.assignment())
         offsets = {p: OffsetAndMetadata(offset, "", -1) for p, offset in self._asked.items()}
         try:
             self._consumer.commit(offsets, timeout_ms=COMMIT_TIMEOUT_MS)
         except (errors.CommitFailedError, errors.RebalanceInProgressError) as error:
             log.info("commit_waits_for_rebalance", group=self._group, partitions=len(offsets), error=type(error).__name__)
-        else:
-            self._asked = {}
+            return False
+        self._asked = {}
+        return True
 
     def _lag(self, partitions: set[ClientPartition]) -> dict[TopicPartition, int]:
         positions = {p: self._consumer.position(p, timeout_ms=LOOKUP_TIMEOUT_MS) for p in partitions}
@@ -201,8 +225,17 @@ class KafkaSource:
         return {TopicPartition(*p): ends[p] - position for p, position in positions.items() if position is not None}
 
     def _watch(self, fetched: Mapping[ClientPartition, object], room: bool) -> None:
-        """Seek a partition again that has lag and is silent; where that did not help, start the consumer anew."""
+        """Seek a partition again that has lag and is silent; where that did not help, start the consumer anew.
+
+        A rebalance may also hang for good (seen with 3.0.12: a lost SyncGroup answer); that too is cured by a new consumer.
+        """
         now_s = monotonic()
+        if self._consumer.group_metadata().state == MemberState.STABLE:
+            self._joined_s = now_s
+        elif now_s - self._joined_s >= self._kafka.stall_timeout_s:
+            self._count_stall()
+            self._reconnect()
+            return
         assigned = [TopicPartition(*p) for p in self._consumer.assignment()]
         silent = self._stalls.observe(now_s, assigned, [TopicPartition(*p) for p in fetched], room)
         if not silent:
@@ -223,14 +256,11 @@ class KafkaSource:
             strikes = max(strikes, self._stalls.strike(partition, now_s))
             self._seek_again(partition)
         if strikes > 1:
-            log.warning("consumer_recreated", group=self._group)
-            self._disconnect()
-            self._consumer = self._connect()
+            self._reconnect()
 
     def _seek_again(self, partition: TopicPartition) -> None:
         log.warning("partition_stalled", group=self._group, topic=partition.topic, partition=partition.partition)
-        if self._metrics is not None:
-            self._metrics.count("stalls_total")
+        self._count_stall()
         position = self._consumer.position(ClientPartition(*partition), timeout_ms=LOOKUP_TIMEOUT_MS)
         if position is not None:
             self._consumer.seek(ClientPartition(*partition), position)
