@@ -80,7 +80,8 @@ class KafkaServer:
         (self.folder / "log4j2.properties").write_text(LOGGING, "utf-8")
         if (self.folder / "data" / "meta.properties").is_file():
             return
-        cluster = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        # the leading letter: the storage tool takes an id that begins with a minus for an option
+        cluster = "G" + urlsafe_b64encode(uuid.uuid4().bytes).decode()[1:22]
         tool = "kafka.tools.StorageTool", "format", "--standalone", "-t", cluster, "-c", str(self._config)
         run([*self._java("-Xmx256m", "-XX:TieredStopAtLevel=1"), *tool], {}, FORMAT_TIMEOUT_S, "formatting Kafka's storage")
 

@@ -99,10 +99,13 @@ def running(server: Startable, owner: str, timeout_s: float = 120.0) -> Iterator
 
 
 def is_alive(process: Started) -> bool:
-    """Tell whether this very process still runs: same id, same start, not a zombie."""
+    """Tell whether this very process still runs: same id, not a zombie, and the same start or our marker.
+
+    (A step of the machine's clock moves all start times; the marker settles that.)
+    """
     try:
         found = psutil.Process(process.pid)
-        same = abs(found.create_time() - process.started_s) < SAME_START_S
+        same = abs(found.create_time() - process.started_s) < SAME_START_S or _carries(found, process.marker, os.getuid())
         return same and found.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False

@@ -9,7 +9,7 @@ from typing import Any, Final, Self
 from kafka import KafkaAdminClient
 from kafka import TopicPartition as ClientPartition
 from kafka.admin import ConfigResource, OffsetSpec
-from kafka.errors import CoordinatorNotAvailableError
+from kafka.errors import CoordinatorNotAvailableError, GroupIdNotFoundError
 
 from pipeline.adapters.kafka_client import client_options, translated
 from pipeline.adapters.streams import TopicPartition
@@ -108,6 +108,13 @@ class KafkaAdmin:
         except CoordinatorNotAvailableError:  # the broker has not made its offsets topic yet: nobody ever committed
             return {}
         return {TopicPartition(*partition): at.offset for partition, at in found.items() if at.offset >= 0}
+
+    def members(self, group: str) -> int:
+        """Return how many members a consumer group has now."""
+        try:
+            return len(self._client.describe_groups([group])[group]["members"])
+        except (CoordinatorNotAvailableError, GroupIdNotFoundError):
+            return 0
 
     def broker_version(self) -> tuple[int, int]:
         """Return the release of which the broker speaks the protocol, as far as the client knows releases."""

@@ -4,7 +4,7 @@ from importlib import import_module
 
 import typer
 
-GROUPS = ("contracts", "model", "notify", "provision")
+GROUPS = ("contracts", "model", "notify", "provision", "stack")
 
 
 def register_all(app: typer.Typer) -> None:

@@ -1,0 +1,177 @@
+"""The local stack without Docker: which processes it has, and how they come up and go down together."""
+
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from infra.flink_cluster import FlinkCluster
+from infra.home import Home, Ports
+from infra.kafka_server import KafkaServer
+from infra.ports import LOOPBACK, is_listening
+from infra.processes import Command, Startable, Started, is_alive, members, start, stop, wait_ready
+from infra.redis_server import RedisServer
+from infra.runtime import flink_connector_jar, flink_python, java_binary, kafka_jars, redis_binary
+from pipeline.adapters.kafka_admin import KafkaAdmin
+from pipeline.errors import ConfigurationError, Unavailable
+from pipeline.settings import KafkaSettings, Settings
+
+Tell = Callable[[str], None]
+STOP_ORDER: Final = ("notifier", "worker", "flink-taskmanager", "flink-jobmanager", "kafka", "redis")
+STOP_TIMEOUT_S: Final = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """One process of the stack: how it starts, when it is ready, which ports it takes, and how people reach it."""
+
+    name: str
+    server: Startable
+    prepare: Callable[[], None]
+    ports: tuple[int, ...]
+    address: str
+
+
+@dataclass(frozen=True, slots=True)
+class GroupMember:
+    """A process of this project that reads Kafka: it is ready once the group has as many members as were started."""
+
+    name: str
+    verb: str
+    home: Home
+    kafka: KafkaSettings
+    group: str
+    of: int = 1
+
+    def command(self) -> Command:
+        """Return how to start it."""
+        argv = (sys.executable, "-m", "pipeline.cli", self.verb, "--home", str(self.home.folder))
+        return Command(self.name, argv, self.home.folder / "logs" / f"{self.name}.log", env={"PYTHONUNBUFFERED": "1"})
+
+    def ready(self) -> bool:
+        """Tell whether the group has all its members."""
+        with KafkaAdmin(self.kafka) as admin:
+            return admin.members(self.group) >= self.of
+
+
+def kafka_and_redis(home: Home, settings: Settings, ports: Ports) -> list[Service]:
+    """Return the broker and the store; fetches their software where it is missing."""
+    heap = f"-Xmx{settings.stack.kafka_heap}"
+    jars = kafka_jars(settings.cache)
+    kafka = KafkaServer(home.folder / "kafka", java_binary(), jars, ports.kafka, ports.kafka_controller, (heap,))
+    redis = RedisServer(home.folder / "redis", redis_binary(), ports.redis)
+    return [
+        Service("kafka", kafka, kafka.prepare, (ports.kafka, ports.kafka_controller), kafka.bootstrap),
+        Service("redis", redis, redis.prepare, (ports.redis,), redis.url),
+    ]
+
+
+def flink_cluster(home: Home, settings: Settings, ports: Ports) -> FlinkCluster:
+    """Return the Flink cluster; builds its environment where it is missing."""
+    python, connector = flink_python(settings.cache), flink_connector_jar(settings.cache)
+    return FlinkCluster(home.folder / "flink", python, java_binary(), connector, ports.flink_rest, ports.flink_rpc)
+
+
+def flink_services(cluster: FlinkCluster) -> list[Service]:
+    """Return the two processes of the cluster."""
+    manager, tasks = cluster.job_manager(), cluster.task_manager()
+    return [
+        Service("flink-jobmanager", manager, cluster.prepare, (cluster.rest_port, cluster.rpc_port), cluster.rest_url),
+        Service("flink-taskmanager", tasks, _nothing, (), cluster.rest_url),
+    ]
+
+
+def worker_services(home: Home, settings: Settings, workers: int) -> list[Service]:
+    """Return the workers, one process each."""
+    names = [f"worker-{number}" for number in range(1, workers + 1)]
+    return [_member(GroupMember(name, "work", home, settings.kafka, settings.worker.group, workers)) for name in names]
+
+
+def notifier_service(home: Home, settings: Settings) -> Service:
+    """Return the notifier."""
+    return _member(GroupMember("notifier", "notify", home, settings.kafka, settings.notify.group))
+
+
+def bring_up(home: Home, services: Sequence[Service], timeout_s: float, tell: Tell) -> None:
+    """Start what does not run, all at once, then wait for each. What runs is left alone.
+
+    Raises Unavailable with the end of the log when one does not come up in time, and ends that one.
+    """
+    begun = time.monotonic()
+    started = {service.name: _ensure(home, service) for service in services}
+    for service in services:
+        process, fresh = started[service.name]
+        try:
+            wait_ready(process, service.server.ready, timeout_s)
+        except Unavailable:
+            stop(process)
+            home.forget(service.name)
+            raise
+        seconds = f"ready after {time.monotonic() - begun:.1f} s" if fresh else "runs already"
+        tell(f"{service.name}: {seconds}, {service.address}")
+
+
+def bring_down(home: Home, tell: Tell, names: Iterable[str] | None = None) -> int:
+    """Stop the stack's processes (or those named), readers before servers, and all that they left behind.
+
+    Returns how many processes ended. The data stay.
+    """
+    started = home.started()
+    chosen = [name for name in started if names is None or name in names]
+    ended = 0
+    for name in sorted(chosen, key=_stop_rank):
+        count = stop(started[name], STOP_TIMEOUT_S)
+        home.forget(name)
+        ended += count
+        tell(f"{name}: {'stopped' if count else 'was not running'}")
+    return ended
+
+
+def leftovers(home: Home, services: Iterable[str]) -> list[Started]:
+    """Return processes that carry this stack's marker although no file remembers them."""
+    known = home.started()
+    return [
+        Started(name, found.pid, found.create_time(), f"{home.marker}#{name}", "")
+        for name in services
+        if name not in known
+        for found in members(f"{home.marker}#{name}")
+    ]
+
+
+def _ensure(home: Home, service: Service) -> tuple[Started, bool]:
+    """Return the service's process, and whether it was started now."""
+    known = home.started().get(service.name)
+    if known is not None:
+        if is_alive(known):
+            return known, False
+        stop(known)  # it died; what it left behind must not stay beside its successor
+    taken = [port for port in service.ports if is_listening(port)]
+    if taken:
+        raise ConfigurationError(
+            f"port {taken[0]} of {service.name} is taken by another process on {LOOPBACK}; "
+            f"end that one (find it with: groundswell doctor), or give this stack other ports: {_port_settings(service.name)}"
+        )
+    service.prepare()
+    process = start(service.server.command(), home.marker)
+    home.remember(process)
+    return process, True
+
+
+def _port_settings(name: str) -> str:
+    prefix = "GROUNDSWELL_STACK__"
+    of_service = {"kafka": "KAFKA_PORT", "redis": "REDIS_PORT", "flink-jobmanager": "FLINK_REST_PORT"}
+    return f"{prefix}{of_service[name]}=PORT groundswell up"
+
+
+def _member(member: GroupMember) -> Service:
+    return Service(member.name, member, _nothing, (), f"group {member.group}")
+
+
+def _stop_rank(name: str) -> tuple[int, str]:
+    ranks = [rank for rank, prefix in enumerate(STOP_ORDER) if name.startswith(prefix)]
+    return (ranks[0] if ranks else 0), name
+
+
+def _nothing() -> None:
+    """Prepare nothing."""

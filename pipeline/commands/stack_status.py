@@ -1,0 +1,90 @@
+"""What `status` tells: each service, and the accounting equation."""
+
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+from infra.home import Home
+from infra.processes import Started, is_alive
+from pipeline.adapters.flink_rest import FlinkRest
+from pipeline.adapters.kafka_admin import KafkaAdmin
+from pipeline.errors import Unavailable
+from pipeline.jobs.accounting import Account, account
+from pipeline.settings import Settings
+from pipeline.topics import EVENTS, POSTS
+
+GOOD_STATES: Final = ("running", "RUNNING")
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceState:
+    """One service: ``state`` is running, stopped, dead or unreachable; for the trends job it is Flink's word."""
+
+    name: str
+    state: str
+    detail: str
+
+    @property
+    def ok(self) -> bool:
+        """Tell whether the service does its work."""
+        return self.state in GOOD_STATES
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """All services, and the account where Kafka and Redis answer."""
+
+    services: tuple[ServiceState, ...]
+    account: Account | None
+
+    @property
+    def healthy(self) -> bool:
+        """Tell whether every service works and the equation holds."""
+        return self.account is not None and self.account.balanced and all(each.ok for each in self.services)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the fields for JSON; numbers are null where the servers do not answer."""
+        names = ("accepted", "scored", "dead_letters", "in_flight", "lag", "balanced")
+        numbers = {name: None if self.account is None else getattr(self.account, name) for name in names}
+        problems = [] if self.account is None else list(self.account.problems)
+        return numbers | {"problems": problems, "services": [asdict(each) for each in self.services]}
+
+
+def report(home: Home, settings: Settings) -> Report:
+    """Ask every service of the stack, and the servers for the numbers."""
+    started = home.started()
+    services = [_process(each) for each in started.values()]
+    if "flink-jobmanager" in started:
+        services += _jobs(home.read()["flink"]["rest_url"])
+    try:
+        return Report(tuple(services), read_account(settings))
+    except Unavailable as error:
+        return Report((*services, ServiceState("accounting", "unreachable", str(error))), None)
+
+
+def read_account(settings: Settings) -> Account:
+    """Return the account of the input topics: commits first, then counters, then the broker's ends."""
+    from pipeline.adapters.redis_store import RedisProfileStore, connect
+
+    topics = [topic.full_name(settings.kafka.topic_prefix) for topic in (POSTS, EVENTS)]
+    client = connect(settings.redis.url.get_secret_value())
+    with KafkaAdmin(settings.kafka) as admin, client:
+        committed = admin.committed(settings.worker.group)
+        progress = RedisProfileStore(client, settings.redis.key_prefix).progress(admin.offsets(topics))
+        return account(admin.offsets(topics), progress, committed)
+
+
+def _process(started: Started) -> ServiceState:
+    if is_alive(started):
+        return ServiceState(started.name, "running", f"process {started.pid}")
+    return ServiceState(started.name, "dead", f"its log: {started.log}; start it again with: groundswell up")
+
+
+def _jobs(rest_url: str) -> list[ServiceState]:
+    rest = FlinkRest(rest_url)
+    try:
+        live = [job for job in rest.jobs() if job.state not in ("CANCELED", "FINISHED")]
+    except Unavailable as error:
+        return [ServiceState("trends", "unreachable", str(error))]
+    finally:
+        rest.close()
+    return [ServiceState("trends", job.state, f"{job.name}, {rest_url}/#/job/{job.job_id}") for job in live]
