@@ -50,9 +50,13 @@ class RedisSettings(Section):
 
 
 class EncoderSettings(Section):
-    """Which model, on which device, with how many tokens at once. ``model`` is a hub name or a folder."""
+    """Which model, on which device, with how many tokens at once. ``model`` is a hub name or a folder.
+
+    ``weights`` is the folder of a training run's adapter and heads; without it the shipped ones count.
+    """
 
     model: str = "intfloat/multilingual-e5-small"
+    weights: Path | None = None
     device: str = "auto"
     mode: Literal["auto", "fp32", "int8", "bf16"] = "auto"
     max_tokens: int = Field(default=128, ge=8, le=512)
@@ -61,12 +65,19 @@ class EncoderSettings(Section):
 
 
 class WorkerSettings(Section):
-    """The consume loop. A record that makes no progress for ``stuck_after_s`` fails readiness."""
+    """The consume loop. A record that makes no progress for ``stuck_after_s`` fails readiness.
+
+    After ``max_consecutive_dead_letters`` records in a row that cannot be used the worker stops, instead of moving a whole
+    topic to the dead letters (0: never). ``entities`` is a dictionary of your own in place of the shipped one.
+    """
 
     group: str = "groundswell-worker"
     max_poll_records: int = Field(default=2_000, gt=0)
     poll_timeout_ms: int = 200
     stuck_after_s: float = 120.0
+    drain_timeout_s: float = 15.0
+    max_consecutive_dead_letters: int = Field(default=10_000, ge=0)
+    entities: Path | None = None
     metrics_port: int = 0
 
 
@@ -74,7 +85,6 @@ class ProfileSettings(Section):
     """Half-lives in days, and the weight of each action."""
 
     half_life_days: tuple[float, float] = (7.0, 90.0)
-    recent_items: int = 50
     weights: dict[str, float] = Field(
         default={
             "view": 1.0,

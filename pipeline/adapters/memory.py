@@ -184,6 +184,13 @@ class MemorySource:
         self._check_open()
         self._broker.store_offsets(self, offsets)
 
+    def seek(self, partition: TopicPartition, offset: int) -> None:
+        """See ``streams.Source.seek``."""
+        self._check_open()
+        with self._broker.changed:
+            if partition in self._assigned():
+                self._positions[partition] = offset
+
     def pause(self) -> None:
         """See ``streams.Source.pause``."""
         self._paused = True

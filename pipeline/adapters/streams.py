@@ -64,6 +64,9 @@ class Source(Protocol):
     def commit(self, offsets: Mapping[TopicPartition, int]) -> None:
         """Store durably the next offset to read of each partition; partitions no longer owned are left out."""
 
+    def seek(self, partition: TopicPartition, offset: int) -> None:
+        """Deliver from this offset on; a partition that is not owned is left alone."""
+
     def pause(self) -> None:
         """Stop delivering records, also of partitions that arrive later, until ``resume``; ``poll`` goes on being called."""
 

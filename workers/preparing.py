@@ -1,0 +1,79 @@
+"""From records to what must be encoded: decode, bring texts to their normal form, answer from the cache, tokenise the rest."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from pipeline.adapters.streams import Record
+from pipeline.core.text import normalise
+from pipeline.errors import InvalidRecord, Reason
+from pipeline.events import BehaviorEvent, SocialPost
+from workers.decoding import Decoded, Event, Rejected, decode, rejected
+from workers.encoder import Encoder, TokenIds
+from workers.result_cache import Answer, ResultCache
+from workers.rules import TopicNames
+
+
+@dataclass(frozen=True, slots=True)
+class Scorable:
+    """A decoded record with the normal form of its text and its key in the cache; both None where it has no text."""
+
+    record: Record
+    event: Event
+    text: str | None
+    key: bytes | None
+
+
+@dataclass(slots=True)
+class Chunk:
+    """The records of one poll on their way. ``answers`` by key; ``missing``: the tokens of texts without an answer yet."""
+
+    records: Sequence[Record]
+    scorables: list[Scorable] = field(default_factory=list)
+    rejected: list[Rejected] = field(default_factory=list)
+    answers: dict[bytes, Answer] = field(default_factory=dict)
+    missing: dict[bytes, TokenIds] = field(default_factory=dict)
+
+
+class Preparation:
+    """Prepares chunks for one encoder and one cache."""
+
+    def __init__(self, encoder: Encoder, cache: ResultCache, topics: TopicNames) -> None:
+        self._encoder = encoder
+        self._cache = cache
+        self._contracts: Mapping[str, type[Event]] = {topics.posts: SocialPost, topics.events: BehaviorEvent}
+
+    def prepare(self, records: Sequence[Record], now_ms: int) -> Chunk:
+        """Return the chunk of these records; a text that stands in it twice is encoded once."""
+        chunk = Chunk(records)
+        texts: dict[bytes, str] = {}
+        for answer in decode(records, self._contracts, now_ms):
+            ready = self._with_text(answer, now_ms) if isinstance(answer, Decoded) else answer
+            if isinstance(ready, Rejected):
+                chunk.rejected.append(ready)
+                continue
+            chunk.scorables.append(ready)
+            if ready.key is not None and ready.text is not None:
+                texts.setdefault(ready.key, ready.text)
+        self._look_up(chunk, texts)
+        return chunk
+
+    def _with_text(self, decoded: Decoded, now_ms: int) -> Scorable | Rejected:
+        event = decoded.event
+        written = event.text if isinstance(event, SocialPost) else event.item_text
+        text = None if written is None else normalise(written)
+        if text:
+            return Scorable(decoded.record, event, text, self._cache.key(text))
+        if isinstance(event, SocialPost):
+            fix = "holds only invisible characters; a post needs text to be scored"
+            return rejected(decoded.record, InvalidRecord(Reason.EMPTY_TEXT, "text", repr(written), fix), now_ms)
+        return Scorable(decoded.record, event, None, None)
+
+    def _look_up(self, chunk: Chunk, texts: Mapping[bytes, str]) -> None:
+        for key in texts:
+            answer = self._cache.get(key)
+            if answer is not None:
+                chunk.answers[key] = answer
+        missing = [key for key in texts if key not in chunk.answers]
+        if missing:
+            tokens = self._encoder.tokenize([texts[key] for key in missing])
+            chunk.missing = dict(zip(missing, tokens, strict=True))

@@ -1,0 +1,251 @@
+"""The consume loop: poll, prepare, encode, make durable, commit.
+
+One chunk of records is on the device, by a thread of its own, while the loop polls and prepares the next one and carries
+out the effects of the one before. The order of effects is what the delivery guarantee rests on: profiles (fenced), scored
+posts and dead letters (every write awaited), progress counters, and only then the commit. A crash between any two of them
+means a redelivery, which changes nothing: see ``workers.effects`` and ``pipeline.adapters.stores``.
+
+While the device computes or a server is away, the source is paused and polled, so that the group keeps this member.
+"""
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from typing import NamedTuple, TypeVar
+
+import structlog
+
+from pipeline.adapters.health import Readiness
+from pipeline.adapters.stores import ProfileStore
+from pipeline.adapters.streams import Record, Sink, Source
+from pipeline.errors import Unavailable
+from pipeline.telemetry import Metrics
+from workers.accounting import Accounting, Totals
+from workers.effects import EffectRules, Effects, ModelName
+from workers.encoder import Encoder
+from workers.encoding import Device, Encoded
+from workers.entity_linking import EntityLinker
+from workers.positions import Positions
+from workers.preparing import Chunk, Preparation
+from workers.result_cache import ResultCache
+from workers.rules import Clock, WorkerRules
+
+KEEP_ALIVE_S = 0.2  # between polls while the device computes
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 5.0  # between tries at a server that does not answer
+LAG_EVERY_S = 5.0
+UNASSIGNED_S = 30.0  # how long ``until_idle`` waits for partitions before it takes having none for idleness
+
+log = structlog.get_logger()
+Result = TypeVar("Result")
+
+
+class Connections(NamedTuple):
+    """Where records come from and where effects go."""
+
+    source: Source
+    sink: Sink
+    store: ProfileStore
+
+
+class Brain(NamedTuple):
+    """What reads a text: the model, and the dictionary of entities."""
+
+    encoder: Encoder
+    linker: EntityLinker
+
+
+class _Flight(NamedTuple):
+    """A chunk on the device."""
+
+    chunk: Chunk
+    future: "Future[Encoded]"
+
+
+class Worker:
+    """One member of the consumer group. Opens and closes nothing that it was given."""
+
+    def __init__(self, connections: Connections, brain: Brain, rules: WorkerRules, metrics: Metrics, clock: Clock) -> None:
+        self._source, self._sink, self._store = connections
+        self._encoder = brain.encoder
+        self._rules = rules
+        self._metrics = metrics
+        self._clock = clock
+        cache = ResultCache(rules.cache_bytes, brain.encoder.revision)
+        self._preparation = Preparation(brain.encoder, cache, rules.topics)
+        self._device = Device(brain.encoder, cache, rules.limits, metrics)
+        self._effect_rules = EffectRules(rules, brain.linker)
+        self._accounting = Accounting(metrics, rules.topics, rules.stuck_after_s)
+        self._positions = Positions(self._source, self._store)
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="device")
+        self._flight: _Flight | None = None
+        self._stop = threading.Event()
+        self._deadline_s: float | None = None
+        self._lag_at_s = -LAG_EVERY_S
+
+    @property
+    def totals(self) -> Totals:
+        """Return the counts of this worker's records since its start."""
+        return self._accounting.totals
+
+    def readiness(self) -> Readiness:
+        """Return whether records move. Any thread may ask."""
+        return self._accounting.readiness(self._clock.monotonic_s())
+
+    def step(self) -> bool:
+        """Take what the source has, start it on the device, finish the chunk before; return whether there was any work."""
+        timeout_ms = self._rules.poll_timeout_ms if self._flight is None else 0
+        with self._stage("poll"):
+            records = self._source.poll(self._rules.max_poll_records, timeout_ms)
+        records = self._durably("positions", lambda: self._positions.follow(records))
+        chunk = self._prepare(records) if records else None
+        landed = self._land()
+        if chunk is not None:
+            self._take_off(chunk)
+        if landed is not None:
+            self._finish(*landed)
+        self._show_lag()
+        return chunk is not None or landed is not None
+
+    def run(self, stop: threading.Event, until_idle: bool = False) -> None:
+        """Work until ``stop`` is set, or until nothing is left to read; then finish what is in flight.
+
+        Raises Unavailable where that takes longer than the drain timeout; nothing is lost, it will be delivered again.
+        """
+        self._stop = stop
+        started_s = self._clock.monotonic_s()
+        while not stop.is_set():
+            busy = self.step()
+            if until_idle and not busy and self._caught_up(started_s):
+                break
+        self.drain()
+
+    def drain(self) -> None:
+        """Finish what is in flight, within the drain timeout."""
+        self._deadline_s = self._clock.monotonic_s() + self._rules.drain_timeout_s
+        landed = self._land()
+        if landed is not None:
+            self._finish(*landed)
+
+    def close(self) -> None:
+        """Let go of the device thread. What is still in flight is not committed, so it will be delivered again."""
+        self._thread.shutdown(wait=False, cancel_futures=True)
+
+    def _prepare(self, records: Sequence[Record]) -> Chunk:
+        self._accounting.taken(records, self._clock.monotonic_s())
+        with self._stage("prepare"):
+            chunk = self._preparation.prepare(records, self._clock.now_ms())
+        self._accounting.refused(records, chunk.rejected, self._rules.max_consecutive_dead_letters)
+        asked = sum(scorable.key is not None for scorable in chunk.scorables)
+        self._metrics.count("texts_total", asked)
+        self._metrics.count("cache_hits_total", asked - len(chunk.missing))
+        return chunk
+
+    def _take_off(self, chunk: Chunk) -> None:
+        self._flight = _Flight(chunk, self._thread.submit(self._encode, chunk))
+
+    def _encode(self, chunk: Chunk) -> Encoded:
+        """Run on the device thread."""
+        with self._stage("encode"):
+            return self._device.encode(chunk.missing)
+
+    def _land(self) -> tuple[Chunk, Encoded] | None:
+        """Wait for the chunk on the device, if there is one, and keep the membership alive meanwhile."""
+        flight, self._flight = self._flight, None
+        if flight is None:
+            return None
+        with self._stage("wait"):
+            if not wait([flight.future], timeout=KEEP_ALIVE_S).done:
+                with self._paused():
+                    while not wait([flight.future], timeout=KEEP_ALIVE_S).done:
+                        self._keep_alive()
+                        self._check_deadline("the device")
+        return flight.chunk, flight.future.result()
+
+    def _finish(self, chunk: Chunk, encoded: Encoded) -> None:
+        """Make every effect of a chunk durable, in this order, and commit."""
+        model = ModelName(self._encoder.model, self._encoder.revision, self._device.intent_names)
+        effects = self._effect_rules.effects(chunk, encoded, model, self._clock.now_ms())
+        self._durably("apply", lambda: self._apply(effects))
+        self._durably("produce", lambda: self._produce(effects))
+        self._durably("advance", lambda: self._store.advance(effects.outcomes()))
+        self._durably("commit", lambda: self._source.commit(effects.next_offsets))
+        self._accounting.settled(effects, self._clock.now_ms())
+
+    def _apply(self, effects: Effects) -> None:
+        applied = self._store.apply(effects.updates, self._rules.profile_spec(self._encoder))
+        self._metrics.count("fenced_writes_total", applied.fenced)
+
+    def _produce(self, effects: Effects) -> None:
+        for outgoing in effects.outgoing:
+            self._sink.write(*outgoing)
+        self._sink.flush()
+
+    def _durably(self, stage: str, action: Callable[[], Result]) -> Result:
+        """Do something with a server, again and again until it answers."""
+        tries = 0
+        while True:
+            try:
+                with self._stage(stage):
+                    return action()
+            except Unavailable as error:
+                self._sit_out(stage, error, tries)
+                tries += 1
+
+    def _sit_out(self, stage: str, error: Unavailable, tries: int) -> None:
+        """Wait before the next try. Raises the error where the drain timeout is over."""
+        pause_s = min(FIRST_PAUSE_S * 2**tries, LONGEST_PAUSE_S)
+        log.warning("server_unavailable", stage=stage, error=str(error), next_try_s=pause_s)
+        with self._paused():
+            if self._stop.wait(pause_s):
+                self._check_deadline(stage, error)
+                threading.Event().wait(FIRST_PAUSE_S)
+            self._keep_alive()
+
+    def _check_deadline(self, what: str, cause: Unavailable | None = None) -> None:
+        """Raise Unavailable when the worker shall stop and the drain timeout is over."""
+        if not self._stop.is_set() and self._deadline_s is None:
+            return
+        now_s = self._clock.monotonic_s()
+        if self._deadline_s is None:
+            self._deadline_s = now_s + self._rules.drain_timeout_s
+        if now_s >= self._deadline_s:
+            raise Unavailable(f"{what} takes longer than the drain timeout; what is in flight will be delivered again") from cause
+
+    @contextmanager
+    def _paused(self) -> Iterator[None]:
+        self._source.pause()
+        try:
+            yield
+        finally:
+            self._source.resume()
+
+    def _keep_alive(self) -> None:
+        if self._source.poll(1, 0):
+            raise AssertionError("a paused source delivered records, which are lost now; this is a bug of the source")
+
+    @contextmanager
+    def _stage(self, name: str) -> Iterator[None]:
+        started_s = self._clock.monotonic_s()
+        yield
+        self._metrics.observe("stage_seconds", self._clock.monotonic_s() - started_s, stage=name)
+
+    def _show_lag(self) -> None:
+        now_s = self._clock.monotonic_s()
+        if now_s - self._lag_at_s < LAG_EVERY_S:
+            return
+        self._lag_at_s = now_s
+        try:
+            self._accounting.lag(self._source.lag())
+        except Unavailable as error:
+            log.info("lag_unknown", error=str(error))
+
+    def _caught_up(self, started_s: float) -> bool:
+        """Return whether nothing is left to read; a member without partitions waits for some before it believes that."""
+        try:
+            lag = self._source.lag()
+        except Unavailable:
+            return False
+        if not lag and self._clock.monotonic_s() - started_s < UNASSIGNED_S:
+            return False
+        return sum(lag.values()) == 0
