@@ -106,6 +106,12 @@ class KafkaSource:
                     raise Unavailable(f"group {self._group} does not finish its rebalance; {len(self._asked)} offsets wait")
                 self._finish_rebalance()
 
+    def seek(self, partition: TopicPartition, offset: int) -> None:
+        """See ``streams.Source.seek``."""
+        self._check_open()
+        if ClientPartition(*partition) in self._consumer.assignment():
+            self._consumer.seek(ClientPartition(*partition), offset)
+
     def pause(self) -> None:
         """See ``streams.Source.pause``."""
         self._paused = True
