@@ -1,0 +1,251 @@
+"""`produce`: records into Kafka, from files or from a synthetic world."""
+
+import json
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Event
+from time import monotonic
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from pipeline import settings as settings_module
+from pipeline.errors import ConfigurationError, Unavailable
+
+if TYPE_CHECKING:
+    from producers.mapping import FieldMapping
+    from producers.place import Place
+    from producers.publish import Options, Publisher
+    from producers.rejects import RejectFile
+    from producers.synthetic import SyntheticConfig
+
+STOPPED = 130
+Home = Annotated[Path | None, typer.Option(help="Home of the stack to send to.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object at the end.")]
+MapFile = Annotated[Path, typer.Option("--map", help="YAML file that maps columns to fields; see examples/.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verbs of this module."""
+    group = typer.Typer(help="Send records: from a file, or from a synthetic world.", no_args_is_help=True)
+    group.command("file")(file)
+    group.command("sort")(sort)
+    group.command("synthetic")(synthetic)
+    app.add_typer(group, name="produce")
+
+
+def file(  # noqa: PLR0913 - one parameter an option
+    path: Annotated[Path, typer.Argument(help="JSON lines, CSV or Parquet; each also gzipped.")],
+    map_: MapFile,
+    speed: Annotated[str, typer.Option(help="Event time over real time: 1, 60, …, or max.")] = "max",
+    limit: Annotated[int | None, typer.Option(min=1, help="Take at most so many rows.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on where an interrupted run of this file ended.")] = False,
+    tolerance_ms: Annotated[int, typer.Option(min=0, help="How far rows may lie out of event-time order.")] = 0,
+    allow_unordered: Annotated[bool, typer.Option("--allow-unordered", help="Count rows out of order, send them.")] = False,
+    rejects: Annotated[
+        Path | None, typer.Option(help="File of refused rows.  [default: HOME/produce/NAME.rejects.jsonl]")
+    ] = None,
+    home: Home = None,
+    as_json: AsJson = False,
+) -> None:
+    """Send the rows of a file, in event time. Interrupted, it goes on with --resume; nothing counts twice.
+
+    Rows that do not fit are written to the reject file with line, field, value and fix. Posts must be in event-time
+    order; clicks need not be, unless --speed paces them.
+    """
+    from producers.mapping import load_mapping
+    from producers.place import Place
+    from producers.publish import Options
+    from producers.rejects import RejectFile
+
+    settings = settings_module.load(home)
+    mapping = load_mapping(map_)
+    if not path.is_file():
+        raise ConfigurationError(f"{path} does not exist")
+    pace = _speed(speed)
+    topic = mapping.topic.full_name(settings.kafka.topic_prefix)
+    options = Options(
+        topic=topic,
+        speed=pace,
+        tolerance_ms=tolerance_ms,
+        allow_unordered=allow_unordered or (mapping.topic.name == "events" and pace is None),
+        limit=limit,
+        sort_hint=f"sort it first: groundswell produce sort {path} --map {map_} --out {_sorted_name(path)}",
+    )
+    place = Place.of(settings.home / "produce", path, mapping.digest, topic)
+    done = place.load() if resume else 0
+    refused = RejectFile(rejects or settings.home / "produce" / f"{path.name}.rejects.jsonl", keep_through_line=done)
+    with refused, _stopping() as stop:
+        summary = _send_file(settings.kafka, _Work(path, mapping, options, place, refused, done), stop)
+    _report(summary, as_json)
+    if stop.is_set():
+        raise typer.Exit(STOPPED)
+
+
+def sort(
+    path: Annotated[Path, typer.Argument(help="JSON lines, CSV or Parquet; each also gzipped.")],
+    map_: MapFile,
+    out: Annotated[Path, typer.Option(help="JSON lines to write, gzipped if named .gz.")],
+) -> None:
+    """Write the rows of a file in event-time order, as JSON lines. Holds them in memory (about 1 kB a row)."""
+    from producers.mapping import load_mapping
+    from producers.sorting import sort_file
+
+    rows, bad = sort_file(path, load_mapping(map_), out)
+    typer.echo(f"{rows} rows in event-time order in {out}; {bad} unreadable rows left out")
+
+
+def synthetic(  # noqa: PLR0913 - one parameter an option
+    seed: Annotated[int, typer.Option(help="Equal seeds give equal events.")] = 7,
+    posts: Annotated[int, typer.Option(min=1)] = 6_000,
+    users: Annotated[int, typer.Option(min=0)] = 200,
+    hours: Annotated[float, typer.Option(min=0.1)] = 24.0,
+    start: Annotated[str, typer.Option(help="Start of event time, ISO 8601, UTC.")] = "2024-01-01T00:00:00",
+    speed: Annotated[str, typer.Option(help="Event time over real time: 1, 60, …, or max.")] = "max",
+    out: Annotated[
+        Path | None, typer.Option(help="Write the posts here (JSON lines, gzipped if named .gz), send nothing.")
+    ] = None,
+    truth: Annotated[Path, typer.Option(help="Where to write what was planted.")] = Path("truth.jsonl"),
+    home: Home = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make bilingual posts and click sessions with planted mood shifts and one bot flood; write the truth beside it."""
+    from producers.synthetic import SyntheticConfig
+    from producers.synthetic_output import write_posts, write_truth
+
+    config = SyntheticConfig(seed, posts, users, hours, _start_ms(start))
+    write_truth(truth, config)
+    if out is not None:
+        summary: dict[str, Any] = {"written": write_posts(out, config), "out": str(out), "truth": str(truth)}
+        _report(summary, as_json)
+        return
+    with _stopping() as stop:
+        summary = _send_synthetic(settings_module.load(home), config, _speed(speed), stop)
+    _report(summary | {"truth": str(truth)}, as_json)
+    if stop.is_set():
+        raise typer.Exit(STOPPED)
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """One file on its way."""
+
+    path: Path
+    mapping: "FieldMapping"
+    options: "Options"
+    place: "Place"
+    refused: "RejectFile"
+    done: int
+
+
+def _send_file(kafka: settings_module.KafkaSettings, work: _Work, stop: Event) -> dict[str, Any]:
+    from pipeline.adapters.kafka_streams import KafkaSink
+    from producers.publish import Callbacks, Publisher
+    from producers.rows import read_rows
+
+    def durable(line: int) -> None:
+        work.refused.flush()
+        work.place.save(line)
+
+    begin = monotonic()
+    with closing(KafkaSink(kafka)) as sink, _progress(work.path) as advance:
+        callbacks = Callbacks(work.refused.write, durable, lambda line: advance(line.bytes_read), monotonic)
+        publisher = Publisher(work.mapping, sink, work.options, callbacks, stop)
+        try:
+            complete = publisher.run(line for line in read_rows(work.path) if line.number > work.done)
+        except Unavailable as error:
+            raise Unavailable(f"{error}; everything up to line {work.place.load()} is safe, go on with --resume") from error
+    if complete:
+        work.place.clear()
+    return _summary(publisher, monotonic() - begin) | {
+        "topic": work.options.topic,
+        "resumed_after_line": work.done,
+        "complete": complete,
+        "rejects": str(work.refused.path) if publisher.rejected else None,
+    }
+
+
+def _send_synthetic(
+    settings: settings_module.Settings, config: "SyntheticConfig", speed: float | None, stop: Event
+) -> dict[str, Any]:
+    from pipeline.adapters.kafka_streams import KafkaSink
+    from producers.synthetic_output import send
+
+    begin = monotonic()
+    with closing(KafkaSink(settings.kafka)) as sink:
+        sent = send(config, sink, settings.kafka.topic_prefix, speed, stop)
+    return {"sent": sent, "seconds": round(monotonic() - begin, 2), "complete": not stop.is_set()}
+
+
+def _summary(publisher: "Publisher", seconds: float) -> dict[str, Any]:
+    rows = publisher.sent + publisher.rejected
+    return {
+        "sent": publisher.sent,
+        "rejected": publisher.rejected,
+        "unordered": publisher.unordered,
+        "seconds": round(seconds, 2),
+        "per_second": round(rows / seconds) if seconds > 0 else 0,
+    }
+
+
+def _report(summary: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps(summary))
+        return
+    for name, value in summary.items():
+        if value is not None:
+            typer.echo(f"{name.replace('_', ' '):>20}  {value}")
+
+
+def _speed(text: str) -> float | None:
+    if text == "max":
+        return None
+    try:
+        speed = float(text)
+    except ValueError:
+        speed = 0.0
+    if speed <= 0:
+        raise ConfigurationError(f"--speed {text}: write a number above 0, or max")
+    return speed
+
+
+def _start_ms(text: str) -> int:
+    from datetime import UTC, datetime
+
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise ConfigurationError(f"--start {text}: write a time as 2024-01-01T00:00:00") from error
+    return int((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() * 1_000)
+
+
+def _sorted_name(path: Path) -> str:
+    return str(path.with_name(path.name.split(".")[0] + ".sorted.jsonl.gz"))
+
+
+@contextmanager
+def _stopping() -> Iterator[Event]:
+    """Yield an event that SIGINT and SIGTERM set; the work ends at the next record, flushed."""
+    stop = Event()
+    before = {number: signal.signal(number, lambda *_: stop.set()) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _progress(path: Path) -> Iterator[Callable[[int], None]]:
+    """Show how much of a file is read, on stderr, while a person looks on."""
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn()
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task(path.name, total=path.stat().st_size)
+        yield lambda done: progress.update(task, completed=done)

@@ -1,0 +1,220 @@
+"""From the columns of a file to the fields of a contract, as a small YAML file says.
+
+    contract: post                # or: behavior
+    source: stocknet              # optional; what event ids are made from, and the field ``source`` unless mapped
+    fields:
+      author_id: author_id                                  # a column
+      event_time_ms: {from: created, unit: s}               # a time in ms, s, us or iso (ISO 8601, UTC unless it says otherwise)
+      entities: {list: ticker}                              # a list of one
+      language: {const: en}                                 # the same for every row
+      item_text: {template: "item {item_id}"}               # a text around columns
+      repost_of: {const: "?", when: is_repost}              # only where the column is true
+
+An absent or empty column leaves its field out. Without ``event_id`` the id is a hash of source and content.
+"""
+
+import hashlib
+import json
+import string
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+
+from pipeline.errors import ConfigurationError
+from pipeline.events import BehaviorEvent, SocialPost
+from pipeline.topics import EVENTS, POSTS, Topic
+
+Row = Mapping[str, Any]
+Rule = Callable[[Row], Any]
+TOPIC_OF: Final[dict[str, Topic]] = {"post": POSTS, "behavior": EVENTS}
+KEYS: Final = {"contract", "source", "fields"}
+FORMS: Final = {"from", "const", "template", "list"}
+OPTIONS: Final = {"unit", "when"}
+UNITS: Final[dict[str, Callable[[float], float]]] = {"ms": lambda t: t, "s": lambda t: t * 1_000, "us": lambda t: t / 1_000}
+TIMES: Final = ("event_time_ms", "available_at_ms", "author_created_ms")
+FALSE: Final = {"", "0", "false", "no", "f", "n"}
+
+
+@dataclass(frozen=True, slots=True)
+class FieldMapping:
+    """A compiled mapping. ``digest`` changes when the file's meaning changes."""
+
+    topic: Topic
+    contract: type[SocialPost | BehaviorEvent]
+    source: str
+    rules: Mapping[str, Rule]
+    digest: str
+
+    def apply(self, row: Row) -> dict[str, Any]:
+        """Return the fields of the contract, for validation; nothing is checked here."""
+        fields = {target: value for target, rule in self.rules.items() if (value := rule(row)) is not None}
+        if "event_id" not in fields:
+            fields["event_id"] = content_id(self.source, fields)
+        return fields
+
+
+def content_id(source: str, fields: Mapping[str, Any]) -> str:
+    """Return an id that depends on source and content only (128 bits of SHA-256, in hex)."""
+    content = json.dumps([source, fields], sort_keys=True, ensure_ascii=False, default=str)
+    return hashlib.sha256(content.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+
+def load_mapping(path: Path) -> FieldMapping:
+    """Read and check a mapping file. Raises ConfigurationError that names the key and what it may be."""
+    try:
+        document = yaml.safe_load(path.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigurationError(f"mapping {path} cannot be read: {error}") from error
+    return compile_mapping(document, str(path))
+
+
+def compile_mapping(document: Any, name: str) -> FieldMapping:
+    """Return the mapping that a YAML document describes. Raises ConfigurationError."""
+    if not isinstance(document, dict):
+        raise ConfigurationError(f"mapping {name} holds no keys; it needs contract and fields")
+    _known(f"mapping {name}", document, KEYS)
+    if document.get("contract") not in TOPIC_OF:
+        raise ConfigurationError(f"mapping {name}: contract = {document.get('contract')!r}; use one of {', '.join(TOPIC_OF)}")
+    topic = TOPIC_OF[document["contract"]]
+    contract: type[SocialPost | BehaviorEvent] = SocialPost if topic is POSTS else BehaviorEvent
+    fields = document.get("fields")
+    if not isinstance(fields, dict) or not fields:
+        raise ConfigurationError(f"mapping {name}: fields is empty; name at least the required fields of {contract.__name__}")
+    _known(f"mapping {name}, fields", fields, set(contract.model_fields))
+    source = str(document.get("source", "file"))
+    rules = {target: _rule(contract, target, form, f"mapping {name}, field {target}") for target, form in fields.items()}
+    if "source" in document and "source" not in rules:
+        rules["source"] = lambda _row: source
+    _complete(contract, rules, name)
+    digest = hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()[:16]
+    return FieldMapping(topic, contract, source, rules, digest)
+
+
+def _complete(contract: type[SocialPost | BehaviorEvent], rules: Mapping[str, Rule], name: str) -> None:
+    required = {field for field, info in contract.model_fields.items() if info.is_required()} - {"event_id"}
+    missing = sorted(required - set(rules))
+    if missing:
+        raise ConfigurationError(f"mapping {name}: {contract.__name__} needs {', '.join(missing)}; add under fields")
+
+
+def _known(where: str, given: Mapping[str, Any], known: set[str]) -> None:
+    unknown = sorted(str(key) for key in given if key not in known)
+    if unknown:
+        raise ConfigurationError(f"{where}: unknown key {unknown[0]!r}; known are {', '.join(sorted(known))}")
+
+
+def _rule(contract: type[SocialPost | BehaviorEvent], target: str, form: Any, where: str) -> Rule:
+    if isinstance(form, str):
+        form = {"from": form}
+    if not isinstance(form, dict):
+        raise ConfigurationError(f"{where}: {form!r} is no form; write a column name, or one of {', '.join(sorted(FORMS))}")
+    _known(where, form, FORMS | OPTIONS)
+    kinds = sorted(FORMS & set(form))
+    if len(kinds) != 1:
+        raise ConfigurationError(f"{where}: needs exactly one of {', '.join(sorted(FORMS))}; found {kinds or 'none'}")
+    rule = _RULES[kinds[0]](form, target, where)
+    if _wants_text(contract, target):
+        rule = _as_text(rule)
+    return rule if "when" not in form else _only_when(rule, str(form["when"]))
+
+
+def _column(form: Mapping[str, Any], target: str, where: str) -> Rule:
+    column = str(form["from"])
+    if target in TIMES:
+        return _time(column, str(form.get("unit", "ms")), where)
+    return lambda row: None if row.get(column) == "" else row.get(column)
+
+
+def _const(form: Mapping[str, Any], target: str, where: str) -> Rule:  # noqa: ARG001 - one shape for all forms
+    value = form["const"]
+    return lambda _row: value
+
+
+def _list(form: Mapping[str, Any], target: str, where: str) -> Rule:  # noqa: ARG001
+    column = str(form["list"])
+
+    def take(row: Row) -> list[Any]:
+        value = row.get(column)
+        if value is None or value == "":
+            return []
+        return [str(item) for item in value] if isinstance(value, (list, tuple)) else [str(value)]
+
+    return take
+
+
+def _template(form: Mapping[str, Any], target: str, where: str) -> Rule:  # noqa: ARG001
+    text = str(form["template"])
+    try:
+        columns = [name for _, name, _, _ in string.Formatter().parse(text) if name is not None]
+    except ValueError as error:
+        raise ConfigurationError(f"{where}: template {text!r} is broken: {error}") from error
+    if not all(name.isidentifier() for name in columns):
+        raise ConfigurationError(f"{where}: template {text!r} may hold column names in braces and nothing else")
+
+    def fill(row: Row) -> str | None:
+        values = {name: row.get(name) for name in columns}
+        return None if any(value is None or value == "" for value in values.values()) else text.format(**values)
+
+    return fill
+
+
+def _time(column: str, unit: str, where: str) -> Rule:
+    if unit != "iso" and unit not in UNITS:
+        raise ConfigurationError(f"{where}: unit = {unit!r}; use one of iso, {', '.join(UNITS)}")
+
+    def read(row: Row) -> Any:
+        value = row.get(column)
+        if value is None or value == "":
+            return None
+        try:
+            iso = unit == "iso" or isinstance(value, datetime)
+            return _iso_ms(value) if iso else int(UNITS[unit](_number(value)))
+        except (ValueError, TypeError, OverflowError):
+            return value  # the contract refuses it, and says so with the line
+
+    return read
+
+
+def _number(value: Any) -> float:
+    """Read a number; integers stay exact."""
+    if isinstance(value, str):
+        return int(value) if value.strip().lstrip("-").isdigit() else float(value)
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f"{value!r} is no number")
+    return value
+
+
+def _iso_ms(value: Any) -> int:
+    at = value if isinstance(value, datetime) else datetime.fromisoformat(str(value).strip())
+    return round((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() * 1_000)
+
+
+def _wants_text(contract: type[SocialPost | BehaviorEvent], target: str) -> bool:
+    schema = contract.model_json_schema()["properties"][target]
+    return "string" in {each.get("type") for each in [schema, *schema.get("anyOf", [])]}
+
+
+def _as_text(rule: Rule) -> Rule:
+    """Write numbers as text where the contract wants text (ids that are numbers in the file)."""
+
+    def text(row: Row) -> Any:
+        value = rule(row)
+        return str(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else value
+
+    return text
+
+
+def _only_when(rule: Rule, column: str) -> Rule:
+    return lambda row: None if str(row.get(column) or "").strip().lower() in FALSE else rule(row)
+
+
+_RULES: Final[dict[str, Callable[[Mapping[str, Any], str, str], Rule]]] = {
+    "from": _column,
+    "const": _const,
+    "list": _list,
+    "template": _template,
+}

@@ -1,0 +1,58 @@
+"""The place in a file up to which all rows are durable, kept on disk so that an interrupted run can go on."""
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from pipeline.errors import ConfigurationError
+
+SAMPLE_BYTES: Final = 2**20
+
+
+def fingerprint(path: Path) -> str:
+    """Identify a file's content by its size, beginning and end (hashing all of a large file takes minutes)."""
+    digest = hashlib.sha256(str(path.stat().st_size).encode())
+    with path.open("rb") as file:
+        digest.update(file.read(SAMPLE_BYTES))
+        file.seek(max(0, path.stat().st_size - SAMPLE_BYTES))
+        digest.update(file.read(SAMPLE_BYTES))
+    return digest.hexdigest()[:16]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """The position file of one input under one mapping."""
+
+    path: Path
+
+    @classmethod
+    def of(cls, folder: Path, source: Path, mapping_digest: str, topic: str) -> "Place":
+        """Return the place of a file: another content, mapping or topic has another place."""
+        target = hashlib.sha256(topic.encode()).hexdigest()[:8]
+        return cls(folder / f"{fingerprint(source)}-{mapping_digest}-{target}.json")
+
+    def load(self) -> int:
+        """Return the last durable line; 0 where there is none. Raises ConfigurationError for a damaged file."""
+        if not self.path.is_file():
+            return 0
+        try:
+            return int(json.loads(self.path.read_text("utf-8"))["line"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise ConfigurationError(f"position file {self.path} is damaged; remove it and start from the beginning") from error
+
+    def save(self, line: int) -> None:
+        """Keep a line atomically."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        fresh = self.path.with_suffix(".new")
+        with fresh.open("w", encoding="utf-8") as file:
+            json.dump({"line": line}, file)
+            file.flush()
+            os.fsync(file.fileno())
+        fresh.replace(self.path)
+
+    def clear(self) -> None:
+        """Forget the place: the file is done."""
+        self.path.unlink(missing_ok=True)

@@ -1,0 +1,135 @@
+"""Rows to records: map, check, pace by event time, send, and keep the place. Knows no file and no Kafka."""
+
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from threading import Event
+from typing import Final
+
+from pydantic import ValidationError
+
+from pipeline.adapters.streams import Sink
+from pipeline.core.refusals import refusal
+from pipeline.errors import ConfigurationError, InvalidRecord
+from pipeline.events import BehaviorEvent, SocialPost
+from producers.mapping import FieldMapping
+from producers.rows import Line
+
+FLUSH_RECORDS: Final = 5_000
+FLUSH_S: Final = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How to publish. ``speed`` is event time over real time; None means as fast as possible.
+
+    A row may lie ``tolerance_ms`` before the latest row seen; beyond that it is an error that carries ``sort_hint``, or
+    only counted with ``allow_unordered``. ``limit`` is the number of rows to take; None means all.
+    """
+
+    topic: str
+    speed: float | None = None
+    tolerance_ms: int = 0
+    allow_unordered: bool = False
+    limit: int | None = None
+    sort_hint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Callbacks:
+    """Where a run reports: refused rows, rows that are durable (up to a line), bytes read; and where it asks the time."""
+
+    on_reject: Callable[[Line, InvalidRecord], None]
+    on_durable: Callable[[int], None]
+    on_progress: Callable[[Line], None]
+    monotonic_s: Callable[[], float]
+
+
+@dataclass
+class Publisher:
+    """One run. Counts are of this run: rows = sent + rejected."""
+
+    mapping: FieldMapping
+    sink: Sink
+    options: Options
+    callbacks: Callbacks
+    stop: Event
+    sent: int = 0
+    rejected: int = 0
+    unordered: int = 0
+    _first: tuple[float, int] | None = field(default=None, init=False)  # second of the start, event time there
+    _latest: tuple[int, int] = field(default=(0, 0), init=False)  # latest event time, and its line
+    _flushed_s: float = field(default=0.0, init=False)
+    _done_line: int = field(default=0, init=False)
+    _unflushed: int = field(default=0, init=False)
+
+    def run(self, lines: Iterable[Line]) -> bool:
+        """Publish; return True at the end, False when stopped before. Raises Unavailable and ConfigurationError."""
+        self._flushed_s = self.callbacks.monotonic_s()
+        complete = all(self._take(line) for line in lines)
+        self._flush()
+        return complete
+
+    def _take(self, line: Line) -> bool:
+        if self.stop.is_set() or self.sent + self.rejected == self.options.limit:
+            return False
+        try:
+            event = self._event(line)
+            self._check_order(line.number, event.event_time_ms)
+            if not self._wait_until_due(event.event_time_ms):
+                return False
+            key = event.event_id if isinstance(event, SocialPost) else event.user_id
+            self.sink.write(self.options.topic, key.encode(), event.to_json(), event.event_time_ms)
+            self.sent += 1
+        except InvalidRecord as error:
+            self.rejected += 1
+            self.callbacks.on_reject(line, error)
+        self._done_line = line.number
+        self._unflushed += 1
+        if self._unflushed >= FLUSH_RECORDS or self.callbacks.monotonic_s() - self._flushed_s >= FLUSH_S:
+            self._flush()
+            self.callbacks.on_progress(line)
+        return True
+
+    def _event(self, line: Line) -> SocialPost | BehaviorEvent:
+        if isinstance(line.row, InvalidRecord):
+            raise line.row
+        fields = self.mapping.apply(line.row)
+        try:
+            return self.mapping.contract.model_validate(fields)
+        except ValidationError as error:
+            raise refusal(error, json.dumps(fields, default=str).encode()) from error
+
+    def _check_order(self, number: int, time_ms: int) -> None:
+        latest_ms, latest_line = self._latest
+        if time_ms >= latest_ms:
+            self._latest = time_ms, number
+        elif time_ms < latest_ms - self.options.tolerance_ms:
+            self.unordered += 1
+            if not self.options.allow_unordered:
+                self._flush()
+                raise ConfigurationError(
+                    f"line {number} happened {latest_ms - time_ms} ms before line {latest_line} ({self.sent} records were"
+                    f" sent); {self.options.sort_hint}"
+                )
+
+    def _wait_until_due(self, time_ms: int) -> bool:
+        """Wait until an event is due; return False when stopped meanwhile."""
+        if self.options.speed is None:
+            return True
+        now_s = self.callbacks.monotonic_s()
+        if self._first is None:
+            self._first = now_s, time_ms
+        start_s, first_ms = self._first
+        delay_s = start_s + (time_ms - first_ms) / 1_000 / self.options.speed - now_s
+        if delay_s > FLUSH_S:
+            self._flush()
+        return delay_s <= 0 or not self.stop.wait(delay_s)
+
+    def _flush(self) -> None:
+        """Make everything so far durable, then remember the place: never the other way round."""
+        if self._unflushed:
+            self.sink.flush()
+            self._unflushed = 0
+            self.callbacks.on_durable(self._done_line)
+        self._flushed_s = self.callbacks.monotonic_s()
