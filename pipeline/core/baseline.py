@@ -46,15 +46,15 @@ class Expectation:
 
 def absorb(baseline: Baseline, pane: Pane, config: DetectorConfig) -> None:
     """Let one pane, now older than the guard, into the baseline; the quiet time before it counts as exposure."""
-    expected = expectation(baseline, pane.start_ms, config)
-    exposure = config.prior.season.exposure(pane.start_ms, pane.start_ms + PANE_MS) / DAY_MS
     if pane.start_ms - baseline.last_pane_ms > config.forget_gap_ms:
         baseline.first_ms = pane.start_ms - config.cold_start_ms
     _advance(baseline, pane.start_ms, config)
+    expected = expectation(baseline, pane.start_ms, config)
     baseline.as_of_ms = pane.start_ms + PANE_MS
     baseline.last_pane_ms = pane.start_ms
     if pane.frozen:
         return
+    exposure = config.prior.season.exposure(pane.start_ms, pane.start_ms + PANE_MS) / DAY_MS
     baseline.negative += _winsorised(pane.negative, expected.negative_per_day * exposure, expected.dispersion, config)
     baseline.posts += _winsorised(pane.effective, expected.posts_per_day * exposure, expected.dispersion, config)
     baseline.exposure_days += exposure
@@ -116,8 +116,3 @@ def _winsorised(observed: float, mean: float, dispersion: float, config: Detecto
 def fresh(first_pane_ms: int) -> Baseline:
     """Return the baseline of an entity that spoke first in this pane."""
     return Baseline(first_ms=first_pane_ms, as_of_ms=first_pane_ms, last_pane_ms=first_pane_ms)
-
-
-def is_cold(expected: Expectation, config: DetectorConfig) -> bool:
-    """Return whether the entity is too young for strong words."""
-    return expected.age_ms < config.cold_start_ms

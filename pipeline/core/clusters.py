@@ -5,9 +5,11 @@ the cluster of a post depends on earlier posts alone, and taking back the newest
 """
 
 from array import array
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 
 MAX_DISTANCE = 3
+_SCAN_BELOW = 24  # comparing so few one by one is faster than looking four blocks up
+_SLACK = 32  # dead leaders are dropped in bulk: they are skipped by their age anyway
 
 
 class Clusters:
@@ -20,23 +22,22 @@ class Clusters:
         self.capacity = capacity
         self.leaders: array[int] = array("Q")
         self.first_ms: array[int] = array("q")
-        self._index: dict[int, list[int]] | None = {}
+        self._index: dict[int, list[int]] | None = None
 
     def assign(self, fingerprint: int, time_ms: int) -> tuple[int, bool]:
         """Return the leader of this post, and whether the post itself is the leader. Call in event-time order."""
-        if self._index is None:
-            self._index = self._build_index()
-        oldest = time_ms - self.memory_ms
-        first = max(0, len(self.leaders) - self.capacity)
-        best = -1
-        for key in _keys(fingerprint):
-            for at in self._index.get(key, ()):
-                alive = at >= first and self.first_ms[at] > oldest
-                if alive and (best < 0 or at < best) and (self.leaders[at] ^ fingerprint).bit_count() <= MAX_DISTANCE:
-                    best = at
-        if best >= 0:
-            return self.leaders[best], False
-        self._lead(fingerprint, time_ms, self._index)
+        leaders = self.leaders
+        first = max(bisect_right(self.first_ms, time_ms - self.memory_ms), len(leaders) - self.capacity)
+        if len(leaders) - first <= _SCAN_BELOW:
+            at = next((i for i in range(first, len(leaders)) if (leaders[i] ^ fingerprint).bit_count() <= MAX_DISTANCE), -1)
+        else:
+            at = self._look_up(fingerprint, first)
+        if at >= 0:
+            return leaders[at], False
+        if self._index is not None:
+            self._enter(self._index, len(leaders), fingerprint)
+        leaders.append(fingerprint)
+        self.first_ms.append(time_ms)
         return fingerprint, True
 
     def cut_from(self, time_ms: int) -> None:
@@ -49,8 +50,8 @@ class Clusters:
     def forget_before(self, time_ms: int) -> None:
         """Drop the leaders that no post at or after ``time_ms`` can join, even if everything since is taken back."""
         beyond_capacity = bisect_left(self.first_ms, time_ms) - self.capacity
-        drop = max(bisect_left(self.first_ms, time_ms - self.memory_ms), beyond_capacity)
-        if drop > 0:
+        drop = max(bisect_right(self.first_ms, time_ms - self.memory_ms), beyond_capacity)
+        if drop > _SLACK and 2 * drop > len(self.leaders):
             del self.leaders[:drop], self.first_ms[:drop]
             self._index = None
 
@@ -60,22 +61,27 @@ class Clusters:
         self.first_ms.frombytes(first_ms)
         self._index = None
 
-    def _lead(self, fingerprint: int, time_ms: int, index: dict[int, list[int]]) -> None:
-        at = len(self.leaders)
-        self.leaders.append(fingerprint)
-        self.first_ms.append(time_ms)
-        for key in _keys(fingerprint):
+    def _look_up(self, fingerprint: int, first: int) -> int:
+        """Return the earliest leader within reach, by blocks of 16 bits: three flipped bits leave one block untouched."""
+        if self._index is None:
+            self._index = {}
+            for at, leader in enumerate(self.leaders):
+                self._enter(self._index, at, leader)
+        near = (
+            at
+            for key in _blocks(fingerprint)
+            for at in self._index.get(key, ())
+            if at >= first and (self.leaders[at] ^ fingerprint).bit_count() <= MAX_DISTANCE
+        )
+        return min(near, default=-1)
+
+    @staticmethod
+    def _enter(index: dict[int, list[int]], at: int, leader: int) -> None:
+        for key in _blocks(leader):
             index.setdefault(key, []).append(at)
 
-    def _build_index(self) -> dict[int, list[int]]:
-        index: dict[int, list[int]] = {}
-        for at, leader in enumerate(self.leaders):
-            for key in _keys(leader):
-                index.setdefault(key, []).append(at)
-        return index
 
-
-def _keys(fingerprint: int) -> tuple[int, int, int, int]:
+def _blocks(fingerprint: int) -> tuple[int, int, int, int]:
     return (
         fingerprint & 0xFFFF,
         fingerprint >> 16 & 0xFFFF | 0x10000,

@@ -5,6 +5,7 @@ import json
 from dataclasses import asdict, dataclass, field
 
 from pipeline.core.prior import Prior
+from pipeline.events import Rule
 
 DETECTOR_VERSION = "1"
 
@@ -15,20 +16,34 @@ DAY_MS = 24 * HOUR_MS
 
 @dataclass(frozen=True, slots=True)
 class Support:
-    """What must be there before anything may fire, whatever the tail says. ``window`` is the second scale (60 minutes)."""
+    """What the reference window must hold before anyone may be alerted, whatever the tail says."""
 
-    negative_mass: float = 3.0
-    clusters: int = 3
-    authors: int = 3
-    posts_effective: float = 5.0
+    negative_mass: float
+    posts_effective: float
     posts_effective_cold: float = 8.0
+    authors: int = 3
     lift: float = 2.0
 
 
 @dataclass(frozen=True, slots=True)
-class Flood:
-    """When one content, or young accounts, speak for an entity: no opinion, but coordinated activity."""
+class Lane:
+    """One pace of looking: three windows, ascending, whose count tails are averaged, and the window of share and support."""
 
+    rule: Rule
+    windows_ms: tuple[int, int, int]
+    reference_ms: int
+    support: Support
+
+
+SPIKE = Lane(Rule.NEGATIVE_SPIKE, (15 * MINUTE_MS, HOUR_MS, 3 * HOUR_MS), HOUR_MS, Support(2.5, 4.0))
+SLOW = Lane(Rule.NEGATIVE_TREND, (HOUR_MS, 6 * HOUR_MS, DAY_MS), DAY_MS, Support(1.5, 3.0))
+
+
+@dataclass(frozen=True, slots=True)
+class Flood:
+    """When one content, or young accounts, speak for an entity within the hour: no opinion, but coordinated activity."""
+
+    window_ms: int = HOUR_MS
     posts: int = 20
     top_share: float = 0.5
     young_share: float = 0.5
@@ -52,29 +67,31 @@ class Lifecycle:
 
 @dataclass(frozen=True, slots=True)
 class DetectorConfig:
-    """The detector's configuration. Times in milliseconds; see research on spikes, section 2, for the reasons."""
+    """The detector's configuration. ``guard_ms``: younger panes do not count into the baseline."""
 
     false_alerts_per_entity_day: float = 0.005
-    windows_ms: tuple[int, int, int] = (15 * MINUTE_MS, 60 * MINUTE_MS, 180 * MINUTE_MS)
+    lanes: tuple[Lane, ...] = (SPIKE, SLOW)
     allowed_lateness_ms: int = HOUR_MS
     out_of_orderness_ms: int = 2 * MINUTE_MS
     half_life_ms: int = 14 * DAY_MS
+    guard_ms: int = 3 * HOUR_MS
     winsor_sigmas: float = 4.0
     share_strength: float = 20.0
     share_weight: float = 0.5
     cold_start_ms: int = 3 * DAY_MS
+    cold_dispersion: float = 1.5
     forget_gap_ms: int = 7 * DAY_MS
     cluster_memory_ms: int = DAY_MS
     cluster_capacity: int = 2048
-    support: Support = field(default_factory=Support)
+    posts_per_author: int = 2
     flood: Flood = field(default_factory=Flood)
     lifecycle: Lifecycle = field(default_factory=Lifecycle)
     prior: Prior = field(default_factory=Prior)
 
     @property
-    def guard_ms(self) -> int:
-        """Return the age below which a pane does not yet count into the baseline: the longest window."""
-        return self.windows_ms[-1]
+    def longest_ms(self) -> int:
+        """Return the longest window any lane looks at."""
+        return max(lane.windows_ms[-1] for lane in self.lanes)
 
     @property
     def config_hash(self) -> str:

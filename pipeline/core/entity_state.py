@@ -31,11 +31,17 @@ class Decided:
 
     time_ms: int
     baseline: Baseline | None = None
-    incidents: dict[Rule, Incident] = field(default_factory=dict)
+    opinion: Incident | None = None
+    flood: Incident | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Return whether time alone may still change something."""
+        return (self.opinion is not None and self.opinion.is_open) or (self.flood is not None and self.flood.is_open)
 
     def copy(self) -> "Decided":
         """Return an independent copy."""
-        return Decided(self.time_ms, None if self.baseline is None else self.baseline.copy(), dict(self.incidents))
+        return Decided(self.time_ms, None if self.baseline is None else self.baseline.copy(), self.opinion, self.flood)
 
 
 @dataclass(slots=True)
@@ -103,17 +109,18 @@ def decode(encoded: bytes, config: DetectorConfig) -> EntityState:
 
 
 def _decided_out(decided: Decided) -> list[Any]:
-    baseline = None if decided.baseline is None else astuple(decided.baseline)
-    return [decided.time_ms, baseline, [astuple(incident) for incident in decided.incidents.values()]]
+    parts = (decided.baseline, decided.opinion, decided.flood)
+    return [decided.time_ms, *(None if part is None else astuple(part) for part in parts)]
 
 
 def _decided_in(values: list[Any]) -> Decided:
-    time_ms, baseline, incidents = values
-    restored = [_incident_in(i) for i in incidents]
-    return Decided(time_ms, None if baseline is None else Baseline(*baseline), {i.rule: i for i in restored})
+    time_ms, baseline, opinion, flood = values
+    return Decided(time_ms, None if baseline is None else Baseline(*baseline), _incident_in(opinion), _incident_in(flood))
 
 
-def _incident_in(values: list[Any]) -> Incident:
+def _incident_in(values: list[Any] | None) -> Incident | None:
+    if values is None:
+        return None
     alert_id, rule, starts, opened, hot, threshold, severity, mass, steps, is_open = values
     return Incident(alert_id, Rule(rule), starts, opened, hot, threshold, Severity(severity), mass, steps, is_open)
 
@@ -124,6 +131,6 @@ def _pane_out(pane: Pane) -> list[Any]:
 
 def _pane_in(values: list[Any]) -> Pane:
     pane = Pane(*values)
-    pane.authors = tuple(pane.authors)
+    pane.authors, pane.before = tuple(pane.authors), (pane.before[0], pane.before[1], pane.before[2], pane.before[3])
     pane.contents = tuple(Content(*content) for content in pane.contents)
     return pane

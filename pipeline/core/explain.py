@@ -1,12 +1,13 @@
 """An alert that explains itself: evidence, bands, each term's share of the score, and what would not have fired."""
 
 from collections.abc import Sequence
+from math import ceil
 
 from pipeline.core.alerts import Decision
-from pipeline.core.detect import Assessment, count_authors, without_negatives
-from pipeline.core.detector_config import DETECTOR_VERSION, MINUTE_MS, DetectorConfig
+from pipeline.core.detect import Assessment, without_negatives
+from pipeline.core.detector_config import DETECTOR_VERSION, HOUR_MS, MINUTE_MS, DetectorConfig
 from pipeline.core.tails import gamma_quantile
-from pipeline.core.windows import Content, Pane, panes_within
+from pipeline.core.windows import Content, Pane, recent_panes
 from pipeline.events import Alert, AlertReason, AlertStatus, Band, Evidence, Rule, WindowEvidence
 
 Z_95 = 1.6449
@@ -22,9 +23,10 @@ def band_of(mean: float, dispersion: float) -> Band:
 
 def describe(entity: str, decision: Decision, moment: Assessment, panes: Sequence[Pane], config: DetectorConfig) -> Alert:
     """Return the wire record of one step of an alert."""
-    incident, hour_ms = decision.incident, config.windows_ms[1]
-    recent = panes_within(panes, moment.end_ms, hour_ms)
-    flood = incident.rule is Rule.COORDINATED_ACTIVITY
+    incident, view = decision.incident, moment.leading
+    recent = recent_panes(panes, moment.end_ms, view.lane.reference_ms)
+    seen = view.reference
+    about_mood = incident.rule is not Rule.COORDINATED_ACTIVITY
     return Alert(
         alert_id=incident.alert_id,
         revision=incident.steps - 1,
@@ -36,23 +38,23 @@ def describe(entity: str, decision: Decision, moment: Assessment, panes: Sequenc
         event_time_ms=moment.end_ms,
         starts_at_ms=incident.starts_at_ms,
         ends_at_ms=incident.hot_ms if decision.status in _ENDED else None,
-        score=_r(moment.score),
+        score=_r(view.score),
         threshold=_r(incident.threshold),
-        observed=_r(moment.hour.negative),
-        band=band_of(moment.means[1], moment.dispersion),
-        lift=_r(moment.lift),
-        negative_share=_share(moment.hour.negative, moment.hour.effective),
+        observed=_r(seen.negative),
+        band=band_of(view.reference_mean, moment.dispersion),
+        lift=_r(view.lift),
+        negative_share=_share(seen.negative, seen.effective),
         negative_share_before=_r(moment.expected.share),
-        posts=moment.hour.posts,
-        posts_effective=_r(moment.hour.effective),
-        authors=count_authors(panes, moment.end_ms, hour_ms),
-        clusters=len({content.fingerprint for pane in recent for content in pane.contents}),
-        duplicates_removed=max(0, moment.hour.posts - round(moment.hour.effective)),
+        posts=seen.posts,
+        posts_effective=float(seen.effective),
+        authors=len({author for pane in recent for author in pane.authors}),
+        clusters=max(seen.effective, len({content.fingerprint for pane in recent for content in pane.contents})),
+        duplicates_removed=seen.posts - seen.effective,
         late_posts=sum(pane.late for pane in recent),
         baseline_age_ms=moment.expected.age_ms,
         cold_start=moment.cold,
-        would_not_fire_below=None if flood else _counterfactual(moment, config),
-        windows=_windows(moment, config),
+        would_not_fire_below=_counterfactual(moment, config) if about_mood else None,
+        windows=_windows(moment),
         evidence=_evidence(recent),
         explanation=_sentence(entity, decision, moment),
         detector_version=DETECTOR_VERSION,
@@ -70,23 +72,24 @@ def _share(part: float, whole: float) -> float:
     return _r(min(1.0, part / whole)) if whole > 0 else 0.0
 
 
-def _windows(moment: Assessment, config: DetectorConfig) -> tuple[WindowEvidence, ...]:
-    whole = max(moment.score, 1e-9)
+def _windows(moment: Assessment) -> tuple[WindowEvidence, ...]:
+    view = moment.leading
+    whole = max(view.score, 1e-9)
     return tuple(
         WindowEvidence(
             size_ms=size,
             observed=_r(sums.negative),
             band=band_of(mean, moment.dispersion),
             tail_log10=_r(tail),
-            share_of_score=_r(min(1.0, tail / len(moment.tails) / whole)),
+            share_of_score=_r(min(1.0, tail / len(view.tails) / whole)),
         )
-        for size, sums, mean, tail in zip(config.windows_ms, moment.sums, moment.means, moment.tails, strict=True)
+        for size, sums, mean, tail in zip(view.lane.windows_ms, view.sums, view.means, view.tails, strict=True)
     )
 
 
 def _evidence(recent: Sequence[Pane]) -> tuple[Evidence, ...]:
     merged: dict[int, Content] = {}
-    for pane in recent:  # newest first, so the oldest text of a content stands in the end
+    for pane in reversed(recent):  # newest first, so the oldest text of a content stands in the end
         for content in pane.contents:
             known = merged.get(content.fingerprint)
             merged[content.fingerprint] = content._replace(times=content.times + (known.times if known else 0))
@@ -106,15 +109,15 @@ def _evidence(recent: Sequence[Pane]) -> tuple[Evidence, ...]:
 
 
 def _counterfactual(moment: Assessment, config: DetectorConfig) -> int | None:
-    """Return the least number of negative posts in the hour with which the rule would still have fired."""
-    most = int(moment.hour.negative)
-    if moment.score < moment.threshold:
+    """Return the least number of negative posts in the reference window with which the rule would still have fired."""
+    view = moment.leading
+    if not view.supported or view.score < moment.threshold:
         return None
-    need = max(config.support.negative_mass, config.support.lift * moment.means[1])
-    for fewer in range(most, 0, -1):
-        removed = moment.hour.negative - (fewer - 1)
-        if fewer - 1 < need or without_negatives(moment, removed, config) < moment.threshold:
-            return fewer
+    need = max(view.lane.support.negative_mass, view.lane.support.lift * view.reference_mean)
+    most = ceil(view.reference.negative)
+    for fewer in range(most - 1, 0, -1):
+        if fewer < need or without_negatives(moment, view.reference.negative - fewer, config) < moment.threshold:
+            return fewer + 1
     return 1
 
 
@@ -130,16 +133,22 @@ _WHY = {
 
 
 def _sentence(entity: str, decision: Decision, moment: Assessment) -> str:
+    view = moment.leading
+    seen, span = view.reference, _span(view.lane.reference_ms)
     if decision.incident.rule is Rule.COORDINATED_ACTIVITY:
         return (
-            f"{entity}: coordinated activity. {moment.hour.posts} posts within 60 minutes, "
-            f"but only {moment.hour.effective:.0f} new contents; mood is not judged from these."
+            f"{entity}: coordinated activity. {seen.posts} posts within {span}, "
+            f"but only {seen.effective} new contents; mood is not judged from these."
         )
-    expected = band_of(moment.means[1], moment.dispersion)
+    usual = band_of(view.reference_mean, moment.dispersion)
     minutes = (moment.end_ms - decision.incident.starts_at_ms) // MINUTE_MS
     return (
-        f"{entity}: {_WHY[decision.reason].lower()}. {moment.hour.negative:.1f} negative posts within 60 minutes, "
-        f"{expected.expected:.1f} expected (5 to 95 %: {expected.low:.1f} to {expected.high:.1f}); negative share "
-        f"{_share(moment.hour.negative, moment.hour.effective):.0%} against {moment.expected.share:.0%}; "
-        f"score {moment.score:.1f} against a threshold of {moment.threshold:.1f}; {minutes} minutes since it began."
+        f"{entity}: {_WHY[decision.reason].lower()}. {seen.negative:.1f} negative posts within {span}, "
+        f"{usual.expected:.1f} expected (5 to 95 %: {usual.low:.1f} to {usual.high:.1f}); negative share "
+        f"{_share(seen.negative, seen.effective):.0%} against {moment.expected.share:.0%}; "
+        f"score {view.score:.1f} against a threshold of {decision.incident.threshold:.1f}; {minutes} minutes since it began."
     )
+
+
+def _span(size_ms: int) -> str:
+    return f"{size_ms // HOUR_MS} hours" if size_ms > HOUR_MS else f"{size_ms // MINUTE_MS} minutes"

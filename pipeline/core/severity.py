@@ -7,9 +7,9 @@ from pipeline.events import Severity
 
 def severity_of(moment: Assessment, config: DetectorConfig) -> Severity:
     """Return the severity of a moment; an entity in its cold start is never more than a warning."""
-    rules, hour = config.lifecycle, moment.hour
-    shift = hour.negative / hour.effective - moment.expected.share if hour.effective > 0 else 0.0
-    large = hour.negative >= rules.critical_mass and shift >= rules.critical_share_shift
+    rules, seen = config.lifecycle, moment.leading.reference
+    shift = seen.negative / seen.effective - moment.expected.share if seen.effective > 0 else 0.0
+    large = seen.negative >= rules.critical_mass and shift >= rules.critical_share_shift
     if large and not moment.cold and moment.score >= rules.critical_factor * moment.threshold:
         return Severity.CRITICAL
     if moment.score >= rules.warning_factor * moment.threshold:

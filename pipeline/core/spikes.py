@@ -12,13 +12,13 @@ from pipeline.core.alerts import Decision, Moment, advance
 from pipeline.core.baseline import absorb, fresh
 from pipeline.core.clusters import Clusters
 from pipeline.core.corrections import reconcile
-from pipeline.core.detect import Assessment, assess, has_support, is_flood
+from pipeline.core.detect import Assessment, assess, is_flood
 from pipeline.core.detector_config import DAY_MS, DETECTOR_VERSION, DetectorConfig
 from pipeline.core.entity_state import EntityState, decode, encode
 from pipeline.core.explain import band_of, describe
 from pipeline.core.severity import severity_of
 from pipeline.core.trends import NOTHING, PANE_MS, Step, TrendOperator
-from pipeline.core.windows import Pane, PaneRules, mention_of, pane_start, summarise
+from pipeline.core.windows import THIN_AFTER_MS, Pane, PaneRules, mention_of, pane_start, summarise, thinned, window_sums
 from pipeline.events import Alert, Rule, ScoredPost, Severity, Trend
 
 _START = attrgetter("start_ms")
@@ -34,7 +34,7 @@ class NegativeSpikeOperator:
 
     def __init__(self, config: DetectorConfig) -> None:
         self.config = config
-        self._pane_rules = PaneRules(config.flood.young_age_ms, config.out_of_orderness_ms)
+        self._pane_rules = PaneRules(config.flood.young_age_ms, config.out_of_orderness_ms, config.posts_per_author)
 
     def new_state(self) -> EntityState:
         """Return the state of an entity never seen."""
@@ -85,7 +85,7 @@ class NegativeSpikeOperator:
             alerts = [_ahead(record, state) for record in records]
         else:
             trends, alerts = self._run_again(state, until)
-        timers = (until + PANE_MS,) if _has_open(state) else ()
+        timers = (until + PANE_MS,) if state.decided.is_open else ()
         return Step(tuple(trends), tuple(alerts), timers)
 
     def _run_again(self, state: EntityState, until: int) -> tuple[list[Trend], list[Alert]]:
@@ -123,7 +123,7 @@ class NegativeSpikeOperator:
 
     def _stay_quiet(self, state: EntityState, until: int, alerts: list[Alert]) -> None:
         """Let time pass without posts: only open incidents care."""
-        while _has_open(state) and state.decided.time_ms + PANE_MS <= until:
+        while state.decided.is_open and state.decided.time_ms + PANE_MS <= until:
             state.decided.time_ms += PANE_MS
             self._decide(state, self._assess(state, state.decided.time_ms), None, alerts)
         state.decided.time_ms = max(state.decided.time_ms, until)
@@ -140,12 +140,14 @@ class NegativeSpikeOperator:
         self._forget_alerts(state, since)
         state.clusters.forget_before(since)
         absorbed = since if state.older.baseline is None else state.older.baseline.as_of_ms
-        del state.panes[: bisect_left(state.panes, min(absorbed, since - self.config.guard_ms), key=_START)]
+        del state.panes[: bisect_left(state.panes, min(absorbed, since - self.config.longest_ms), key=_START)]
+        for at in range(bisect_left(state.panes, since - THIN_AFTER_MS, key=_START)):
+            state.panes[at] = thinned(state.panes[at])
 
     def _forget_alerts(self, state: EntityState, since: int) -> None:
         """Keep what late posts may still change, and the last word about incidents that began before."""
         last = {alert.alert_id: alert for alert in state.told_alerts if alert.event_time_ms <= since}
-        current = {incident.alert_id for incident in state.older.incidents.values()}
+        current = {incident.alert_id for incident in (state.older.opinion, state.older.flood) if incident is not None}
         before = [alert for alert_id, alert in last.items() if alert_id in current]
         state.told_alerts = [*before, *(alert for alert in state.told_alerts if alert.event_time_ms > since)]
         living = current | {alert.alert_id for alert in state.told_alerts}
@@ -153,15 +155,15 @@ class NegativeSpikeOperator:
 
     def _fold(self, state: EntityState, start: int, trends: list[Trend], alerts: list[Alert]) -> None:
         state.open_panes.discard(start)
-        pane = summarise(start, state.mentions[start].values(), state.clusters, self._pane_rules)
+        before = state.panes[-1] if state.panes else None
+        pane = summarise(start, state.mentions[start].values(), state.clusters, before, self._pane_rules)
         end = start + PANE_MS
         self._absorb(state, start, end - self.config.guard_ms)
         state.panes.append(pane)
         state.decided.time_ms = end
         moment = self._assess(state, end)
         self._decide(state, moment, pane, alerts)
-        spike = state.decided.incidents.get(Rule.NEGATIVE_SPIKE)
-        pane.frozen = spike is not None and spike.is_open
+        pane.frozen = state.decided.opinion is not None and state.decided.opinion.is_open
         self._tell_trend(state, pane, moment, trends)
 
     def _absorb(self, state: EntityState, start: int, until: int) -> None:
@@ -176,50 +178,52 @@ class NegativeSpikeOperator:
     def _assess(self, state: EntityState, end_ms: int) -> Assessment:
         baseline = state.decided.baseline
         assert baseline is not None
-        return assess(state.panes, end_ms, baseline, self.config)
+        return assess(state.panes, end_ms, baseline, state.decided.is_open, self.config)
 
-    def _decide(self, state: EntityState, moment: Assessment, pane: Pane | None, alerts: list[Alert]) -> None:
-        flood = is_flood(state.panes, moment.end_ms, self.config)
-        for seen in (self._flood_moment(state, moment, pane, flood), self._spike_moment(state, moment, pane, flood)):
-            incident, decision = advance(state.decided.incidents.get(seen.rule), seen, self.config)
-            if incident is not None:
-                state.decided.incidents[seen.rule] = incident
-            if decision is not None:
-                alerts.append(self._record(state, decision, moment))
+    def _decide(self, state: EntityState, seen: Assessment, pane: Pane | None, alerts: list[Alert]) -> None:
+        """Advance both incidents: mood, and coordinated activity, which vetoes mood."""
+        decided = state.decided
+        flooded = is_flood(state.panes, seen.end_ms, self.config.flood)
+        if flooded or decided.flood is not None:
+            decided.flood, told = advance(decided.flood, self._flood_moment(state, seen, pane, flooded), self.config)
+            self._record(state, told, seen, alerts)
+        if seen.score >= seen.threshold or decided.opinion is not None:
+            decided.opinion, told = advance(decided.opinion, self._mood_moment(state, seen, pane, flooded), self.config)
+            self._record(state, told, seen, alerts)
 
-    def _spike_moment(self, state: EntityState, moment: Assessment, pane: Pane | None, flood: bool) -> Moment:
-        fires = moment.score >= moment.threshold and has_support(moment, state.panes, self.config)
+    def _mood_moment(self, state: EntityState, seen: Assessment, pane: Pane | None, flooded: bool) -> Moment:
         return Moment(
-            rule=Rule.NEGATIVE_SPIKE,
+            rule=seen.leading.lane.rule,
             entity=state.entity,
-            end_ms=moment.end_ms,
-            starts_at_ms=moment.end_ms - PANE_MS,
-            score=moment.score,
-            threshold=moment.threshold,
-            mass=moment.hour.negative,
-            severity=severity_of(moment, self.config),
-            fires=fires,
-            vetoed=flood,
+            end_ms=seen.end_ms,
+            starts_at_ms=seen.end_ms - PANE_MS,
+            score=seen.leading.score,
+            threshold=seen.threshold,
+            mass=seen.leading.reference.negative,
+            severity=severity_of(seen, self.config),
+            fires=seen.score >= seen.threshold,
+            vetoed=flooded,
             active=pane is not None,
         )
 
-    def _flood_moment(self, state: EntityState, moment: Assessment, pane: Pane | None, flood: bool) -> Moment:
+    def _flood_moment(self, state: EntityState, seen: Assessment, pane: Pane | None, flooded: bool) -> Moment:
         return Moment(
             rule=Rule.COORDINATED_ACTIVITY,
             entity=state.entity,
-            end_ms=moment.end_ms,
-            starts_at_ms=moment.end_ms - PANE_MS,
-            score=float(flood),
+            end_ms=seen.end_ms,
+            starts_at_ms=seen.end_ms - PANE_MS,
+            score=float(flooded),
             threshold=1.0,
-            mass=float(moment.hour.posts),
+            mass=float(window_sums(state.panes, seen.end_ms, self.config.flood.window_ms).posts),
             severity=Severity.INFO,
-            fires=flood,
+            fires=flooded,
             vetoed=False,
             active=pane is not None,
         )
 
-    def _record(self, state: EntityState, decision: Decision, moment: Assessment) -> Alert:
-        return describe(state.entity, decision, moment, state.panes, self.config)
+    def _record(self, state: EntityState, decision: Decision | None, seen: Assessment, alerts: list[Alert]) -> None:
+        if decision is not None:
+            alerts.append(describe(state.entity, decision, seen, state.panes, self.config))
 
     def _tell_trend(self, state: EntityState, pane: Pane, moment: Assessment, trends: list[Trend]) -> None:
         told = state.told_trends.get(pane.start_ms)
@@ -242,20 +246,16 @@ class NegativeSpikeOperator:
             window_end_ms=moment.end_ms,
             revision=revision,
             posts=pane.posts,
-            posts_effective=round(pane.effective, 4),
-            negative_mass=round(pane.negative, 4),
-            positive_mass=round(pane.positive, 4),
+            posts_effective=float(pane.effective),
+            negative_mass=pane.negative,
+            positive_mass=pane.positive,
             negative_share=round(min(1.0, share), 4),
             authors=len(pane.authors),
-            clusters=len(pane.contents),
+            clusters=pane.clusters,
             band=band_of(moment.expected.negative_per_day * exposure, moment.dispersion),
             score=round(moment.score, 4),
             detector_version=DETECTOR_VERSION,
         )
-
-
-def _has_open(state: EntityState) -> bool:
-    return any(incident.is_open for incident in state.decided.incidents.values())
 
 
 def _ahead(record: Alert, state: EntityState) -> Alert:

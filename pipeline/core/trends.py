@@ -9,6 +9,9 @@ stands in ``pipeline.core.detector_config``. ``on_event`` may ask for a timer at
 it when the watermark next moves, as Flink does. The watermark rule is Flink's: greatest event time - out-of-orderness - 1 ms.
 At the end of a stream the timers still pending fire in order. Two hosts are compared by ``pipeline.core.corrections``:
 ``settled_trends`` and ``settled_alerts`` of what they gave out are equal.
+
+``Trend.score`` is 0 wherever no lane has enough support to judge, so the panes with a score above 0 are exactly those at
+which an alert may open: thresholds are calibrated on them.
 """
 
 from dataclasses import dataclass

@@ -1,7 +1,9 @@
 """Five-minute event-time panes of one entity: mergeable sums over distinct contents, and the windows made of them."""
 
+from bisect import bisect_left
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from operator import attrgetter
 from typing import NamedTuple
 from zlib import crc32
 
@@ -10,7 +12,11 @@ from pipeline.core.trends import PANE_MS
 from pipeline.events import ScoredPost
 
 TOP_CONTENTS = 5
+OLD_AUTHORS = 8
+THIN_AFTER_MS = 10_800_000
 MAX_TEXT_CHARS = 280
+UNITS = 10_000  # of mass: probabilities have four decimals, so sums of whole units are exact
+_START = attrgetter("start_ms")
 
 
 class Mention(NamedTuple):
@@ -69,20 +75,36 @@ class Content(NamedTuple):
 
 @dataclass(slots=True)
 class Pane:
-    """The sums of one pane. ``negative`` and ``positive`` are probability mass over contents first seen here."""
+    """The sums of one pane. Mass is probability of a negative (positive) tone, over the contents first seen here.
+
+    ``before`` holds the sums of all earlier panes of the entity, in whole units, so that any window is one subtraction.
+    """
 
     start_ms: int
     posts: int
-    effective: float
+    effective: int
     negative: float
     positive: float
     young: int
     late: int
+    clusters: int
     authors: tuple[int, ...]
     contents: tuple[Content, ...]
     model: str
     model_revision: str
+    before: tuple[int, int, int, int]
     frozen: bool = False
+
+    @property
+    def through(self) -> tuple[int, int, int, int]:
+        """Return the sums of all panes up to and with this one."""
+        posts, effective, negative, positive = self.before
+        return (
+            posts + self.posts,
+            effective + self.effective,
+            negative + round(self.negative * UNITS),
+            positive + round(self.positive * UNITS),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,84 +113,95 @@ class PaneRules:
 
     young_age_ms: int
     out_of_orderness_ms: int
+    posts_per_author: int
 
 
-def summarise(start_ms: int, mentions: Iterable[Mention], clusters: Clusters, rules: PaneRules) -> Pane:
-    """Return the pane of these posts, taken in event-time order; new contents enter ``clusters``."""
+def summarise(start_ms: int, mentions: Iterable[Mention], clusters: Clusters, before: Pane | None, rules: PaneRules) -> Pane:
+    """Return the pane of these posts, taken in event-time order; new contents enter ``clusters``.
+
+    Of one author at most ``posts_per_author`` contents count.
+    """
     ordered = sorted(mentions)
-    counts: dict[int, int] = {}
-    first: dict[int, Mention] = {}
-    effective = negative = positive = 0.0
+    seen: dict[int, tuple[int, Mention]] = {}
+    authors: dict[str, int] = {}
+    effective = 0
+    negative = positive = 0.0
     for mention in ordered:
         leader, leads = clusters.assign(mention.fingerprint, mention.event_time_ms)
-        if leads:
-            effective += 1.0
+        known = seen.get(leader)
+        seen[leader] = (1, mention) if known is None else (known[0] + 1, known[1])
+        counted = authors.get(mention.author_id, 0)
+        if leads and counted < rules.posts_per_author:
+            counted += 1
+            effective += 1
             negative += mention.negative
             positive += mention.positive
-        counts[leader] = counts.get(leader, 0) + 1
-        first.setdefault(leader, mention)
+        authors[mention.author_id] = counted
     closes_ms = start_ms + PANE_MS + rules.out_of_orderness_ms
     last = ordered[-1]
     return Pane(
         start_ms=start_ms,
         posts=len(ordered),
         effective=effective,
-        negative=negative,
-        positive=positive,
+        negative=round(negative, 4),
+        positive=round(positive, 4),
         young=sum(0 < m.author_created_ms > m.event_time_ms - rules.young_age_ms for m in ordered),
         late=sum(m.available_at_ms > closes_ms for m in ordered),
-        authors=tuple(sorted({crc32(m.author_id.encode("utf-8", "replace")) for m in ordered})),
-        contents=_top(counts, first),
+        clusters=len(seen),
+        authors=tuple(sorted({crc32(author.encode("utf-8", "replace")) for author in authors})),
+        contents=_top(seen),
         model=last.model,
         model_revision=last.model_revision,
+        before=(0, 0, 0, 0) if before is None else before.through,
     )
 
 
-def _top(counts: dict[int, int], first: dict[int, Mention]) -> tuple[Content, ...]:
-    ranked = sorted(counts, key=lambda leader: (-counts[leader] * first[leader].negative, leader))
-    chosen = ranked[:TOP_CONTENTS]
-    commonest = max(counts, key=lambda leader: (counts[leader], -leader))
-    if commonest not in chosen:
-        chosen.append(commonest)
-    return tuple(_content(leader, counts[leader], first[leader]) for leader in chosen)
+def _top(seen: dict[int, tuple[int, Mention]]) -> tuple[Content, ...]:
+    """Return the contents with the most negative mass, and the commonest one."""
+    contents = [_content(leader, times, first) for leader, (times, first) in seen.items()]
+    if len(contents) <= TOP_CONTENTS:
+        return tuple(contents)
+    commonest = max(contents, key=lambda content: (content.times, -content.fingerprint))
+    contents.sort(key=lambda content: (-content.times * content.negative, content.fingerprint))
+    chosen = contents[:TOP_CONTENTS]
+    return tuple(chosen if commonest in chosen else [*chosen, commonest])
 
 
-def _content(leader: int, count: int, m: Mention) -> Content:
-    return Content(leader, count, m.negative, m.event_time_ms, m.event_id, m.author_id, m.text, m.url)
+def _content(leader: int, times: int, m: Mention) -> Content:
+    return Content(leader, times, m.negative, m.event_time_ms, m.event_id, m.author_id, m.text, m.url)
+
+
+def thinned(pane: Pane) -> Pane:
+    """Return an old pane with its most negative content and a few authors only; its sums stay whole."""
+    if len(pane.contents) <= 1 and len(pane.authors) <= OLD_AUTHORS:
+        return pane
+    worst = max(pane.contents, key=lambda content: (content.times * content.negative, content.fingerprint))
+    return replace(pane, contents=(worst,), authors=pane.authors[:OLD_AUTHORS])
 
 
 class WindowSums(NamedTuple):
     """Sums over the panes of one window."""
 
     posts: int
-    effective: float
+    effective: int
     negative: float
     positive: float
 
 
-def window_sums(panes: Sequence[Pane], end_ms: int, sizes_ms: Sequence[int]) -> list[WindowSums]:
-    """Return the sums over [end - size, end) for each ascending size. ``panes`` ascend and none starts at or after ``end_ms``."""
-    sums: list[WindowSums] = []
-    posts, effective, negative, positive = 0, 0.0, 0.0, 0.0
-    at = len(panes) - 1
-    for size in sizes_ms:
-        from_ms = end_ms - size
-        while at >= 0 and panes[at].start_ms >= from_ms:
-            pane = panes[at]
-            posts += pane.posts
-            effective += pane.effective
-            negative += pane.negative
-            positive += pane.positive
-            at -= 1
-        sums.append(WindowSums(posts, effective, negative, positive))
-    return sums
+EMPTY = WindowSums(0, 0, 0.0, 0.0)
 
 
-def panes_within(panes: Sequence[Pane], end_ms: int, size_ms: int) -> list[Pane]:
-    """Return the panes of [end - size, end), newest first."""
-    found: list[Pane] = []
-    for pane in reversed(panes):
-        if pane.start_ms < end_ms - size_ms:
-            break
-        found.append(pane)
-    return found
+def window_sums(panes: Sequence[Pane], end_ms: int, size_ms: int) -> WindowSums:
+    """Return the sums over [end - size, end). ``panes`` ascend, and none starts at or after ``end_ms``."""
+    if not panes or panes[-1].start_ms < end_ms - size_ms:
+        return EMPTY
+    before = panes[bisect_left(panes, end_ms - size_ms, key=_START)].before
+    through = panes[-1].through
+    negative, positive = through[2] - before[2], through[3] - before[3]
+    return WindowSums(through[0] - before[0], through[1] - before[1], negative / UNITS, positive / UNITS)
+
+
+def recent_panes(panes: Sequence[Pane], end_ms: int, size_ms: int) -> list[Pane]:
+    """Return the panes of [end - size, end), ascending; of those older than THIN_AFTER_MS only what ``thinned`` leaves."""
+    first = bisect_left(panes, end_ms - size_ms, key=_START)
+    return [pane if pane.start_ms >= end_ms - THIN_AFTER_MS else thinned(pane) for pane in panes[first:]]

@@ -73,7 +73,7 @@ def test_an_alert_comes_within_an_hour_of_the_shift_and_explains_itself() -> Non
     assert begin < opened.event_time_ms <= begin + HOUR_MS
     assert opened.observed > opened.band.high
     assert opened.would_not_fire_below is not None
-    assert 1 <= opened.would_not_fire_below <= opened.observed
+    assert 1 <= opened.would_not_fire_below < opened.observed + 1
     assert 1 <= len(opened.evidence) <= 5
     assert all("shift" in evidence.event_id for evidence in opened.evidence[:3])
     assert "negative posts" in opened.explanation
