@@ -39,8 +39,15 @@ class SeasonalProfile:
             return float(to_ms - from_ms)
         return max(0.0, self._since_monday(to_ms) - self._since_monday(from_ms))
 
-    def _since_monday(self, time_ms: int) -> float:
+    def slot_of(self, time_ms: int) -> int:
+        """Return the half-hour of the week, from Monday 00:00 in ``timezone``."""
+        return self._local_ms(time_ms) % WEEK_MS // SLOT_MS
+
+    def _local_ms(self, time_ms: int) -> int:
         offset = 0 if self.timezone == "UTC" else _offset_ms(self.timezone, time_ms // _HOUR_MS)
-        weeks, within = divmod(time_ms + offset - _EPOCH_TO_MONDAY_MS, WEEK_MS)
+        return time_ms + offset - _EPOCH_TO_MONDAY_MS
+
+    def _since_monday(self, time_ms: int) -> float:
+        weeks, within = divmod(self._local_ms(time_ms), WEEK_MS)
         slot, rest = divmod(within, SLOT_MS)
         return (weeks * self._until[-1] + self._until[slot]) * SLOT_MS + self.factors[slot] * rest
