@@ -78,6 +78,7 @@ class WorkerSettings(Section):
     drain_timeout_s: float = 15.0
     max_consecutive_dead_letters: int = Field(default=10_000, ge=0)
     entities: Path | None = None
+    metrics_host: str = "127.0.0.1"
     metrics_port: int = 0
 
 

@@ -1,0 +1,182 @@
+"""Run workers as processes: one in this process, or one process per replica under a parent that ends when one ends.
+
+The first SIGTERM or SIGINT finishes what is in flight and commits it; the second one ends the process at once, which is
+safe: what was not committed is delivered again. Nothing is restarted here; that is the supervisor's work.
+"""
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from multiprocessing.connection import wait
+from multiprocessing.context import SpawnProcess
+from pathlib import Path
+
+import structlog
+
+from pipeline import settings as settings_module
+from pipeline.adapters.health import HealthServer
+from pipeline.adapters.kafka_streams import KafkaSink, KafkaSource
+from pipeline.adapters.redis_store import RedisProfileStore, connect
+from pipeline.errors import GroundswellError, Stop
+from pipeline.settings import Settings
+from pipeline.telemetry import Metrics, setup_logging
+from workers.encoder import Encoder
+from workers.entity_linking import EntityLinker, load_dictionary, shipped_dictionary
+from workers.fake_encoder import FakeEncoder
+from workers.rules import WorkerRules, system_clock
+from workers.worker import Brain, Connections, Worker
+
+FAKE = "fake"
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+KILLED_AFTER_S = 10.0  # beyond the drain timeout
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class WorkOptions:
+    """What the command line said. ``devices``: replica i takes the i-th, beginning again at the end."""
+
+    home: Path | None = None
+    devices: tuple[str, ...] = ()
+    encoder: str = "transformer"
+    until_idle: bool = False
+    restart_profiles: bool = False
+
+    def settings(self, replica: int) -> Settings:
+        """Return the settings with the device of this replica."""
+        settings = settings_module.load(self.home)
+        if not self.devices:
+            return settings
+        device = self.devices[replica % len(self.devices)]
+        return settings.model_copy(update={"encoder": settings.encoder.model_copy(update={"device": device})})
+
+
+def run_worker(options: WorkOptions, replica: int, stop: threading.Event) -> None:
+    """Connect, work until ``stop`` is set (or nothing is left, with ``until_idle``), and disconnect."""
+    settings = options.settings(replica)
+    setup_logging(settings.log_format, settings.log_level)
+    structlog.contextvars.bind_contextvars(replica=replica)
+    rules = WorkerRules.from_settings(settings).restarting(options.restart_profiles)
+    metrics = Metrics()
+    with ExitStack() as stack:
+        brain = Brain(load_encoder(options.encoder, settings), make_linker(settings))
+        connections = _connect(settings, rules, metrics, stack)
+        worker = stack.enter_context(closing(Worker(connections, brain, rules, metrics, system_clock())))
+        port = settings.worker.metrics_port
+        health = HealthServer(metrics, worker.readiness, settings.worker.metrics_host, port + replica if port else 0)
+        stack.enter_context(health)
+        log.info("worker_started", model=brain.encoder.model, revision=brain.encoder.revision, metrics_port=health.port)
+        worker.run(stop, options.until_idle)
+        log.info("worker_stopped", **worker.totals._asdict())
+
+
+def load_encoder(kind: str, settings: Settings) -> Encoder:
+    """Return the model, or the one without weights for tests and load."""
+    if kind == FAKE:
+        return FakeEncoder()
+    from workers.transformer import load_encoder as load_transformer
+
+    return load_transformer(settings.encoder, settings.cache)
+
+
+def make_linker(settings: Settings) -> EntityLinker:
+    """Return the entity linker over the user's dictionary, or over the shipped one."""
+    own = settings.worker.entities
+    return EntityLinker(shipped_dictionary() if own is None else load_dictionary(own))
+
+
+def stop_on_signals(signals: Sequence[signal.Signals] = STOP_SIGNALS) -> threading.Event:
+    """Return an event that the first of these signals sets; the second one ends the process at once."""
+    stop = threading.Event()
+
+    def handle(number: int, _frame: object) -> None:
+        if stop.is_set():
+            os._exit(128 + number)
+        stop.set()
+
+    for one in signals:
+        signal.signal(one, handle)
+    return stop
+
+
+def supervise(options: WorkOptions, replicas: int) -> None:
+    """Run each replica in a process of its own. Raises Stop when one ends with an error; the others are drained first."""
+    context = multiprocessing.get_context("spawn")
+    processes = [context.Process(target=_replica, args=(options, index), name=f"worker-{index}") for index in range(replicas)]
+    stop = _forward_signals(processes)
+    for process in processes:
+        process.start()
+    _await_end(processes, stop)
+    patience_s = options.settings(0).worker.drain_timeout_s + KILLED_AFTER_S
+    for process in processes:
+        process.join(patience_s)
+        if process.is_alive():
+            process.kill()
+            process.join()
+    failed = [f"{process.name} (process {process.pid}): {process.exitcode}" for process in processes if process.exitcode != 0]
+    if failed:
+        raise Stop(f"workers ended with an error, so all were stopped; name and exit code: {', '.join(failed)}")
+
+
+def _connect(settings: Settings, rules: WorkerRules, metrics: Metrics, stack: ExitStack) -> Connections:
+    topics = [rules.topics.posts, rules.topics.events]
+    client = connect(settings.redis.url.get_secret_value())
+    store = stack.enter_context(closing(RedisProfileStore(client, settings.redis.key_prefix, settings.profiles.idle_ttl_days)))
+    sink = stack.enter_context(closing(KafkaSink(settings.kafka)))
+    source = stack.enter_context(closing(KafkaSource(settings.kafka, settings.worker.group, topics, metrics)))
+    return Connections(source, sink, store)
+
+
+def _replica(options: WorkOptions, replica: int) -> None:
+    """Run in a child. Ctrl-C reaches every process of a terminal, so here only the parent's SIGTERM counts."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    stop = stop_on_signals((signal.SIGTERM,))
+    threading.Thread(target=_stop_with_parent, args=(stop,), name="parent", daemon=True).start()
+    try:
+        run_worker(options, replica, stop)
+    except GroundswellError as error:
+        log.error("worker_failed", error=str(error))
+        raise SystemExit(1) from None
+
+
+def _stop_with_parent(stop: threading.Event) -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        stop.set()
+
+
+def _forward_signals(processes: Sequence[SpawnProcess]) -> threading.Event:
+    stop = threading.Event()
+
+    def handle(number: int, _frame: object) -> None:
+        again = stop.is_set()
+        stop.set()
+        for process in processes:
+            if process.is_alive():
+                process.kill() if again else process.terminate()
+        if again:
+            os._exit(128 + number)
+
+    for one in STOP_SIGNALS:
+        signal.signal(one, handle)
+    return stop
+
+
+def _await_end(processes: Sequence[SpawnProcess], stop: threading.Event) -> None:
+    """Return when all have ended, or when one has ended with an error and the others are told to stop."""
+    running = list(processes)
+    while running and not stop.is_set():
+        wait([process.sentinel for process in running], timeout=1.0)
+        ended = [process for process in running if not process.is_alive()]
+        running = [process for process in running if process.is_alive()]
+        if any(process.exitcode != 0 for process in ended):
+            break
+    for process in running:
+        if process.is_alive() and not stop.is_set():
+            process.terminate()
