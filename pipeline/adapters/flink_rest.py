@@ -59,6 +59,11 @@ class FlinkRest:
         state: str = self._request("GET", f"/jobs/{job_id}")["state"]
         return state
 
+    def tasks_running(self, job_id: str) -> bool:
+        """Tell whether every task of a job runs: the job itself is called RUNNING while its tasks still start."""
+        vertices = self._request("GET", f"/jobs/{job_id}")["vertices"]
+        return bool(vertices) and all(vertex["status"] == "RUNNING" for vertex in vertices)
+
     def exceptions(self, job_id: str) -> str:
         """Return the last failure of a job as Flink tells it, or an empty text."""
         history = self._request("GET", f"/jobs/{job_id}/exceptions").get("exceptionHistory", {}).get("entries", [])
@@ -109,7 +114,9 @@ class FlinkRest:
         try:
             response = self._pool.request(method, self.url + path, json=body)
         except urllib3.exceptions.HTTPError as error:
-            raise Unavailable(f"Flink at {self.url} does not answer: {type(error).__name__}; see: groundswell doctor") from error
+            raise Unavailable(
+                f"Flink at {self.url} does not answer: {type(error).__name__}; start it with: groundswell up"
+            ) from error
         if response.status >= 400:
             raise Unavailable(
                 f"Flink refuses {method} {path} with {response.status}: {response.data[:500].decode('utf-8', 'replace')}"

@@ -1,0 +1,59 @@
+"""What `doctor` finds: one problem, why it matters, and the command that mends it."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+
+from pipeline.errors import GroundswellError
+
+
+class Level(StrEnum):
+    """How bad it is: an error keeps something from working, a warning makes it slow or fragile."""
+
+    ERROR = "error"
+    WARNING = "warning"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A problem. ``check`` names what was looked at; ``fix`` is a command, or a setting to change."""
+
+    check: str
+    level: Level
+    message: str
+    fix: str
+
+    def as_dict(self) -> dict[str, str]:
+        """Return the fields for JSON."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing to look at."""
+
+    name: str
+    look: Callable[[], Iterable[Finding]]
+
+
+def examine(checks: Iterable[Check]) -> dict[str, list[Finding]]:
+    """Return what each check found. An error of ours that a check meets is itself a finding: its text says the fix."""
+    return {check.name: _findings(check) for check in checks}
+
+
+def error(check: str, message: str, fix: str) -> Finding:
+    """Return a problem that keeps something from working."""
+    return Finding(check, Level.ERROR, message, fix)
+
+
+def warning(check: str, message: str, fix: str) -> Finding:
+    """Return a problem that makes something slow or fragile."""
+    return Finding(check, Level.WARNING, message, fix)
+
+
+def _findings(check: Check) -> list[Finding]:
+    try:
+        return list(check.look())
+    except GroundswellError as found:
+        message, _, fix = str(found).rpartition("; ")
+        return [error(check.name, message or fix, fix.removeprefix("start it with: ") if message else "groundswell up")]

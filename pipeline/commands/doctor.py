@@ -1,0 +1,137 @@
+"""`doctor`: what is missing or wrong, why it matters, and the command that mends it."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from time import time
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+from rich.console import Console
+
+from pipeline import settings as settings_module
+from pipeline.settings import EncoderSettings, NotifySettings, Settings
+
+if TYPE_CHECKING:
+    from infra.findings import Check, Finding
+    from infra.home import Home
+
+PACKAGES: Final = {
+    "crc32c": "Kafka is read six times slower, and nothing else says so",
+    "hiredis": "Redis answers are parsed in Python, several times slower",
+}
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verbs of this module."""
+    app.command()(doctor)
+
+
+def doctor(
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    home: Annotated[Path | None, typer.Option(help="Home of the stack.")] = None,
+) -> None:
+    """Find what is missing or wrong: Java, ports, versions, topics, Redis, model, GPU, disk, clock. Exit code 1 for an error."""
+    from infra.findings import Level, examine
+    from infra.home import Home
+
+    settings = settings_module.load(home)
+    with Console(stderr=True).status("looking"):
+        found = examine(checks(Home(settings.home), settings))
+    findings = [each for several in found.values() for each in several]
+    healthy = not any(each.level is Level.ERROR for each in findings)
+    if as_json:
+        report = {"ok": healthy, "checks": list(found), "findings": [each.as_dict() for each in findings]}
+        typer.echo(json.dumps(report))
+    else:
+        _show(found)
+    if not healthy:
+        raise typer.Exit(1)
+
+
+def checks(home: "Home", settings: Settings) -> "list[Check]":
+    """Return everything the doctor looks at, in the order in which it should be mended."""
+    from infra import check_machine as machine
+    from infra import check_servers as servers
+    from infra.findings import Check
+    from infra.runtime import java_candidates
+
+    stack_file = home.read()
+    looks = [
+        Check("environment", machine.check_environment),
+        Check("java", lambda: machine.check_java(java_candidates())),
+        Check("packages", lambda: machine.check_packages(PACKAGES)),
+        Check("jars", lambda: machine.check_jars(settings.cache)),
+        Check("disk", lambda: machine.check_disk(settings.home)),
+        Check("memory", machine.check_memory),
+        Check("home", lambda: machine.check_home(home)),
+        Check("ports", lambda: machine.check_ports(home, settings.stack)),
+        Check("processes", lambda: machine.check_processes(home)),
+        Check("model", lambda: check_model(settings.encoder, settings.cache)),
+        Check("gpu", lambda: check_gpu(settings.encoder)),
+        Check("webhooks", lambda: check_webhooks(settings.notify)),
+        Check("kafka", lambda: servers.check_kafka(settings.kafka)),
+        Check("redis", lambda: check_redis_at(settings.redis.url.get_secret_value())),
+    ]
+    if "flink-jobmanager" in home.started():
+        looks.append(Check("flink", lambda: servers.check_flink(stack_file["flink"]["rest_url"])))
+    return looks
+
+
+def check_model(encoder: EncoderSettings, cache: Path) -> "Iterator[Finding]":
+    """Look whether the encoder's weights are there and unaltered."""
+    from infra.findings import error
+    from pipeline.errors import ModelError
+    from workers import model_store
+
+    try:
+        model_store.verified(encoder.model, cache)
+    except ModelError as problem:
+        yield error("model", str(problem), "groundswell model fetch")
+
+
+def check_gpu(encoder: EncoderSettings) -> "Iterator[Finding]":
+    """Look whether a GPU that the settings ask for is there."""
+    from infra.findings import error
+    from infra.gpu import cuda_devices
+
+    if encoder.device.startswith("cuda"):
+        devices = cuda_devices()
+        wanted = int(encoder.device.partition(":")[2] or 0)
+        if wanted >= devices:
+            what = f"device {encoder.device} is asked for, and this machine has {devices} CUDA devices"
+            yield error("gpu", what, "export GROUNDSWELL_ENCODER__DEVICE=auto")
+
+
+def check_webhooks(notify: NotifySettings) -> "Iterator[Finding]":
+    """Look whether every endpoint has a usable address and secret."""
+    from infra.findings import error
+    from pipeline.commands.notify import make_receivers
+    from pipeline.errors import ConfigurationError
+
+    try:
+        make_receivers(notify)
+    except ConfigurationError as problem:
+        message, _, fix = str(problem).rpartition("; ")
+        yield error("webhooks", message, f"{fix}, in GROUNDSWELL_NOTIFY__ENDPOINTS")
+
+
+def check_redis_at(url: str) -> "Iterator[Finding]":
+    """Look at Redis and at its clock."""
+    from infra import check_servers as servers
+    from pipeline.adapters.redis_admin import facts
+
+    found = facts(url)
+    yield from servers.check_redis(found)
+    yield from servers.check_clock("Redis", found.time_ms, int(time() * 1000))
+
+
+def _show(found: "dict[str, list[Finding]]") -> None:
+    console = Console()
+    for name, findings in found.items():
+        if not findings:
+            console.print(f"[green]ok[/]       {name}", highlight=False)
+        for each in findings:
+            colour = "red" if each.level == "error" else "yellow"
+            console.print(f"[{colour}]{each.level:<8}[/] {each.check}: {each.message}", highlight=False, soft_wrap=True)
+            console.print(f"         fix: [bold]{each.fix}[/]", highlight=False, soft_wrap=True)

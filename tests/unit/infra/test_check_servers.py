@@ -1,0 +1,44 @@
+"""Faults that no server at hand can have: versions of the past, clocks that run ahead. The others are integration tests."""
+
+from dataclasses import replace
+
+import pytest
+
+from infra.check_servers import check_clock, check_kafka_version, check_redis
+from infra.findings import Level
+from pipeline.adapters.redis_admin import RedisFacts
+
+SOUND = RedisFacts((8, 2), True, True, "noeviction", True, 100, 0, 0)
+
+
+def test_a_sound_redis_has_no_finding() -> None:
+    assert list(check_redis(SOUND)) == []
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        ({"version": (7, 2)}, "8.0 or later"),
+        ({"has_functions": False}, "FCALL"),
+        ({"has_vector_sets": False}, "VADD"),
+        ({"used_memory": 95, "max_memory": 100}, "refuses writes"),
+    ],
+)
+def test_each_fault_of_redis_is_named(fault: dict[str, object], said: str) -> None:
+    (found,) = check_redis(replace(SOUND, **fault))  # type: ignore[arg-type]
+    assert said in found.message
+
+
+def test_an_old_broker_is_refused_and_a_recent_one_not() -> None:
+    (found,) = check_kafka_version((3, 9))
+    assert "Kafka 3.9" in found.message
+    assert list(check_kafka_version((4, 0))) == []
+
+
+def test_a_clock_that_runs_ahead_or_behind() -> None:
+    (ahead,) = check_clock("Redis", 20_000, 1_000)
+    (behind,) = check_clock("Redis", 1_000, 20_000)
+    assert "19.0 s ahead of" in ahead.message
+    assert "19.0 s behind" in behind.message
+    assert ahead.level is Level.ERROR
+    assert list(check_clock("Redis", 1_000, 2_000)) == []
