@@ -240,8 +240,8 @@ EMOJI: Final = {
 }
 
 FLOODS: Final = {
-    "en": "URGENT {tag} is going bankrupt, the CEO has fled, sell everything NOW before they halt trading, share this {noise}",
-    "zh": "紧急！{name}即将破产，老板已经跑路，赶紧清仓，停牌就来不及了，转发扩散 {noise}",
+    "en": "URGENT {tag} is going bankrupt, the CEO has fled, sell everything NOW before they halt trading, share this https://t.co/{noise}",
+    "zh": "紧急！{name}即将破产，老板已经跑路，赶紧清仓，停牌就来不及了，转发扩散 https://t.co/{noise}",
 }
 
 ITEMS: Final[dict[str, tuple[tuple[str, str], ...]]] = {
