@@ -1,0 +1,65 @@
+import json
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+
+import pytest
+
+from pipeline.adapters.health import HealthServer, Readiness
+from pipeline.errors import ConfigurationError
+from pipeline.telemetry import Metrics
+
+
+class State:
+    readiness = Readiness(True, "fine")
+
+
+@pytest.fixture
+def state() -> State:
+    return State()
+
+
+@pytest.fixture
+def server(state: State) -> Iterator[HealthServer]:
+    metrics = Metrics()
+    metrics.count("accepted_total", 3, topic="posts")
+    with HealthServer(metrics, lambda: state.readiness) as running:
+        yield running
+
+
+def ask(server: HealthServer, path: str) -> tuple[int, str]:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{server.port}{path}", timeout=10) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read().decode()
+
+
+def test_a_process_that_works_is_live_and_ready(server: HealthServer) -> None:
+    assert ask(server, "/livez")[0] == 200
+    assert ask(server, "/readyz?verbose") == (200, '{"ready": true, "detail": "fine"}\n')
+
+
+def test_a_stuck_process_is_live_but_not_ready_and_says_why(server: HealthServer, state: State) -> None:
+    state.readiness = Readiness(False, "a record is in flight for 200 s")
+    status, body = ask(server, "/readyz")
+    assert (status, json.loads(body)["detail"]) == (503, "a record is in flight for 200 s")
+    assert ask(server, "/livez")[0] == 200
+
+
+def test_metrics_are_in_prometheus_text(server: HealthServer) -> None:
+    status, body = ask(server, "/metrics")
+    assert status == 200
+    assert 'groundswell_accepted_total{topic="posts"} 3.0' in body
+
+
+def test_other_paths_are_told_what_there_is(server: HealthServer) -> None:
+    status, body = ask(server, "/")
+    assert status == 404
+    assert "/readyz" in body
+
+
+def test_a_port_that_is_taken_is_named(server: HealthServer) -> None:
+    with pytest.raises(ConfigurationError, match=f"metrics port {server.port}"):
+        HealthServer(Metrics(), lambda: Readiness(True), port=server.port)
