@@ -16,7 +16,7 @@ from pipeline.adapters.delivery_log import MemoryDeliveryLog
 from pipeline.adapters.memory import MemoryBroker, MemorySink, MemorySource
 from pipeline.adapters.stores import MemoryProfileStore, Progress
 from pipeline.adapters.streams import Record, Sink, Source
-from pipeline.core.delivery import RetryPolicy
+from pipeline.core.delivery import Outcome, RetryPolicy
 from pipeline.core.detector_config import DetectorConfig
 from pipeline.core.spikes import make_operator
 from pipeline.core.trends import Step
@@ -159,6 +159,10 @@ class InProcess:
             in_flight=sum(end - progress.get(p, Progress()).next_offset for p, end in ends.items()),
             refused=self._refused,
         )
+
+    def delivered(self) -> int:
+        """Return the number of webhooks that arrived."""
+        return int(self.metrics.registry.get_sample_value("groundswell_deliveries_total", {"outcome": Outcome.DELIVERED}) or 0)
 
     def close(self) -> None:
         """Let go of the device thread."""

@@ -1,0 +1,107 @@
+"""What the demo feeds the pipeline: synthetic posts and clicks with a few bad records between them, or recorded posts.
+
+Recorded posts are JSON lines, plain or gzip. A line is a SocialPost, or one with a single ``entity`` in place of
+``entities`` (as the stocknet recordings have it), or anything that a mapping file turns into one. A line that cannot be
+used is fed all the same: the worker makes a dead letter of it, and the accounting shows it.
+"""
+
+import gzip
+import json
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import IO, Any, Final, cast
+
+from pipeline.errors import ConfigurationError
+from pipeline.events import EARLIEST_MS, LATEST_MS, BehaviorEvent, SocialPost
+from pipeline.inprocess import Incoming
+from pipeline.topics import EVENTS, POSTS, Topic
+from producers.mapping import FieldMapping
+from producers.synthetic import SyntheticConfig, stream
+
+BAD_RECORDS: Final = (
+    b'{"event_id": "broken-1", "author_id": "demo", "text": "this line ends too ea',
+    b'{"event_id": "broken-2", "author_id": "demo", "text": "seconds, not milliseconds", "event_time_ms": 1704067200}',
+    b'{"event_id": "broken-3", "author_id": "demo", "text": "   ", "event_time_ms": 1704067200000}',
+)
+BAD_EVERY: Final = 400  # one bad record after this many good ones, until each has been fed
+
+SYNTHETIC_POSTS: Final = 2_500
+SYNTHETIC_USERS: Final = 20
+SYNTHETIC_HOURS: Final = 168.0  # most of it goes into the baselines: what is planted comes in the second half
+
+Values = dict[str, Any]
+
+
+def synthetic_config(seed: int) -> SyntheticConfig:
+    """Return the synthetic world of the demo: small enough for a minute of the real encoder on two slow cores."""
+    return SyntheticConfig(seed=seed, posts=SYNTHETIC_POSTS, users=SYNTHETIC_USERS, hours=SYNTHETIC_HOURS, negative_spikes=2)
+
+
+def synthetic(seed: int) -> Iterator[Incoming]:
+    """Yield the records of the synthetic world, a few bad ones among them."""
+    return with_bad_records(from_events(stream(synthetic_config(seed))))
+
+
+def from_events(events: Iterable[SocialPost | BehaviorEvent]) -> Iterator[Incoming]:
+    """Yield the records of these events, keyed as the table of topics says."""
+    for event in events:
+        if isinstance(event, SocialPost):
+            yield Incoming(POSTS.name, event.event_id.encode(), event.to_json(), event.event_time_ms)
+        else:
+            yield Incoming(EVENTS.name, event.user_id.encode(), event.to_json(), event.event_time_ms)
+
+
+def with_bad_records(records: Iterable[Incoming]) -> Iterator[Incoming]:
+    """Yield the records with a few between them that cannot be used, so that dead letters are seen."""
+    bad = iter(BAD_RECORDS)
+    for number, record in enumerate(records, 1):
+        yield record
+        if number % BAD_EVERY == 0:
+            yield from (Incoming(POSTS.name, b"broken", value, record.timestamp_ms) for value in [next(bad, None)] if value)
+
+
+def recorded(path: Path, mapping: FieldMapping | None = None) -> Iterator[Incoming]:
+    """Yield the records of a file of JSON lines. Raises ConfigurationError for a file that cannot be read."""
+    timestamp_ms = EARLIEST_MS
+    topic, rule = (POSTS, as_social_post) if mapping is None else (mapping.topic, mapping.apply)
+    try:
+        with open_lines(path) as lines:
+            for line in lines:
+                if line.strip():
+                    incoming = _record(line, timestamp_ms, topic, rule)
+                    timestamp_ms = incoming.timestamp_ms
+                    yield incoming
+    except (OSError, EOFError) as error:
+        raise ConfigurationError(f"posts file {path} cannot be read ({error}); give JSON lines, plain or .gz") from error
+
+
+def open_lines(path: Path) -> IO[bytes]:
+    """Open a file of lines, unpacked where its name ends in .gz."""
+    return cast(IO[bytes], gzip.open(path, "rb")) if path.suffix == ".gz" else path.open("rb")
+
+
+def as_social_post(values: Values) -> Values:
+    """Return the values with a single ``entity`` written as ``entities``."""
+    changed = {name: value for name, value in values.items() if name != "entity"}
+    entity = values.get("entity")
+    if "entities" not in values and isinstance(entity, str) and entity.strip():
+        changed["entities"] = [entity]
+    return changed
+
+
+def _record(line: bytes, before_ms: int, topic: Topic, rule: Callable[[Values], Values]) -> Incoming:
+    """Return the record of one line. A line without a usable time gets the time of the one before it."""
+    try:
+        values = json.loads(line)
+    except ValueError:
+        values = None
+    if not isinstance(values, dict):
+        return Incoming(topic.name, b"unreadable", line.strip(), before_ms)
+    fields = rule(values)
+    at_ms = fields.get("event_time_ms")
+    timestamp_ms = at_ms if isinstance(at_ms, int) and EARLIEST_MS <= at_ms < LATEST_MS else before_ms
+    return Incoming(topic.name, str(fields.get(topic.key, "")).encode("utf-8", "replace"), _encode(fields), timestamp_ms)
+
+
+def _encode(values: Values) -> bytes:
+    return json.dumps(values, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
