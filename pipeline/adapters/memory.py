@@ -68,7 +68,7 @@ class MemoryBroker:
     def append(self, topic: str, key: bytes | None, value: bytes, timestamp_ms: int, headers: Headers = ()) -> Record:
         """Add a record to the partition of its key (keyless records go round) and wake whoever polls."""
         with self.changed:
-            count = len(self.partitions(topic))
+            count = len(self._logs.get(topic) or self.partitions(topic))
             if key is None:
                 self._keyless += 1
             partition = self._keyless % count if key is None else partition_for(key, count)

@@ -1,0 +1,330 @@
+"""One contract for sources and sinks, over the memory twin and over a real Kafka."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from time import monotonic, time
+
+import pytest
+
+from pipeline.adapters.memory import MemoryBroker, MemoryReader, MemorySink, MemorySource
+from pipeline.adapters.streams import Reader, Record, Sink, Source, TopicPartition
+from pipeline.adapters.waiting import wait_until
+from pipeline.errors import ConfigurationError, InvalidRecord, Reason
+from pipeline.settings import KafkaSettings
+
+NOW_MS = int(time() * 1000)
+LONG_AGO_MS = 1_388_531_408_000
+DEADLINE_S = 30.0
+KEYS = [f"user-{index}".encode() for index in range(40)]
+
+
+@dataclass
+class Streams:
+    """One backend: how to make topics, sources and sinks on it. Everything made is closed afterwards."""
+
+    name: Callable[[str], str]
+    create: Callable[[str, int], None]
+    make_source: Callable[[str, str], Source]
+    make_sink: Callable[[], Sink]
+    reader: Reader
+    crash: Callable[[Source], None]
+    opened: list[Source | Sink] = field(default_factory=list)
+
+    def topic(self, partitions: int) -> str:
+        name = self.name("t")
+        self.create(name, partitions)
+        return name
+
+    def source(self, topic: str, group: str = "g") -> Source:
+        source = self.make_source(self.name(group), topic)
+        self.opened.append(source)
+        return source
+
+    def sink(self) -> Sink:
+        sink = self.make_sink()
+        self.opened.append(sink)
+        return sink
+
+    def fill(self, topic: str, records: int, key: bytes | None = None) -> None:
+        sink = self.sink()
+        for index in range(records):
+            sink.write(topic, key or KEYS[index % len(KEYS)], str(index).encode(), LONG_AGO_MS + index)
+        sink.flush()
+
+
+def memory_streams() -> Streams:
+    broker = MemoryBroker({})
+    return Streams(
+        name=lambda name: name,
+        create=broker.create_topic,
+        make_source=lambda group, topic: MemorySource(broker, group, [topic]),
+        make_sink=lambda: MemorySink(broker, lambda: NOW_MS),
+        reader=MemoryReader(broker),
+        crash=lambda source: source.close(),
+    )
+
+
+def kafka_streams(bootstrap: str, prefix: str) -> Streams:
+    from pipeline.adapters.kafka_admin import KafkaAdmin, TopicState
+    from pipeline.adapters.kafka_reader import KafkaReader
+    from pipeline.adapters.kafka_streams import KafkaSink, KafkaSource
+
+    settings = KafkaSettings(bootstrap=bootstrap, session_timeout_ms=6_000, stall_timeout_s=8)
+
+    def create(name: str, partitions: int) -> None:
+        with KafkaAdmin(settings) as admin:
+            admin.create([TopicState(name, partitions, 1, {})])
+
+    return Streams(
+        name=lambda name: f"{prefix}{name}",
+        create=create,
+        make_source=lambda group, topic: KafkaSource(settings, group, [topic]),
+        make_sink=partial(KafkaSink, settings),
+        reader=KafkaReader(settings),
+        crash=lambda source: source.close(),
+    )
+
+
+@pytest.fixture(params=["memory", pytest.param("kafka", marks=pytest.mark.integration)])
+def streams(request: pytest.FixtureRequest) -> Iterator[Streams]:
+    if request.param == "memory":
+        made = memory_streams()
+    else:
+        made = kafka_streams(request.getfixturevalue("kafka_bootstrap"), request.getfixturevalue("topic_prefix"))
+    yield made
+    for each in made.opened:
+        each.close()
+
+
+def take(source: Source, count: int) -> list[Record]:
+    """Poll until ``count`` records came."""
+    records: list[Record] = []
+    assert wait_until(lambda: gather(records, source) >= count, DEADLINE_S), len(records)
+    return records
+
+
+def gather(records: list[Record], *sources: Source) -> int:
+    """Poll each source once; return how many records there are now."""
+    for source in sources:
+        records += source.poll(1_000, 100)
+    return len(records)
+
+
+def next_offsets(records: list[Record]) -> dict[TopicPartition, int]:
+    offsets: dict[TopicPartition, int] = defaultdict(int)
+    for record in records:
+        offsets[record.topic_partition] = max(offsets[record.topic_partition], record.offset + 1)
+    return dict(offsets)
+
+
+def settled(first: Source, second: Source) -> bool:
+    """Poll both members once; tell whether both own partitions."""
+    first.poll(1, 100)
+    second.poll(1, 100)
+    return bool(first.lag()) and bool(second.lag())
+
+
+def test_records_come_as_they_were_written(streams: Streams) -> None:
+    topic = streams.topic(1)
+    sink = streams.sink()
+    sink.write(topic, b"key", "值 💥".encode(), LONG_AGO_MS, (("h", b"1"),))
+    sink.write(topic, None, b"", LONG_AGO_MS + 5)
+    sink.flush()
+    assert take(streams.source(topic), 2) == [
+        Record(topic, 0, 0, b"key", "值 💥".encode(), LONG_AGO_MS, (("h", b"1"),)),
+        Record(topic, 0, 1, None, b"", LONG_AGO_MS + 5),
+    ]
+
+
+def test_a_partition_keeps_the_order_and_a_key_its_partition(streams: Streams) -> None:
+    topic = streams.topic(3)
+    streams.fill(topic, 400)
+    records = take(streams.source(topic), 400)
+    by_partition: dict[int, list[int]] = defaultdict(list)
+    partitions_of_key: dict[bytes | None, set[int]] = defaultdict(set)
+    for record in records:
+        by_partition[record.partition].append(int(record.value))
+        partitions_of_key[record.key].add(record.partition)
+    assert len(by_partition) == 3
+    assert all(values == sorted(values) for values in by_partition.values())
+    assert all(len(partitions) == 1 for partitions in partitions_of_key.values())
+
+
+def test_both_backends_put_a_key_into_the_same_partition(streams: Streams) -> None:
+    topic = streams.topic(4)
+    streams.fill(topic, 40)
+    expected = MemoryBroker({"x": 4})
+    for record in streams.reader.read_range(topic):
+        assert expected.append("x", record.key, b"", 0).partition == record.partition
+
+
+def test_a_poll_is_bounded(streams: Streams) -> None:
+    topic = streams.topic(2)
+    streams.fill(topic, 50)
+    source = streams.source(topic)
+    sizes: list[int] = []
+    deadline = monotonic() + DEADLINE_S
+    while sum(sizes) < 50 and monotonic() < deadline:
+        sizes.append(len(source.poll(7, 200)))
+    assert sum(sizes) == 50
+    assert max(sizes) <= 7
+
+
+def test_the_group_goes_on_where_it_committed(streams: Streams) -> None:
+    topic = streams.topic(2)
+    streams.fill(topic, 60)
+    first = streams.source(topic)
+    done = take(first, 60)[:25]
+    first.commit(next_offsets(done))
+    first.close()
+    rest = take(streams.source(topic), 35)
+    assert {r.topic_partition + (r.offset,) for r in rest}.isdisjoint(r.topic_partition + (r.offset,) for r in done)
+    assert sorted(int(r.value) for r in done + rest) == list(range(60))
+
+
+def test_what_was_not_committed_comes_again_after_a_crash(streams: Streams) -> None:
+    topic = streams.topic(1)
+    streams.fill(topic, 10)
+    first = streams.source(topic)
+    take(first, 10)
+    streams.crash(first)
+    assert [int(r.value) for r in take(streams.source(topic), 10)] == list(range(10))
+
+
+def test_groups_do_not_disturb_each_other(streams: Streams) -> None:
+    topic = streams.topic(1)
+    streams.fill(topic, 5)
+    first = streams.source(topic, "one")
+    first.commit(next_offsets(take(first, 5)))
+    assert len(take(streams.source(topic, "two"), 5)) == 5
+
+
+def test_pause_delivers_nothing_and_resume_loses_nothing(streams: Streams) -> None:
+    topic = streams.topic(2)
+    streams.fill(topic, 30)
+    source = streams.source(topic)
+    seen = take(source, 1)
+    source.pause()
+    assert [record for _ in range(5) for record in source.poll(1_000, 50)] == []
+    source.commit(next_offsets(seen))  # the member is still one
+    source.resume()
+    seen += take(source, 30 - len(seen))
+    assert sorted(int(r.value) for r in seen) == list(range(30))
+
+
+def test_partitions_that_arrive_while_paused_deliver_nothing(streams: Streams) -> None:
+    topic = streams.topic(4)
+    streams.fill(topic, 80)
+    first, second = streams.source(topic), streams.source(topic)
+    second.pause()
+    assert wait_until(partial(settled, first, second), DEADLINE_S)
+    first.close()
+    polled: list[Record] = []
+    assert wait_until(lambda: gather(polled, second) == 0 and len(second.lag()) == 4, DEADLINE_S)
+    assert polled == []
+    second.resume()
+    assert len({r.partition for r in take(second, 60)}) >= 3
+
+
+def test_two_members_share_the_partitions(streams: Streams) -> None:
+    topic = streams.topic(4)
+    first, second = streams.source(topic), streams.source(topic)
+    assert wait_until(lambda: settled(first, second) and len(first.lag()) == len(second.lag()) == 2, DEADLINE_S)
+    assert set(first.lag()).isdisjoint(second.lag())
+    streams.fill(topic, 80)
+    records: list[Record] = []
+    assert wait_until(lambda: gather(records, first, second) >= 80, DEADLINE_S)
+    assert {int(r.value) for r in records} == set(range(80))
+
+
+def test_a_new_owner_goes_on_after_the_commit_of_the_old_one(streams: Streams) -> None:
+    topic = streams.topic(4)
+    streams.fill(topic, 80)
+    first = streams.source(topic)
+    records = take(first, 80)
+    first.commit(next_offsets(records))
+    second = streams.source(topic)
+    assert wait_until(partial(settled, first, second), DEADLINE_S)
+    assert second.poll(100, 500) == []
+    assert sum(second.lag().values()) + sum(first.lag().values()) == 0
+
+
+def test_a_commit_leaves_out_partitions_that_went_away(streams: Streams) -> None:
+    topic = streams.topic(4)
+    streams.fill(topic, 80)
+    first = streams.source(topic)
+    records = take(first, 80)
+    second = streams.source(topic)
+    assert wait_until(partial(settled, first, second), DEADLINE_S)
+    taken = set(second.lag())
+    first.commit(next_offsets(records))
+    second.close()
+    first.close()
+    again = take(streams.source(topic), sum(record.topic_partition in taken for record in records))
+    assert {record.topic_partition for record in again} == taken
+
+
+def test_flushed_records_are_there_for_everyone(streams: Streams) -> None:
+    topic = streams.topic(2)
+    streams.fill(topic, 500)
+    assert sorted(int(r.value) for r in streams.reader.read_range(topic)) == list(range(500))
+    assert sum(streams.reader.end_offsets(topic).values()) == 500
+
+
+def test_a_range_of_time_is_half_open(streams: Streams) -> None:
+    topic = streams.topic(2)
+    streams.fill(topic, 100)
+    chosen = streams.reader.read_range(topic, LONG_AGO_MS + 10, LONG_AGO_MS + 20)
+    assert sorted(int(r.value) for r in chosen) == list(range(10, 20))
+    assert list(streams.reader.read_range(topic, NOW_MS)) == []
+
+
+def test_a_read_may_start_at_offsets(streams: Streams) -> None:
+    topic = streams.topic(1)
+    streams.fill(topic, 10)
+    assert [r.offset for r in streams.reader.read_from(topic, {TopicPartition(topic, 0): 7})] == [7, 8, 9]
+    assert list(streams.reader.read_from(topic, {TopicPartition(topic, 0): 10})) == []
+
+
+@pytest.mark.parametrize(
+    ("value", "timestamp_ms", "reason"),
+    [
+        (b"x" * 1_000_001, LONG_AGO_MS, Reason.TOO_LARGE),
+        (b"x", NOW_MS + 2 * 3_600_000, Reason.TIME_OUT_OF_RANGE),
+        (b"x", -1, Reason.TIME_OUT_OF_RANGE),
+    ],
+)
+def test_what_a_broker_must_refuse_is_not_sent(streams: Streams, value: bytes, timestamp_ms: int, reason: Reason) -> None:
+    topic = streams.topic(1)
+    sink = streams.sink()
+    with pytest.raises(InvalidRecord) as caught:
+        sink.write(topic, None, value, timestamp_ms)
+    assert caught.value.reason is reason
+    sink.write(topic, None, b"x" * 999_000, LONG_AGO_MS)
+    sink.flush()
+    assert [len(r.value) for r in streams.reader.read_range(topic)] == [999_000]
+
+
+def test_lag_counts_what_is_behind_the_end(streams: Streams) -> None:
+    topic = streams.topic(1)
+    streams.fill(topic, 12)
+    source = streams.source(topic)
+    assert wait_until(lambda: len(source.poll(5, 200)) == 5, DEADLINE_S)
+    assert source.lag() == {TopicPartition(topic, 0): 7}
+
+
+def test_a_closed_source_says_so(streams: Streams) -> None:
+    source = streams.source(streams.topic(1))
+    source.close()
+    source.close()
+    with pytest.raises(ConfigurationError, match="closed"):
+        source.poll(1, 0)
+    with pytest.raises(ConfigurationError, match="closed"):
+        source.commit({})
+
+
+def test_a_missing_topic_is_named(streams: Streams) -> None:
+    with pytest.raises(ConfigurationError, match="nowhere' does not exist"):
+        streams.source(streams.name("nowhere"))
