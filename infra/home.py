@@ -65,6 +65,13 @@ class Home:
         self.update(ports=asdict(ports))
         return ports
 
+    def metrics_port(self, name: str) -> int:
+        """Return the port on which a process of ours shows its metrics, the same after a restart."""
+        kept: dict[str, int] = self.read().get("metrics", {})
+        if name not in kept:
+            self.update(metrics=kept | {name: free_port()})
+        return int(self.read()["metrics"][name])
+
     def publish(self, ports: Ports) -> None:
         """Write the endpoints where ``settings.load`` finds them, and make this the account's current stack."""
         endpoints = {

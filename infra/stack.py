@@ -15,7 +15,7 @@ from infra.redis_server import RedisServer
 from infra.runtime import flink_connector_jar, flink_python, java_binary, kafka_jars, redis_binary
 from pipeline.adapters.kafka_admin import KafkaAdmin
 from pipeline.errors import ConfigurationError, Unavailable
-from pipeline.settings import KafkaSettings, Settings
+from pipeline.settings import ENV_PREFIX, KafkaSettings, Settings
 
 Tell = Callable[[str], None]
 STOP_ORDER: Final = ("notifier", "worker", "flink-taskmanager", "flink-jobmanager", "kafka", "redis")
@@ -38,16 +38,18 @@ class GroupMember:
     """A process of this project that reads Kafka: it is ready once the group has as many members as were started."""
 
     name: str
-    verb: str
+    arguments: tuple[str, ...]
     home: Home
     kafka: KafkaSettings
     group: str
     of: int = 1
 
     def command(self) -> Command:
-        """Return how to start it."""
-        argv = (sys.executable, "-m", "pipeline.cli", self.verb, "--home", str(self.home.folder))
-        return Command(self.name, argv, self.home.folder / "logs" / f"{self.name}.log", env={"PYTHONUNBUFFERED": "1"})
+        """Return how to start it. It shows its metrics and its health on a port of its own."""
+        argv = (sys.executable, "-m", "pipeline.cli", *self.arguments, "--home", str(self.home.folder))
+        variable = f"{ENV_PREFIX}{'WORKER' if self.arguments[0] == 'work' else 'NOTIFY'}__METRICS_PORT"
+        env = {"PYTHONUNBUFFERED": "1", variable: str(self.home.metrics_port(self.name))}
+        return Command(self.name, argv, self.home.folder / "logs" / f"{self.name}.log", env)
 
     def ready(self) -> bool:
         """Tell whether the group has all its members."""
@@ -82,15 +84,16 @@ def flink_services(cluster: FlinkCluster) -> list[Service]:
     ]
 
 
-def worker_services(home: Home, settings: Settings, workers: int) -> list[Service]:
-    """Return the workers, one process each."""
+def worker_services(home: Home, settings: Settings, workers: int, options: tuple[str, ...] = ()) -> list[Service]:
+    """Return the workers, one process each; ``options`` go to `groundswell work`."""
+    group, arguments = settings.worker.group, ("work", *options)
     names = [f"worker-{number}" for number in range(1, workers + 1)]
-    return [_member(GroupMember(name, "work", home, settings.kafka, settings.worker.group, workers)) for name in names]
+    return [_member(GroupMember(name, arguments, home, settings.kafka, group, workers)) for name in names]
 
 
 def notifier_service(home: Home, settings: Settings) -> Service:
     """Return the notifier."""
-    return _member(GroupMember("notifier", "notify", home, settings.kafka, settings.notify.group))
+    return _member(GroupMember("notifier", ("notify",), home, settings.kafka, settings.notify.group))
 
 
 def bring_up(home: Home, services: Sequence[Service], timeout_s: float, tell: Tell) -> None:
@@ -165,7 +168,8 @@ def _port_settings(name: str) -> str:
 
 
 def _member(member: GroupMember) -> Service:
-    return Service(member.name, member, _nothing, (), f"group {member.group}")
+    address = f"http://{LOOPBACK}:{member.home.metrics_port(member.name)}/metrics"
+    return Service(member.name, member, _nothing, (), address)
 
 
 def _stop_rank(name: str) -> tuple[int, str]:

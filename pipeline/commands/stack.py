@@ -4,7 +4,7 @@ import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 from rich.console import Console
@@ -12,14 +12,16 @@ from rich.status import Status
 from rich.table import Table
 
 from pipeline import settings as settings_module
-from pipeline.errors import ConfigurationError
+from pipeline.errors import ConfigurationError, Unavailable
 from pipeline.settings import ENV_PREFIX, Settings
 
 if TYPE_CHECKING:
+    from infra.flink_cluster import FlinkCluster
     from infra.home import Home
     from infra.stack import Tell
     from pipeline.commands.stack_status import Report
 
+SAVEPOINT_TIMEOUT_S: Final = 60.0
 HomeOption = Annotated[Path | None, typer.Option(help="Folder of the stack: data, logs, configuration.")]
 
 
@@ -28,9 +30,26 @@ class Chosen:
     """Which parts of the stack are wanted."""
 
     workers: int
+    work_options: tuple[str, ...]
     flink: bool
     notifier: bool
     replay_trends: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Say:
+    """Where progress goes: what is being done now, and a line for each thing that is done."""
+
+    console: Console
+    spinner: Status
+
+    def doing(self, what: str) -> None:
+        """Show what takes time now."""
+        self.spinner.update(what)
+
+    def done(self, line: str) -> None:
+        """Print what has happened."""
+        self.console.print(f"  {line}", highlight=False, soft_wrap=True)
 
 
 def register(app: typer.Typer) -> None:
@@ -43,6 +62,7 @@ def register(app: typer.Typer) -> None:
 def up(
     home: HomeOption = None,
     workers: Annotated[int | None, typer.Option(min=0, help="Worker processes; default GROUNDSWELL_STACK__WORKERS or 1.")] = None,
+    encoder: Annotated[str, typer.Option(help="transformer, or fake, which needs no weights.")] = "transformer",
     flink: Annotated[bool, typer.Option(help="Flink and the trends job in it.")] = True,
     notifier: Annotated[bool, typer.Option(help="The process that sends alerts.")] = True,
     replay_trends: Annotated[bool, typer.Option("--replay-trends", help="Compute trends from the beginning again.")] = False,
@@ -55,27 +75,27 @@ def up(
 
     settings = settings_module.load(home)
     _refuse_foreign_endpoints()
-    chosen = Chosen(settings.stack.workers if workers is None else workers, flink, notifier, replay_trends)
+    number = settings.stack.workers if workers is None else workers
+    chosen = Chosen(number, ("--encoder", encoder), flink, notifier, replay_trends)
     console = Console(stderr=True)
     place = Home(settings.home)
     with place.exclusive(), console.status("starting") as spinner:
-        _bring_up(place, settings, chosen, console, spinner)
+        _bring_up(place, settings, chosen, Say(console, spinner))
     console.print(f"The stack in {place.folder} is up. Next: groundswell status", highlight=False, soft_wrap=True)
 
 
 def down(home: HomeOption = None) -> None:
     """Stop everything that `up` started. Data and ports stay for the next `up`."""
     from infra.home import Home
-    from infra.stack import bring_down
 
+    settings = settings_module.load(home)
     console = Console(stderr=True)
-    place = Home(settings_module.load(home).home)
+    place = Home(settings.home)
     if not place.read():
         console.print(f"nothing to stop: no stack was ever started in {place.folder}", highlight=False, soft_wrap=True)
         return
-    with place.exclusive(), console.status("stopping"):
-        bring_down(place, lambda line: console.print(f"  {line}", highlight=False, soft_wrap=True))
-        place.retire()
+    with place.exclusive(), console.status("stopping") as spinner:
+        _bring_down(place, settings, Say(console, spinner))
     console.print(f"The stack in {place.folder} is down; its data stay.", highlight=False, soft_wrap=True)
 
 
@@ -96,33 +116,68 @@ def status(
         raise typer.Exit(1)
 
 
-def _bring_up(place: "Home", settings: Settings, chosen: Chosen, console: Console, spinner: Status) -> None:
+def _bring_up(place: "Home", settings: Settings, chosen: Chosen, say: "Say") -> None:
     from infra import stack
 
-    def tell(line: str) -> None:
-        console.print(f"  {line}", highlight=False, soft_wrap=True)
-
     ports, timeout_s = place.ports(settings.stack), settings.stack.start_timeout_s
-    spinner.update("fetching what is not here yet: Java, Kafka, Redis")
+    say.doing("fetching what is not here yet: Java, Kafka, Redis")
     services = stack.kafka_and_redis(place, settings, ports)
     cluster = None
     if chosen.flink:
-        spinner.update("building Flink's environment, if it is not here yet")
+        say.doing("building Flink's environment, if it is not here yet")
         cluster = stack.flink_cluster(place, settings, ports)
         services += stack.flink_services(cluster)
-    spinner.update(f"starting {', '.join(service.name for service in services)}")
-    stack.bring_up(place, services, timeout_s, tell)
+    say.doing(f"starting {', '.join(service.name for service in services)}")
+    stack.bring_up(place, services, timeout_s, say.done)
     place.publish(ports)
     settings = settings_module.load(place.folder)
-    spinner.update("making topics")
-    _make_topics(settings, tell)
-    if chosen.workers:
-        spinner.update("fetching or checking the model")
-        _have_model(settings, tell)
-    readers = stack.worker_services(place, settings, chosen.workers)
+    say.doing("making topics")
+    _make_topics(settings, say.done)
+    if cluster is not None:
+        say.doing("starting the trends job")
+        _run_trends(cluster, settings, chosen, say.done)
+    if chosen.workers and "fake" not in chosen.work_options:
+        say.doing("fetching or checking the model")
+        _have_model(settings, say.done)
+    readers = stack.worker_services(place, settings, chosen.workers, chosen.work_options)
     readers += [stack.notifier_service(place, settings)] if chosen.notifier else []
-    spinner.update(f"starting {', '.join(service.name for service in readers)}")
-    stack.bring_up(place, readers, timeout_s, tell)
+    say.doing(f"starting {', '.join(service.name for service in readers)}")
+    stack.bring_up(place, readers, timeout_s, say.done)
+
+
+def _bring_down(place: "Home", settings: Settings, say: "Say") -> None:
+    """Stop readers first, then the trends job with its state kept, then the servers."""
+    from infra import stack
+    from infra.processes import is_alive
+
+    started = place.started()
+    readers = [name for name in started if name.startswith(("worker", "notifier"))]
+    stack.bring_down(place, say.done, readers)
+    if all(name in started and is_alive(started[name]) for name in ("flink-jobmanager", "flink-taskmanager")):
+        _stop_trends(stack.flink_cluster(place, settings, place.ports(settings.stack)), settings, say)
+    stack.bring_down(place, say.done)
+    place.retire()
+
+
+def _run_trends(cluster: "FlinkCluster", settings: Settings, chosen: Chosen, tell: "Tell") -> None:
+    from infra.flink_job import describe, ensure_running
+
+    job = describe(settings)
+    submitted = ensure_running(cluster, job, settings.stack.start_timeout_s, from_beginning=chosen.replay_trends)
+    origin = "from the beginning" if submitted.resumed_from is None else f"from {Path(submitted.resumed_from).name}"
+    tell(f"trends: {f'job {submitted.job_id} runs, {origin}' if submitted.fresh else 'runs already'}")
+
+
+def _stop_trends(cluster: "FlinkCluster", settings: Settings, say: "Say") -> None:
+    from infra.flink_job import describe, stop_with_savepoint
+
+    say.doing("writing the state of the trends job")
+    try:
+        savepoint = stop_with_savepoint(cluster, describe(settings), SAVEPOINT_TIMEOUT_S)
+    except Unavailable as problem:
+        say.done(f"trends: no savepoint, the last checkpoint serves as well ({problem})")
+        return
+    say.done("trends: was not running" if savepoint is None else f"trends: stopped at {Path(savepoint).name}")
 
 
 def _make_topics(settings: Settings, tell: "Tell") -> None:
