@@ -1,0 +1,74 @@
+import gzip
+import json
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet
+import pytest
+
+from pipeline.errors import ConfigurationError, InvalidRecord, Reason
+from producers.rows import Line, read_rows
+
+ROWS = [{"a": "1", "b": '值,"x"'}, {"a": "2", "b": "y"}]
+JSON = "".join(json.dumps(row) + "\n" for row in ROWS).encode()
+CSV = '\ufeffa,b\r\n1,"值,""x"""\r\n2,y\r\n'.encode()
+
+
+def parquet(path: Path) -> bytes:
+    pyarrow.parquet.write_table(pa.Table.from_pylist(ROWS), path)
+    return path.read_bytes()
+
+
+def rows_of(lines: list[Line]) -> list[object]:
+    return [line.row for line in lines]
+
+
+@pytest.mark.parametrize("name", ["f.jsonl", "f.csv", "f.parquet", "f.ndjson"])
+@pytest.mark.parametrize("gzipped", [False, True])
+def test_every_kind_gives_the_same_rows(tmp_path: Path, name: str, gzipped: bool) -> None:
+    content = {"csv": CSV, "parquet": parquet(tmp_path / "p")}.get(name.split(".")[1], JSON)
+    path = tmp_path / (name + ".gz" if gzipped else name)
+    path.write_bytes(gzip.compress(content) if gzipped else content)
+    lines = list(read_rows(path))
+    assert rows_of(lines) == ROWS
+    assert [line.number for line in lines] == [1, 2]
+    assert lines[-1].bytes_read == path.stat().st_size
+
+
+def test_a_bad_line_is_one_refusal_with_its_number(tmp_path: Path) -> None:
+    path = tmp_path / "f.jsonl"
+    path.write_bytes(b'{"a": 1}\n\n{"a": \n[1]\n"\\ud800"\n\xff\n{"a": 2}\n')
+    lines = list(read_rows(path))
+    assert [line.number for line in lines] == [1, 3, 4, 5, 6, 7]
+    reasons = [line.row.reason for line in lines if isinstance(line.row, InvalidRecord)]
+    assert reasons == [Reason.INVALID_JSON, Reason.WRONG_TYPE, Reason.INVALID_JSON, Reason.INVALID_JSON]
+
+
+def test_a_csv_row_with_too_many_cells_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "f.csv"
+    path.write_text("a,b\n1,2\n1,2,3\n4\n")
+    good, bad, short = read_rows(path)
+    assert good.row == {"a": "1", "b": "2"}
+    assert isinstance(bad.row, InvalidRecord)
+    assert "quote values that hold commas" in bad.row.fix
+    assert short.row == {"a": "4", "b": None}
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("f.xlsx", b"", "of no known kind"),
+        ("f.jsonl.gz", b"not gzip", "is damaged"),
+        ("f.jsonl.gz", gzip.compress(JSON * 1000)[:-20], "is damaged"),
+        ("f.parquet", b"PAR", "no Parquet"),
+    ],
+)
+def test_a_wrong_file_is_explained(tmp_path: Path, name: str, content: bytes, message: str) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ConfigurationError, match=message):
+        list(read_rows(tmp_path / name))
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"absent\.csv does not exist"):
+        list(read_rows(tmp_path / "absent.csv"))
