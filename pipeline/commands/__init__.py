@@ -4,7 +4,7 @@ from importlib import import_module
 
 import typer
 
-GROUPS = ("contracts", "demo", "dlq", "doctor", "model", "notify", "produce", "provision", "stack", "user", "work")
+GROUPS = ("contracts", "demo", "dlq", "doctor", "model", "notify", "produce", "provision", "replay", "stack", "user", "work")
 
 
 def register_all(app: typer.Typer) -> None:

@@ -1,0 +1,144 @@
+"""`replay`: recorded posts through everything, in event time."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pipeline import settings as settings_module
+from pipeline.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from pipeline.events import ScoredPost
+    from pipeline.replay.raw import Scoring
+    from workers.encoder import Encoder
+
+FAR_MS = 4_102_444_800_000
+DAY_MS = 86_400_000
+MAX = "max"
+
+
+class EncoderChoice(StrEnum):
+    """Which encoder reads raw texts."""
+
+    TRANSFORMER = "transformer"
+    FAKE = "fake"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verbs of this module."""
+    app.command()(replay)
+
+
+def replay(  # noqa: PLR0913 - one parameter an option
+    paths: Annotated[list[Path], typer.Argument(help="Posts, scored or raw: JSON lines, CSV or Parquet, plain or .gz.")],
+    out: Annotated[Path, typer.Option(help="Folder for trends.jsonl, alerts.jsonl and summary.json.")],
+    from_: Annotated[str | None, typer.Option("--from", help="First event time: a date, or epoch milliseconds.")] = None,
+    to: Annotated[str | None, typer.Option(help="Event time to stop before.")] = None,
+    warm_up: Annotated[float, typer.Option(help="Days before --from that teach the baselines and say nothing.")] = 0.0,
+    arrival: Annotated[
+        bool, typer.Option("--arrival", help="In order of available_at_ms: late posts come as late as they did.")
+    ] = False,
+    speed: Annotated[str, typer.Option(help="Times as fast as it happened, or max.")] = MAX,
+    mapping: Annotated[Path | None, typer.Option("--map", help="Mapping file for raw rows that are no SocialPosts.")] = None,
+    encoder: Annotated[
+        EncoderChoice, typer.Option(help="fake needs no weights and knows few words.")
+    ] = EncoderChoice.TRANSFORMER,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
+) -> None:
+    """Play recorded posts through the trend operator in event time; the same alerts as live, byte for byte.
+
+    Raw posts are scored by the worker first, and the scores kept beside the file, so that the next run is fast.
+    """
+    from pipeline.jobs.detector import detector_config
+    from pipeline.replay import play
+    from pipeline.replay.recorded import parse_time
+
+    settings = settings_module.load()
+    from_ms, to_ms = parse_time(from_) if from_ else 0, parse_time(to) if to else FAR_MS
+    factor = _speed(speed)
+    config, tally, begun = detector_config(settings.trends), play.Tally(), perf_counter()
+    with _scoring(settings, mapping, encoder) as scoring:
+        posts = _posts(paths, scoring, (from_ms - round(warm_up * DAY_MS), to_ms), arrival)
+    if factor is not None:
+        posts = play.paced(posts, factor, threading.Event().wait)
+    play.write(play.since(play.play(posts, config, tally), from_ms), out)
+    summary = tally.summary(config) | {"seconds": round(perf_counter() - begun, 3)}
+    play.write_summary(summary, out)
+    _tell(summary, out, as_json)
+
+
+def _posts(paths: "list[Path]", scoring: "Scoring", span: tuple[int, int], by_arrival: bool) -> "Iterable[ScoredPost]":
+    from pipeline.replay.raw import read_posts
+    from pipeline.replay.recorded import arrival, between, merged
+
+    files = [read_posts(path, scoring) for path in paths]
+    posts = between(merged(files), *span)
+    return sorted(posts, key=arrival) if by_arrival else posts
+
+
+@contextmanager
+def _scoring(settings: Settings, mapping: Path | None, encoder: EncoderChoice) -> "Iterator[Scoring]":
+    """Yield how raw posts are scored, with a progress line on a terminal."""
+    from rich.console import Console
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    from pipeline.replay.raw import Scoring
+    from producers.mapping import load_mapping
+
+    console = Console(stderr=True)
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        TextColumn("{task.completed:,} scored posts"),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        tasks: dict[str, object] = {}
+
+        def tell(name: str, done: int) -> None:
+            task = tasks.setdefault(name, progress.add_task(name, total=None)) if name not in tasks else tasks[name]
+            progress.update(task, completed=done)  # type: ignore[arg-type]
+
+        yield Scoring(settings, _encoder_maker(settings, encoder), encoder, load_mapping(mapping) if mapping else None, tell)
+
+
+def _encoder_maker(settings: Settings, choice: EncoderChoice) -> "Callable[[], Encoder]":
+    def make() -> "Encoder":
+        from workers.hosting import load_encoder
+
+        return load_encoder(choice, settings)
+
+    return make
+
+
+def _speed(text: str) -> float | None:
+    """Return the factor, or None for as fast as possible."""
+    if text == MAX:
+        return None
+    try:
+        factor = float(text)
+    except ValueError:
+        factor = 0.0
+    if not 0 < factor < float("inf"):
+        raise typer.BadParameter(f"{text!r} is no speed; write max, 1 or 60", param_hint="--speed")
+    return factor
+
+
+def _tell(summary: dict[str, object], out: Path, as_json: bool) -> None:
+    import json
+
+    if as_json:
+        typer.echo(json.dumps(summary))
+        return
+    typer.echo(
+        f"{summary['posts']:,} posts of {summary['entities']:,} entities in {summary['seconds']} s, {summary['late']} too late"
+    )
+    typer.echo(f"{summary['trends']:,} trends, {summary['alerts']} alerts: {out / 'alerts.jsonl'}")

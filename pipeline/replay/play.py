@@ -1,0 +1,117 @@
+"""Play posts to the trend operator in event time, and write what it says: trends.jsonl, alerts.jsonl, summary.json."""
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pipeline.core.detector_config import DETECTOR_VERSION, DetectorConfig
+from pipeline.core.spikes import make_operator
+from pipeline.core.trends import Step
+from pipeline.errors import ConfigurationError
+from pipeline.events import ScoredPost
+from pipeline.jobs.trends import TrendHost
+
+
+@dataclass(slots=True)
+class Tally:
+    """What was played and what came out. ``steps`` counts alert records by rule and status."""
+
+    posts: int = 0
+    late: int = 0
+    trends: int = 0
+    first_ms: int | None = None
+    last_ms: int | None = None
+    entities: set[str] = field(default_factory=set)
+    models: set[str] = field(default_factory=set)
+    alerts: set[str] = field(default_factory=set)
+    steps: Counter[str] = field(default_factory=Counter)
+
+    def see(self, post: ScoredPost) -> None:
+        """Count one post that is about to be played."""
+        self.posts += 1
+        self.first_ms = post.event_time_ms if self.first_ms is None else min(self.first_ms, post.event_time_ms)
+        self.last_ms = post.event_time_ms if self.last_ms is None else max(self.last_ms, post.event_time_ms)
+        self.entities.add(post.entity)
+        self.models.add(f"{post.model}@{post.model_revision}")
+
+    def summary(self, config: DetectorConfig) -> dict[str, Any]:
+        """Return the numbers as JSON values."""
+        return {
+            "posts": self.posts,
+            "entities": len(self.entities),
+            "late": self.late,
+            "trends": self.trends,
+            "alerts": len(self.alerts),
+            "alert_records": dict(sorted(self.steps.items())),
+            "first_ms": self.first_ms,
+            "last_ms": self.last_ms,
+            "models": sorted(self.models),
+            "detector_version": DETECTOR_VERSION,
+            "config_hash": config.config_hash,
+            "prior": config.prior.version,
+        }
+
+
+def play(posts: Iterable[ScoredPost], config: DetectorConfig, tally: Tally) -> Iterator[Step]:
+    """Yield what the operator says, post by post, and at the end what was pending."""
+    host = TrendHost(make_operator(config), config.out_of_orderness_ms)
+    for step in host.on_posts(_seen(posts, tally)):
+        yield _counted(step, tally)
+    yield _counted(host.finish(), tally)
+
+
+def _seen(posts: Iterable[ScoredPost], tally: Tally) -> Iterator[ScoredPost]:
+    for post in posts:
+        tally.see(post)
+        yield post
+
+
+def _counted(step: Step, tally: Tally) -> Step:
+    tally.trends += len(step.trends)
+    tally.late += len(step.late)
+    for alert in step.alerts:
+        tally.alerts.add(alert.alert_id)
+        tally.steps[f"{alert.rule}.{alert.status}"] += 1
+    return step
+
+
+def since(steps: Iterable[Step], from_ms: int) -> Iterator[Step]:
+    """Yield the steps without what was decided before ``from_ms``: the warm-up says nothing."""
+    for step in steps:
+        trends = tuple(trend for trend in step.trends if trend.window_start_ms >= from_ms)
+        alerts = tuple(alert for alert in step.alerts if alert.event_time_ms > from_ms)
+        yield Step(trends, alerts, (), step.late)
+
+
+def paced(posts: Iterable[ScoredPost], speed: float, wait: Callable[[float], bool]) -> Iterator[ScoredPost]:
+    """Yield each post ``speed`` times as fast as it happened; ``wait(seconds)`` returns True to stop early."""
+    before_ms: int | None = None
+    for post in posts:
+        gap_ms = 0 if before_ms is None else max(0, post.event_time_ms - before_ms)
+        if gap_ms and wait(gap_ms / 1000 / speed):
+            return
+        before_ms = post.event_time_ms
+        yield post
+
+
+def write(steps: Iterable[Step], out: Path) -> None:
+    """Write trends.jsonl and alerts.jsonl into the folder ``out`` as they come."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with ExitStack() as files:
+            trends = files.enter_context((out / "trends.jsonl").open("wb"))
+            alerts = files.enter_context((out / "alerts.jsonl").open("wb"))
+            for step in steps:
+                trends.writelines(trend.to_json() + b"\n" for trend in step.trends)
+                alerts.writelines(alert.to_json() + b"\n" for alert in step.alerts)
+    except OSError as error:
+        raise ConfigurationError(f"--out {out} cannot be written: {error}; name a folder that can") from error
+
+
+def write_summary(summary: dict[str, Any], out: Path) -> None:
+    """Write summary.json into the folder ``out``."""
+    (out / "summary.json").write_text(json.dumps(summary, indent=2, ensure_ascii=False, allow_nan=False) + "\n", "utf-8")

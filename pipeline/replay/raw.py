@@ -1,0 +1,112 @@
+"""Raw posts of a file through the worker on memory streams, once; afterwards the kept scores are read."""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+import workers
+from pipeline.errors import ConfigurationError, InvalidRecord
+from pipeline.events import EARLIEST_MS, ScoredPost, SocialPost
+from pipeline.inprocess import score_posts
+from pipeline.replay.recorded import is_scored, read_scored, unsorted
+from pipeline.replay.scores import counted, keep_scores, kept_scores
+from pipeline.settings import Settings
+from producers.mapping import FieldMapping
+from producers.rows import read_rows
+from workers.encoder import Encoder
+
+POST_TOPIC = "posts"
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """How raw posts become scored ones. ``encoder`` is made when it is needed for the first time; ``tell`` hears of progress."""
+
+    settings: Settings
+    make_encoder: Callable[[], Encoder]
+    encoder_name: str
+    mapping: FieldMapping | None = None
+    tell: Callable[[str, int], None] | None = None
+
+    @property
+    def identity(self) -> str:
+        """Return what scores depend on beside the posts: model, weights, mode, length, mapping and dictionary."""
+        encoder, own = self.settings.encoder, self.settings.worker.entities
+        parts = {
+            "encoder": self.encoder_name,
+            "model": encoder.model,
+            "weights": _weights_identity(encoder.weights),
+            "mode": encoder.mode,
+            "max_tokens": encoder.max_tokens,
+            "mapping": None if self.mapping is None else self.mapping.digest,
+            "entities": None if own is None else hashlib.sha256(own.read_bytes()).hexdigest(),
+        }
+        return json.dumps(parts, sort_keys=True)
+
+
+def _weights_identity(own: Path | None) -> str | None:
+    """Return the hash of the weights' record, which holds the hash of every file; None where there is none yet."""
+    folder = Path(workers.__file__).with_name("weights") if own is None else own
+    record = folder / "record.json"
+    return hashlib.sha256(record.read_bytes()).hexdigest() if record.is_file() else None
+
+
+def read_posts(path: Path, scoring: Scoring) -> Iterator[ScoredPost]:
+    """Return the scored posts of a file in event-time order; a raw file is scored first, unless its scores are kept."""
+    if _holds_lines(path) and scoring.mapping is None and is_scored(path):
+        return read_scored(path)
+    if not path.is_file():
+        raise ConfigurationError(f"{path} is not a file; check the path")
+    kept = kept_scores(path, scoring.identity, scoring.settings.cache)
+    if not kept.is_file():
+        scored = score_posts(read_raw(path, scoring.mapping), scoring.make_encoder(), scoring.settings)
+        keep_scores(kept, scored if scoring.tell is None else counted(scored, partial(scoring.tell, path.name)))
+    return read_scored(kept)
+
+
+def read_raw(path: Path, mapping: FieldMapping | None) -> Iterator[SocialPost]:
+    """Yield the posts of a file in event-time order.
+
+    Without a mapping a row is a SocialPost, or one with a single ``entity`` in place of ``entities``. Raises
+    ConfigurationError for a row that is none, and where the event time goes back.
+    """
+    before_ms = EARLIEST_MS
+    if mapping is not None and mapping.topic.name != POST_TOPIC:
+        raise ConfigurationError(f"the mapping is for {mapping.topic.name}; a replay needs one with contract: post")
+    for line in read_rows(path):
+        post = _post(line.row, mapping, f"{path} row {line.number}")
+        if post.event_time_ms < before_ms:
+            raise unsorted(path, line.number, before_ms, post.event_time_ms)
+        before_ms = post.event_time_ms
+        yield post
+
+
+def _post(row: Mapping[str, Any] | InvalidRecord, mapping: FieldMapping | None, where: str) -> SocialPost:
+    if isinstance(row, InvalidRecord):
+        raise ConfigurationError(f"{where}: {row}")
+    try:
+        return SocialPost.model_validate(with_entities(row) if mapping is None else mapping.apply(row))
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        name = ".".join(map(str, first["loc"])) or "post"
+        fix = "mend the row, or give a mapping with --map"
+        raise ConfigurationError(f"{where}: {name} = {str(first['input'])[:80]!r}: {first['msg']}; {fix}") from None
+
+
+def with_entities(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields with a single ``entity`` written as ``entities``."""
+    fields = {name: value for name, value in row.items() if name != "entity"}
+    entity = row.get("entity")
+    if "entities" not in row and isinstance(entity, str) and entity.strip():
+        fields["entities"] = [entity]
+    return fields
+
+
+def _holds_lines(path: Path) -> bool:
+    return any(name in {".jsonl", ".json", ".ndjson"} for name in path.suffixes)

@@ -1,0 +1,138 @@
+"""Recorded posts from files: scored ones as they are, raw ones after the worker has seen them."""
+
+import gzip
+import heapq
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, cast
+
+from pydantic import TypeAdapter, ValidationError
+
+from pipeline.errors import ConfigurationError
+from pipeline.events import EARLIEST_MS, LATEST_MS, ScoredPost
+
+CHUNK = 2_000
+_POSTS = TypeAdapter(list[ScoredPost])
+
+
+def order(post: ScoredPost) -> tuple[int, str, str]:
+    """Return the key of event-time order."""
+    return post.event_time_ms, post.event_id, post.entity
+
+
+def arrival(post: ScoredPost) -> tuple[int, int, str, str]:
+    """Return the key of the order in which the pipeline could have known the posts."""
+    known_ms = post.event_time_ms if post.available_at_ms is None else post.available_at_ms
+    return known_ms, *order(post)
+
+
+def is_scored(path: Path) -> bool:
+    """Return whether the first line of a file of JSON lines is a scored post."""
+    with open_lines(path) as lines:
+        first = next((line for line in lines if line.strip()), b"{}")
+    try:
+        values = json.loads(first)
+    except ValueError as error:
+        raise ConfigurationError(f"{path} line 1 is not JSON ({error}); give JSON lines, plain or .gz") from None
+    return isinstance(values, dict) and "sentiment" in values and "simhash" in values
+
+
+def read_scored(path: Path) -> Iterator[ScoredPost]:
+    """Yield the scored posts of a file of JSON lines in event-time order.
+
+    Raises ConfigurationError for a line that is no scored post, and where the event time goes back.
+    """
+    before_ms, number = EARLIEST_MS, 0
+    with open_lines(path) as lines:
+        for chunk in _chunks(lines):
+            for post in _decode(chunk, path, number):
+                number += 1
+                if post.event_time_ms < before_ms:
+                    raise unsorted(path, number, before_ms, post.event_time_ms)
+                before_ms = post.event_time_ms
+                yield post
+
+
+def merged(files: Sequence[Iterable[ScoredPost]]) -> Iterator[ScoredPost]:
+    """Yield the posts of several ordered files in one event-time order."""
+    return iter(files[0]) if len(files) == 1 else heapq.merge(*files, key=order)
+
+
+def between(posts: Iterable[ScoredPost], from_ms: int, to_ms: int) -> Iterator[ScoredPost]:
+    """Yield the posts of [from_ms, to_ms); stops reading at the first one behind."""
+    for post in posts:
+        if post.event_time_ms >= to_ms:
+            return
+        if post.event_time_ms >= from_ms:
+            yield post
+
+
+def open_lines(path: Path) -> IO[bytes]:
+    """Open a file of lines, unpacked where its name ends in .gz."""
+    if not path.is_file():
+        raise ConfigurationError(f"{path} is not a file; check the path")
+    return cast(IO[bytes], gzip.open(path, "rb")) if path.suffix == ".gz" else path.open("rb")
+
+
+def parse_time(text: str) -> int:
+    """Return epoch milliseconds of an ISO date or time (UTC unless it says otherwise) or of a number of milliseconds."""
+    try:
+        if text.isdigit():
+            time_ms = int(text)
+        else:
+            moment = datetime.fromisoformat(text)
+            time_ms = round((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
+    except ValueError:
+        raise ConfigurationError(
+            f"time {text!r} is not a date; write 2014-07-01, 2014-07-01T16:00 or epoch milliseconds"
+        ) from None
+    if not EARLIEST_MS <= time_ms < LATEST_MS:
+        raise ConfigurationError(f"time {text!r} lies outside 2000 to 2100; epoch times are milliseconds")
+    return time_ms
+
+
+def unsorted(path: Path, number: int, before_ms: int, after_ms: int) -> ConfigurationError:
+    """Return the error for a file whose event time goes back, with the command that sorts it."""
+    times = f"{_utc(before_ms)} is followed by {_utc(after_ms)}"
+    packed = path.suffix == ".gz"
+    cat, pack = ("zcat", " | gzip > sorted.jsonl.gz") if packed else ("cat", " > sorted.jsonl")
+    fix = f"{cat} {path} | jq -c -s 'sort_by(.event_time_ms, .event_id, .entity)[]'{pack}"
+    return ConfigurationError(f"{path} line {number}: event_time_ms goes back ({times}); sort the file first: {fix}")
+
+
+def _utc(time_ms: int) -> str:
+    return datetime.fromtimestamp(time_ms / 1000, UTC).isoformat(timespec="seconds")
+
+
+def _chunks(lines: Iterable[bytes]) -> Iterator[list[bytes]]:
+    chunk: list[bytes] = []
+    for line in lines:
+        chunk.append(line)
+        if len(chunk) == CHUNK:
+            yield chunk
+            chunk = []
+    if chunk:
+        yield chunk
+
+
+def _decode(chunk: list[bytes], path: Path, before: int) -> list[ScoredPost]:
+    """Return the posts of a chunk of lines at once; on failure, say which line it is."""
+    try:
+        return _POSTS.validate_json(b"[" + b",".join(line for line in chunk if line.strip()) + b"]")
+    except ValidationError:
+        return _first_failure(chunk, path, before, ScoredPost.model_validate_json)
+
+
+def _first_failure(chunk: list[bytes], path: Path, before: int, read: Callable[[bytes], ScoredPost]) -> list[ScoredPost]:
+    posts = []
+    for number, line in enumerate(chunk, before + 1):
+        try:
+            posts.append(read(line))
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            where = ".".join(map(str, first["loc"])) or "the line"
+            shown = str(first["input"])[:80]
+            raise ConfigurationError(f"{path} line {number} is not a scored post: {where} = {shown}: {first['msg']}") from None
+    return posts

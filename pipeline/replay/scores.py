@@ -1,0 +1,56 @@
+"""The scores of a raw file, kept beside it, so that a second run is fast.
+
+The name of the kept file depends on the content of the raw file, the mapping and the model's revision: other weights or an
+edited file never meet stale scores. Where the folder cannot be written, the cache folder takes the scores.
+"""
+
+import gzip
+import hashlib
+import os
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+from pipeline.errors import ConfigurationError
+from pipeline.events import ScoredPost
+from pipeline.replay.recorded import order
+
+
+def kept_scores(raw: Path, identity: str, cache: Path) -> Path:
+    """Return where the scores of ``raw`` stand, or will; ``identity`` says what they depend on beside the file's bytes."""
+    with raw.open("rb") as content:
+        digest = hashlib.file_digest(content, "sha256")
+    digest.update(identity.encode())
+    name = f"{raw.name.split('.')[0]}.{digest.hexdigest()[:12]}.scored.jsonl.gz"
+    beside = raw.with_name(name)
+    if beside.is_file() or os.access(raw.parent, os.W_OK):
+        return beside
+    return cache / "scores" / name
+
+
+def keep_scores(target: Path, posts: Iterable[ScoredPost]) -> int:
+    """Write the posts in event-time order, each post and entity once; return their number.
+
+    An interruption leaves no half file.
+    """
+    unique = {(post.event_id, post.entity): post for post in posts if post.entity}
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_name(f"{target.name}.{os.getpid()}.partial")
+    try:
+        with gzip.open(partial, "wb", compresslevel=6) as out:
+            for post in sorted(unique.values(), key=order):
+                out.write(post.to_json() + b"\n")
+        partial.replace(target)
+    except OSError as error:
+        raise ConfigurationError(
+            f"scores cannot be written to {target}: {error}; free the space or set GROUNDSWELL_CACHE"
+        ) from error
+    finally:
+        partial.unlink(missing_ok=True)
+    return len(unique)
+
+
+def counted(posts: Iterable[ScoredPost], tell: Callable[[int], None]) -> Iterator[ScoredPost]:
+    """Yield the posts, telling after each how many there were."""
+    for number, post in enumerate(posts, 1):
+        yield post
+        tell(number)

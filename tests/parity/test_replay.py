@@ -1,0 +1,62 @@
+"""Replay and live give the same bytes: whatever the batches, restarts, speed, and the order within the watermark's bound."""
+
+import random
+from pathlib import Path
+
+import pytest
+from typer import Typer
+from typer.testing import CliRunner
+
+from pipeline import commands
+from pipeline.core.detector_config import DetectorConfig
+from pipeline.core.spikes import make_operator
+from pipeline.events import ScoredPost
+from pipeline.jobs.trends import TrendHost
+from tests.unit.core.streams import eventful
+
+CONFIG = DetectorConfig()
+
+
+def replayed(folder: Path, posts: list[ScoredPost], *options: str) -> tuple[bytes, bytes]:
+    app = Typer()
+    commands.register_all(app)
+    path = folder / "posts.jsonl"
+    path.write_bytes(b"".join(post.to_json() + b"\n" for post in posts))
+    result = CliRunner().invoke(app, ["replay", str(path), "--out", str(folder / "out"), *options], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return (folder / "out" / "trends.jsonl").read_bytes(), (folder / "out" / "alerts.jsonl").read_bytes()
+
+
+def live(posts: list[ScoredPost], batch: int, restart: bool) -> tuple[bytes, bytes]:
+    """Feed batches to a host, which after each batch dies and is restored from its snapshot, or not."""
+    trends, alerts = b"", b""
+    host = TrendHost(make_operator(CONFIG), CONFIG.out_of_orderness_ms)
+    for start in range(0, len(posts), batch):
+        steps = list(host.on_posts(posts[start : start + batch]))
+        if start + batch >= len(posts):
+            steps.append(host.finish())
+        trends += b"".join(trend.to_json() + b"\n" for step in steps for trend in step.trends)
+        alerts += b"".join(alert.to_json() + b"\n" for step in steps for alert in step.alerts)
+        if restart:
+            snapshot = host.snapshot()
+            host = TrendHost(make_operator(CONFIG), CONFIG.out_of_orderness_ms)
+            host.restore(*snapshot)
+    return trends, alerts
+
+
+@pytest.mark.parametrize(("batch", "restart"), [(1, False), (17, False), (101, True), (5_000, True)])
+def test_replay_is_live_byte_for_byte(tmp_path: Path, batch: int, restart: bool) -> None:
+    posts = eventful()
+    assert replayed(tmp_path, posts) == live(posts, batch, restart)
+
+
+def test_arrival_order_replays_late_posts_as_late_as_they_were(tmp_path: Path) -> None:
+    rng = random.Random(3)
+    posts = [
+        post.model_copy(update={"available_at_ms": post.event_time_ms + rng.randrange(CONFIG.allowed_lateness_ms)})
+        for post in eventful()
+    ]
+    as_it_came = sorted(posts, key=lambda post: (post.available_at_ms, post.event_time_ms, post.event_id))
+    expected = live(as_it_came, 50, True)
+    assert replayed(tmp_path, posts, "--arrival") == expected
+    assert replayed(tmp_path, posts) != expected

@@ -1,0 +1,59 @@
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from pipeline.core.detector_config import DetectorConfig
+from pipeline.errors import ConfigurationError
+from pipeline.events import Alert, Rule
+from pipeline.replay.play import Tally, paced, play, since, write, write_summary
+from tests.unit.core.streams import DAY_MS, START_MS, eventful, scored_post
+
+CONFIG = DetectorConfig()
+
+
+def test_writes_trends_alerts_and_a_summary_that_counts_them(tmp_path: Path) -> None:
+    posts, tally = eventful(), Tally()
+    write(play(posts, CONFIG, tally), tmp_path)
+    write_summary(tally.summary(CONFIG), tmp_path)
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    alerts = [Alert.model_validate_json(line) for line in (tmp_path / "alerts.jsonl").read_bytes().splitlines()]
+    assert summary["posts"] == len(posts)
+    assert summary["trends"] == len((tmp_path / "trends.jsonl").read_bytes().splitlines())
+    assert summary["alerts"] == len({alert.alert_id for alert in alerts})
+    assert sum(summary["alert_records"].values()) == len(alerts)
+    assert {Rule.NEGATIVE_SPIKE, Rule.COORDINATED_ACTIVITY} <= {alert.rule for alert in alerts}
+
+
+def test_a_warm_up_teaches_and_says_nothing() -> None:
+    from_ms = START_MS + 11 * DAY_MS
+    steps = list(since(play(eventful(), CONFIG, Tally()), from_ms))
+    trends = [trend for step in steps for trend in step.trends]
+    assert min(trend.window_start_ms for trend in trends) >= from_ms
+    assert any(alert.baseline_age_ms > 10 * DAY_MS for step in steps for alert in step.alerts)
+
+
+def test_paced_waits_for_the_gap_over_the_speed_and_stops_when_told() -> None:
+    posts = [scored_post(str(i), START_MS + i * 6_000) for i in range(4)]
+    waits: list[float] = []
+
+    def wait(seconds: float) -> bool:
+        waits.append(seconds)
+        return len(waits) == 3
+
+    assert [post.event_id for post in paced(posts, 60.0, wait)] == ["0", "1", "2"]
+    assert waits == [0.1, 0.1, 0.1]
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    occupied = tmp_path / "file"
+    occupied.write_text("")
+    with pytest.raises(ConfigurationError, match=f"--out {occupied}"):
+        write([], occupied)
+
+
+def test_another_rate_of_false_alerts_is_another_configuration() -> None:
+    other = replace(CONFIG, false_alerts_per_entity_day=0.02)
+    assert other.config_hash != CONFIG.config_hash
+    assert DetectorConfig().config_hash == CONFIG.config_hash

@@ -1,0 +1,77 @@
+import gzip
+from pathlib import Path
+
+import pytest
+
+from pipeline.errors import ConfigurationError
+from pipeline.events import ScoredPost
+from pipeline.replay.recorded import arrival, between, is_scored, merged, parse_time, read_scored
+from tests.unit.core.streams import DAY_MS, START_MS, background, scored_post
+
+
+def write(path: Path, posts: list[ScoredPost]) -> Path:
+    data = b"".join(post.to_json() + b"\n" for post in posts)
+    path.write_bytes(gzip.compress(data) if path.suffix == ".gz" else data)
+    return path
+
+
+@pytest.mark.parametrize("name", ["posts.jsonl", "posts.jsonl.gz"])
+def test_reads_what_was_written(tmp_path: Path, name: str) -> None:
+    posts = background("A", 2, 20, 1)
+    assert list(read_scored(write(tmp_path / name, posts))) == posts
+
+
+def test_an_unsorted_file_is_refused_with_the_command_that_sorts_it(tmp_path: Path) -> None:
+    posts = background("A", 1, 10, 1)
+    path = write(tmp_path / "posts.jsonl", [*posts[1:], posts[0]])
+    with pytest.raises(ConfigurationError, match=rf"line {len(posts)}: event_time_ms goes back .*sort_by\(.event_time_ms"):
+        list(read_scored(path))
+
+
+def test_a_line_that_is_no_scored_post_is_named(tmp_path: Path) -> None:
+    path = write(tmp_path / "posts.jsonl", background("A", 1, 10, 1)[:3])
+    path.write_bytes(path.read_bytes() + b'{"event_id": "x", "event_time_ms": 1700000000}\n')
+    with pytest.raises(ConfigurationError, match=r"line 4 is not a scored post"):
+        list(read_scored(path))
+
+
+def test_tells_scored_files_from_raw_ones(tmp_path: Path) -> None:
+    raw = tmp_path / "raw.jsonl"
+    raw.write_text('{"event_id": "1", "text": "t"}\n')
+    assert is_scored(write(tmp_path / "scored.jsonl", [scored_post("a", START_MS)]))
+    assert not is_scored(raw)
+
+
+def test_several_files_come_as_one_in_event_time_order() -> None:
+    one, other = background("A", 2, 20, 1), background("B", 2, 30, 2)
+    posts = list(merged([iter(one), iter(other)]))
+    assert [post.event_time_ms for post in posts] == sorted(post.event_time_ms for post in one + other)
+
+
+def test_between_is_exclusive_at_the_end() -> None:
+    posts = [scored_post(str(i), START_MS + i) for i in range(5)]
+    assert [post.event_id for post in between(posts, START_MS + 1, START_MS + 3)] == ["1", "2"]
+
+
+def test_arrival_order_goes_by_when_a_post_was_available() -> None:
+    late = scored_post("late", START_MS, available_at_ms=START_MS + 1_000)
+    posts = [late, scored_post("prompt", START_MS + 10)]
+    assert [post.event_id for post in sorted(posts, key=arrival)] == ["prompt", "late"]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("2014-07-01", 1404172800000), ("2014-07-01T02:00+02:00", 1404172800000), ("1404172800000", 1404172800000)],
+)
+def test_times_are_dates_or_milliseconds(text: str, expected: int) -> None:
+    assert parse_time(text) == expected
+
+
+@pytest.mark.parametrize("text", ["yesterday", "1404172800", "2214-01-01"])
+def test_other_times_are_refused(text: str) -> None:
+    with pytest.raises(ConfigurationError, match=text):
+        parse_time(text)
+
+
+def test_a_day_has_as_many_milliseconds_as_the_streams_say() -> None:
+    assert parse_time("2014-07-02") - parse_time("2014-07-01") == DAY_MS
