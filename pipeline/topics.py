@@ -35,9 +35,10 @@ EVENTS = Topic("events", "user_id", BehaviorEvent, partitions=4)
 SCORED = Topic("scored", "entity", ScoredPost, partitions=4)
 TRENDS = Topic("trends", "entity", Trend, partitions=4)
 ALERTS = Topic("alerts", "entity", Alert, partitions=1)
+LATE = Topic("late", "entity", ScoredPost, partitions=1)  # scored, but behind the allowed lateness: no trend counts it
 DEAD_LETTERS = Topic("dead-letters", "topic", DeadLetter, partitions=1, max_record_bytes=2_000_000)  # base64 grows it by a third
 
-TOPICS: tuple[Topic, ...] = (POSTS, EVENTS, SCORED, TRENDS, ALERTS, DEAD_LETTERS)
+TOPICS: tuple[Topic, ...] = (POSTS, EVENTS, SCORED, TRENDS, ALERTS, LATE, DEAD_LETTERS)
 
 
 @lru_cache

@@ -23,7 +23,6 @@ State = TypeVar("State")
 
 NEVER_MS: Final = -(2**62)  # before any event: far from int64's end, so that differences do not overflow anywhere
 HELD_VERSION: Final = 1
-_ARRIVAL: Final = struct.Struct(">qqiq")
 _HEAD: Final = struct.Struct(">BqI")  # version, newest event time, number of pending timers; then timers, then the operator's
 
 
@@ -35,16 +34,6 @@ class Arrival(NamedTuple):
     partition: int
     offset: int
     payload: bytes
-
-    def encode(self) -> bytes:
-        """Return the bytes that ``decode_arrival`` reads."""
-        return _ARRIVAL.pack(*self[:4]) + self.payload
-
-
-def decode_arrival(encoded: bytes) -> Arrival:
-    """Return what ``Arrival.encode`` wrote."""
-    at_ms, newest_ms, partition, offset = _ARRIVAL.unpack_from(encoded)
-    return Arrival(at_ms, newest_ms, partition, offset, encoded[_ARRIVAL.size :])
 
 
 @dataclass(slots=True)
@@ -61,10 +50,12 @@ def pane_end_ms(event_time_ms: int) -> int:
     return event_time_ms - event_time_ms % PANE_MS + PANE_MS
 
 
-def due_ms(held: Held[State], waiting: Iterable[Arrival]) -> int | None:
-    """Return the earliest event time at which folding has something to decide; None where nothing is pending."""
-    ends = [pane_end_ms(each.event_time_ms) for each in waiting]
-    return min([*held.timers[:1], *ends], default=None)
+def due_ms(held: Held[State], waiting_ms: Iterable[int]) -> int | None:
+    """Return the earliest event time at which folding has something to decide; None where nothing is pending.
+
+    ``waiting_ms``: the event times of the posts that are still buffered.
+    """
+    return min([*held.timers[:1], *map(pane_end_ms, waiting_ms)], default=None)
 
 
 def fold(

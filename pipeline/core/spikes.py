@@ -49,9 +49,13 @@ class NegativeSpikeOperator:
         return decode(encoded, self.config)
 
     def on_event(self, state: EntityState, post: ScoredPost, watermark_ms: int) -> Step:
-        """Keep one post for its pane. Posts that name nobody are ignored; one behind the allowed lateness comes back."""
+        """Keep one post for its pane. Posts that name nobody are ignored; one behind the allowed lateness comes back.
+
+        What was decided already says nothing about lateness: when that happened depends on the host. It can always be gone
+        back to, because the older checkpoint lies before every pane that is not late (``_checkpoint``).
+        """
         start = pane_start(post.event_time_ms)
-        if start + PANE_MS + self.config.allowed_lateness_ms <= max(watermark_ms, state.decided.time_ms):
+        if start + PANE_MS + self.config.allowed_lateness_ms <= watermark_ms or start < state.older.time_ms:
             return Step(late=(post,))
         if not post.entity:
             return NOTHING
@@ -129,9 +133,13 @@ class NegativeSpikeOperator:
         state.decided.time_ms = max(state.decided.time_ms, until)
 
     def _checkpoint(self, state: EntityState) -> None:
-        """Take a checkpoint at most once per allowed lateness, and forget what lies before the older of the two."""
+        """Take a checkpoint at most once per allowed lateness, and forget what lies before the older of the two.
+
+        Lateness goes by the newest post less the out-of-orderness, and that post lies in the pane at hand or after it: with
+        these two spans added, no pane before the older checkpoint can hold a post that is not late.
+        """
         now = state.decided.time_ms
-        if now < state.newer.time_ms + self.config.allowed_lateness_ms:
+        if now < state.newer.time_ms + self.config.allowed_lateness_ms + self.config.out_of_orderness_ms + PANE_MS:
             return
         state.older, state.newer = state.newer, state.decided.copy()
         since = state.older.time_ms

@@ -16,11 +16,9 @@ from pyflink.table import StreamTableEnvironment
 from pipeline.jobs.trends_function import TrendFunction
 from pipeline.jobs.trends_job import TrendsJob
 
-POST = Types.ROW([Types.PRIMITIVE_ARRAY(Types.BYTE()), Types.INT(), Types.LONG()])
+POST = Types.ROW([Types.STRING(), Types.INT(), Types.LONG()])
 SCORED = Types.ROW([Types.STRING(), POST, Types.INSTANT()])
-RESULT = Types.ROW_NAMED(
-    ["topic", "entity", "payload", "at_ms"], [Types.STRING(), Types.STRING(), Types.PRIMITIVE_ARRAY(Types.BYTE()), Types.LONG()]
-)
+RESULT = Types.ROW_NAMED(["topic", "entity", "payload", "at_ms"], [Types.STRING(), Types.STRING(), Types.STRING(), Types.LONG()])
 
 
 def main(arguments: list[str]) -> None:
@@ -45,7 +43,7 @@ def _configuration(job: TrendsJob) -> Configuration:
         "execution.checkpointing.interval": f"{job.checkpoint_interval_ms} ms",
         "execution.checkpointing.externalized-checkpoint-retention": "RETAIN_ON_CANCELLATION",
         "execution.checkpointing.tolerable-failed-checkpoints": "3",
-        "restart-strategy.type": "exponential-delay",
+        "restart-strategy.type": "none" if job.bounded else "exponential-delay",  # a bounded run is simply run again
         "restart-strategy.exponential-delay.initial-backoff": "1 s",
         "restart-strategy.exponential-delay.max-backoff": "30 s",
     }.items():
@@ -68,7 +66,8 @@ def _scored(tables: StreamTableEnvironment, job: TrendsJob) -> DataStream:
             `partition` INT METADATA VIRTUAL, `offset` BIGINT METADATA VIRTUAL,
             WATERMARK FOR `at` AS `at` - INTERVAL '{_interval(job.detector.out_of_orderness_ms)}' DAY TO SECOND(3)
         ) WITH ({_kafka(job, job.scored, options)})""")
-    query = "SELECT entity, ROW(payload, `partition`, `offset`) AS post, `at` FROM scored WHERE entity <> ''"
+    post = "ROW(DECODE(payload, 'ISO-8859-1'), `partition`, `offset`) AS post"
+    query = f"SELECT entity, {post}, `at` FROM scored WHERE entity <> ''"
     return tables.to_append_stream(tables.sql_query(query), SCORED)
 
 
@@ -90,7 +89,7 @@ def _write(tables: StreamTableEnvironment, results: DataStream, job: TrendsJob) 
     for name in ("trends", "alerts", "late", "dead_letters"):
         topic = getattr(job, name)
         tables.execute_sql(f"""
-            CREATE TEMPORARY TABLE {name} (entity STRING, payload BYTES, `at` TIMESTAMP_LTZ(3) METADATA FROM 'timestamp')
+            CREATE TEMPORARY TABLE {name} (entity STRING, payload STRING, `at` TIMESTAMP_LTZ(3) METADATA FROM 'timestamp')
             WITH ({_kafka(job, topic, {"sink.delivery-guarantee": "at-least-once"})})""")
         statements.add_insert_sql(
             f"INSERT INTO {name} SELECT entity, payload, TO_TIMESTAMP_LTZ(at_ms, 3) FROM results WHERE topic = {_text(topic)}"

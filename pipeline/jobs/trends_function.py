@@ -6,6 +6,9 @@ the entity is decoded, everything due is folded (``pipeline.core.fold``), and th
 at a checkpoint, so nothing may live in memory only: the decoded states and marks kept here repeat what the state holds,
 and a restored task, which begins with empty ones, reads them again.
 
+Bytes travel between Java and Python, and stand in the state, as text of one character a byte (ISO 8859-1): Flink's thread
+mode cannot take byte arrays from Python, and so a savepoint of one mode fits the other.
+
 A source without new records stops the watermark, and the last panes would stay open for ever. So an entity that has been
 quiet for ``idleness_ms``, and whose last pane has ended by the wall clock too, is folded up to the end of that pane. Posts
 that come afterwards are corrections like any others behind the watermark, so this changes when results come, not which.
@@ -21,7 +24,7 @@ from pyflink.common import Row, Types
 from pyflink.datastream import KeyedProcessFunction, RuntimeContext, TimeDomain, TimerService
 from pyflink.datastream.state import ListStateDescriptor
 
-from pipeline.core.fold import NEVER_MS, Arrival, Held, decode_arrival, decode_held, due_ms, encode_held, fold, pane_end_ms
+from pipeline.core.fold import NEVER_MS, Arrival, Held, decode_held, due_ms, encode_held, fold, pane_end_ms
 from pipeline.core.spikes import make_operator
 from pipeline.core.trends import Step, TrendOperator
 from pipeline.errors import Reason
@@ -30,6 +33,7 @@ from pipeline.jobs.trends_job import TrendsJob
 
 DECODED_ENTITIES: Final = 2_000
 NOT_DUE_MS: Final = 2**62
+ONE_BYTE: Final = "iso-8859-1"
 
 
 @dataclass(slots=True)
@@ -51,9 +55,8 @@ class TrendFunction(KeyedProcessFunction):  # type: ignore[misc]
     def open(self, runtime_context: RuntimeContext) -> None:
         """Build the operator and open the two states."""
         self._operator: TrendOperator[Any] = make_operator(self._job.detector)
-        as_bytes = Types.PRIMITIVE_ARRAY(Types.BYTE())
-        self._stored = runtime_context.get_list_state(ListStateDescriptor("held", as_bytes))  # one, or none at first
-        self._waiting = runtime_context.get_list_state(ListStateDescriptor("waiting", as_bytes))
+        self._stored = runtime_context.get_list_state(ListStateDescriptor("held", Types.STRING()))  # one, or none at first
+        self._waiting = runtime_context.get_list_state(ListStateDescriptor("waiting", Types.STRING()))
         self._marks: dict[str, Mark] = {}
         self._decoded: OrderedDict[str, Held[Any]] = OrderedDict()
 
@@ -61,7 +64,7 @@ class TrendFunction(KeyedProcessFunction):  # type: ignore[misc]
         """Buffer one post, and see to it that its pane's end wakes this entity."""
         entity, at_ms, timers = ctx.get_current_key(), ctx.timestamp(), ctx.timer_service()
         mark = self._marks.get(entity) or self._recall(entity)
-        self._waiting.add(Arrival(at_ms, mark.newest_ms, value[1], value[2], value[0]).encode())
+        self._waiting.add(f"{at_ms} {mark.newest_ms} {value[1]} {value[2]} {value[0]}")
         mark.newest_ms = max(mark.newest_ms, at_ms)
         mark.touched_ms = timers.current_processing_time()
         _wake(mark, pane_end_ms(at_ms), timers)
@@ -86,30 +89,27 @@ class TrendFunction(KeyedProcessFunction):  # type: ignore[misc]
     def _fold(self, entity: str, mark: Mark, until_ms: int, timers: TimerService) -> Iterator[Row]:
         """Fold everything due and store what is left; yields the results."""
         held = self._held(entity)
-        arrivals = self._arrivals()
-        ready = [each for each in arrivals if each.event_time_ms <= until_ms]
-        rest = [each for each in arrivals if each.event_time_ms > until_ms]
+        waiting = list(self._waiting.get() or ())
+        ready = [each for each in map(_arrival, waiting) if each.event_time_ms <= until_ms]
+        kept = [each for each in waiting if _time_of(each) > until_ms]
         if ready:
-            self._waiting.update([each.encode() for each in rest])
+            self._waiting.update(kept)
         posts, invalid = _decoded(ready)
         step = fold(self._operator, held, posts, until_ms, self._job.detector.out_of_orderness_ms)
-        self._stored.update([encode_held(self._operator, held)])
-        due = due_ms(held, rest)
+        self._stored.update([encode_held(self._operator, held).decode(ONE_BYTE)])
+        due = due_ms(held, map(_time_of, kept))
         if due is not None:
             _wake(mark, due, timers)
         yield from self._rows(entity, step)
         for arrival, error in invalid:
             letter = dead_letter(arrival, error, self._job.scored)
-            yield Row(self._job.dead_letters, self._job.scored, letter.to_json(), arrival.event_time_ms)
-
-    def _arrivals(self) -> list[Arrival]:
-        return [decode_arrival(bytes(raw)) for raw in self._waiting.get() or ()]
+            yield Row(self._job.dead_letters, self._job.scored, letter.to_json().decode(), arrival.event_time_ms)
 
     def _held(self, entity: str) -> Held[Any]:
         """Return the decoded state of an entity; the most recently folded ones are kept."""
         held = self._decoded.pop(entity, None)
         if held is None:
-            stored = [decode_held(self._operator, bytes(each)) for each in self._stored.get() or ()]
+            stored = [decode_held(self._operator, each.encode(ONE_BYTE)) for each in self._stored.get() or ()]
             held = stored[0] if stored else Held(self._operator.new_state())
         self._decoded[entity] = held
         if len(self._decoded) > DECODED_ENTITIES:
@@ -118,7 +118,8 @@ class TrendFunction(KeyedProcessFunction):  # type: ignore[misc]
 
     def _recall(self, entity: str) -> Mark:
         """Return the mark of an entity that this task has not met: a new one, or one from before a restart."""
-        newest = max((max(each.event_time_ms, each.newest_before_ms) for each in self._arrivals()), default=NEVER_MS)
+        arrivals = map(_arrival, self._waiting.get() or ())
+        newest = max((max(each.event_time_ms, each.newest_before_ms) for each in arrivals), default=NEVER_MS)
         mark = self._marks[entity] = Mark(max(newest, self._held(entity).newest_ms))
         return mark
 
@@ -129,7 +130,7 @@ class TrendFunction(KeyedProcessFunction):  # type: ignore[misc]
     def _rows(self, entity: str, step: Step) -> Iterator[Row]:
         for topic, records in ((self._job.trends, step.trends), (self._job.alerts, step.alerts), (self._job.late, step.late)):
             for record in records:
-                yield Row(topic, entity, record.to_json(), record.event_time_ms)
+                yield Row(topic, entity, record.to_json().decode(), record.event_time_ms)
 
 
 def dead_letter(arrival: Arrival, error: ValidationError, topic: str) -> DeadLetter:
@@ -147,6 +148,15 @@ def dead_letter(arrival: Arrival, error: ValidationError, topic: str) -> DeadLet
         timestamp_ms=arrival.event_time_ms,
         payload=arrival.payload,
     )
+
+
+def _arrival(waiting: str) -> Arrival:
+    at_ms, newest_ms, partition, offset, payload = waiting.split(" ", 4)
+    return Arrival(int(at_ms), int(newest_ms), int(partition), int(offset), payload.encode(ONE_BYTE))
+
+
+def _time_of(waiting: str) -> int:
+    return int(waiting[: waiting.index(" ")])
 
 
 def _wake(mark: Mark, at_ms: int, timers: TimerService) -> None:

@@ -3,9 +3,10 @@
 Both environments import this module, so it needs pydantic and the core alone.
 """
 
-from typing import Literal
+from dataclasses import fields, is_dataclass
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_serializer
 
 from pipeline.core.detector_config import DetectorConfig
 
@@ -36,3 +37,14 @@ class TrendsJob(BaseModel):
     def name(self) -> str:
         """Return the name under which the cluster shows the job; it tells jobs of different stacks apart."""
         return f"groundswell trends on {self.scored}"
+
+    @field_serializer("detector")
+    def _as_given(self, detector: DetectorConfig) -> Any:
+        return _constructor_arguments(detector)
+
+
+def _constructor_arguments(value: Any) -> Any:
+    """Return what the configuration was built from; what it derives from that is derived again by the reader."""
+    if is_dataclass(value):
+        return {each.name: _constructor_arguments(getattr(value, each.name)) for each in fields(value) if each.init}
+    return [_constructor_arguments(each) for each in value] if isinstance(value, tuple) else value
