@@ -104,6 +104,7 @@ class KafkaSource:
             while not self._send_commits():
                 if monotonic() >= deadline:
                     raise Unavailable(f"group {self._group} does not finish its rebalance; {len(self._asked)} offsets wait")
+                log.debug("commit_waits_for_rebalance", group=self._group, partitions=len(self._asked))
                 self._finish_rebalance()
 
     def seek(self, partition: TopicPartition, offset: int) -> None:
@@ -219,8 +220,7 @@ class KafkaSource:
         offsets = {p: OffsetAndMetadata(offset, "", -1) for p, offset in self._asked.items()}
         try:
             self._consumer.commit(offsets, timeout_ms=COMMIT_TIMEOUT_MS)
-        except (errors.CommitFailedError, errors.RebalanceInProgressError) as error:
-            log.info("commit_waits_for_rebalance", group=self._group, partitions=len(offsets), error=type(error).__name__)
+        except (errors.CommitFailedError, errors.RebalanceInProgressError):
             return False
         self._asked = {}
         return True
