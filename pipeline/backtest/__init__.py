@@ -1,1 +1,1 @@
-"""Replay plus truth gives a score: written by a colleague right now (evaluation, reports, sweeps, `groundswell backtest`, NAB and injection benchmarks)."""
+"""Replay plus truth gives a score: evaluation, reports, sweeps, comparisons, and the searches for look-ahead."""

@@ -1,0 +1,109 @@
+"""How high scores get by themselves: episode maxima over the training span, and the tail that is read off them.
+
+An episode opens when a score with enough support reaches a level and closes a cooldown later, as alerts do. Their rate per
+entity-day against the level is a decreasing curve; its upper part is taken as exponential (a generalised Pareto law of shape
+0: Siffer et al., KDD 2017, restricted to the shape that few exceedances can support).
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+
+import numpy as np
+
+from pipeline.events import Trend
+
+DAY_MS = 86_400_000
+BASE_RATE_FACTOR = 4.0  # the law starts where episodes are four times as frequent as wanted
+POOL_EPISODES = 20.0
+LEAST_LEVEL = 0.5  # an alert that never falls below half of its threshold would never end
+
+
+@dataclass(slots=True)
+class TierScores:
+    """Supported scores of one tier's entities: for each entity (time_ms, score) ascending; and its entity-days."""
+
+    entity_days: float = 0.0
+    series: list[list[tuple[int, float]]] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Law:
+    """Episodes above ``s`` come at ``rate * exp(-(s - base) / scale)`` per entity-day, for s >= base."""
+
+    base: float
+    scale: float
+    rate: float
+
+
+def tier_scores(trends: Sequence[Trend], tier_of: dict[str, int], span: tuple[int, int], tiers: int) -> list[TierScores]:
+    """Return the scores by tier at the moments that have the support an alert needs."""
+    result = [TierScores() for _ in range(tiers)]
+    days = (span[1] - span[0]) / DAY_MS
+    ordered = sorted(trends, key=lambda trend: (trend.entity, trend.window_start_ms))
+    for entity, own in groupby(ordered, key=lambda trend: trend.entity):
+        tier = result[tier_of[entity]]
+        tier.series.append(list(_supported(list(own))))
+        tier.entity_days += days
+    return result
+
+
+def _supported(own: list[Trend]) -> Iterator[tuple[int, float]]:
+    """Yield (pane end, score) where there was enough to judge: elsewhere the detector's score is 0."""
+    for trend in own:
+        if trend.score > 0.0:
+            yield trend.window_end_ms, trend.score
+
+
+def episodes(series: Sequence[tuple[int, float]], level: float, cooldown_ms: int) -> list[float]:
+    """Return the maxima of the episodes that open at ``level``: one per cooldown."""
+    maxima: list[float] = []
+    opened = -(2**62)
+    for time_ms, score in series:
+        if time_ms - opened >= cooldown_ms:
+            if score < level:
+                continue
+            opened = time_ms
+            maxima.append(score)
+        else:
+            maxima[-1] = max(maxima[-1], score)
+    return maxima
+
+
+def exceedance_law(tiers: Sequence[TierScores], target_rate: float, cooldown_ms: int = DAY_MS) -> list[Law]:
+    """Return each tier's law, its scale shrunk to that of all tiers by the number of episodes.
+
+    Where even the support alone makes episodes rarer than wanted, the law starts at LEAST_LEVEL: support decides.
+    """
+    everything = TierScores(sum(t.entity_days for t in tiers), [series for t in tiers for series in t.series])
+    pooled = _law(everything, BASE_RATE_FACTOR * target_rate, cooldown_ms)
+    laws = []
+    for tier in tiers:
+        own = _law(tier, BASE_RATE_FACTOR * target_rate, cooldown_ms)
+        count = own.rate * tier.entity_days
+        scale = (count * own.scale + POOL_EPISODES * pooled.scale) / (count + POOL_EPISODES)
+        laws.append(Law(own.base, scale, own.rate))
+    return laws
+
+
+def _law(tier: TierScores, rate: float, cooldown_ms: int) -> Law:
+    base = _level_of_rate(tier, rate, cooldown_ms)
+    maxima = [peak for series in tier.series for peak in episodes(series, base, cooldown_ms)]
+    if not maxima or tier.entity_days <= 0:
+        return Law(base, 1.0, 1e-9)
+    scale = float(np.mean(maxima)) - base
+    return Law(base, max(scale, 0.05), len(maxima) / tier.entity_days)
+
+
+def _level_of_rate(tier: TierScores, rate: float, cooldown_ms: int) -> float:
+    """Return the lowest level, to 0.01, at which episodes are no more frequent than ``rate``; LEAST_LEVEL if they never are."""
+    low = int(100 * LEAST_LEVEL)
+    high = max(low, 1 + int(100 * max((score for series in tier.series for _, score in series), default=0.0)))
+    while low < high:
+        mid = (low + high) // 2
+        count = sum(len(episodes(series, mid / 100, cooldown_ms)) for series in tier.series)
+        if count > rate * tier.entity_days:
+            low = mid + 1
+        else:
+            high = mid
+    return low / 100

@@ -1,0 +1,48 @@
+"""JSON lines, plain or gzipped: reading with line numbers, writing whole."""
+
+import gzip
+import hashlib
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import IO, Any
+
+from pipeline.errors import ConfigurationError
+
+
+def open_text(path: Path) -> IO[str]:
+    """Open a text file for reading, through gzip where the name ends in .gz."""
+    if not path.is_file():
+        raise ConfigurationError(f"{path} is not a file; check the path")
+    return gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8")
+
+
+def read_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield (line number, object) of every line that is not blank."""
+    with open_text(path) as lines:
+        for number, line in enumerate(lines, 1):
+            if not line.strip():
+                continue
+            try:
+                row = json.loads(line)
+            except ValueError as error:
+                raise ConfigurationError(f"{path} line {number} is not JSON: {error}") from None
+            if not isinstance(row, dict):
+                raise ConfigurationError(f"{path} line {number} is not an object; expected one JSON object a line")
+            yield number, row
+
+
+def write_lines(path: Path, rows: Iterable[bytes]) -> None:
+    """Write the lines and move the file into place, so that an interrupted run leaves no half file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f"{path.name}.partial")
+    with gzip.open(partial, "wb") if path.suffix == ".gz" else partial.open("wb") as out:
+        for row in rows:
+            out.write(row + b"\n")
+    partial.replace(path)
+
+
+def content_hash(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes as hex digits."""
+    with path.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()

@@ -1,0 +1,168 @@
+"""The pictures of a backtest, as PNG bytes. The only place that draws."""
+
+import io
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+
+from pipeline.backtest.detections import Detection
+from pipeline.backtest.event_study import OFFSETS, EventStudy
+from pipeline.backtest.operating_points import OperatingPoint
+from pipeline.backtest.tiers import TierRow
+from pipeline.backtest.truth import Incident
+from pipeline.events import Trend
+
+HOUR_MS = 3_600_000
+DAY_MS = 24 * HOUR_MS
+DPI = 100
+VOLUME, NEGATIVE, BAND, ALERT, TRUTH = "#9aa7b4", "#c0392b", "#e8c9a8", "#111111", "#5b8c5a"
+
+
+def entity_picture(entity: str, trends: Sequence[Trend], found: Sequence[Detection], truth: Sequence[Incident]) -> bytes:
+    """Return one entity over the span: posts a day, negatives against the expected band, negative share, alerts, truth.
+
+    Every argument holds what concerns this entity alone.
+    """
+    days, daily = _by_day(trends)
+    figure, (above, below) = _figure(2, 9.0, 3.4)
+    above.bar(days, daily["posts"], width=0.9, color=VOLUME, label="posts a day")
+    above.fill_between(
+        days, daily["low"], daily["high"], step="mid", color=BAND, alpha=0.8, label="expected negatives, 5 to 95 %"
+    )
+    above.step(days, daily["negative"], where="mid", color=NEGATIVE, linewidth=1.0, label="negatives (mass)")
+    below.plot(days, daily["share"], ".", color=NEGATIVE, markersize=3, label="negative share")
+    below.set_ylim(0, 1)
+    for axis in (above, below):
+        _mark(axis, found, truth)
+        axis.legend(loc="upper left", fontsize=6, frameon=False)
+    above.set_title(entity, loc="left", fontsize=9)
+    figure.autofmt_xdate()
+    return _png(figure)
+
+
+def _mark(axis: Any, found: Sequence[Detection], truth: Sequence[Incident]) -> None:
+    for incident in truth:
+        axis.axvspan(_moment(incident.from_ms), _moment(incident.to_ms), color=TRUTH, alpha=0.25, linewidth=0)
+    for detection in found:
+        axis.axvline(_moment(detection.at_ms), color=ALERT, linewidth=0.9, linestyle="--")
+
+
+def _by_day(trends: Sequence[Trend]) -> tuple[list[datetime], dict[str, list[float]]]:
+    """Return the days with posts and the sums of their panes.
+
+    The band is that of a day with as many panes: half-widths of independent panes add in squares.
+    """
+    sums: dict[int, np.ndarray[Any, Any]] = {}
+    for trend in trends:
+        band = trend.band
+        widths = ((band.expected - band.low) ** 2, (band.high - band.expected) ** 2)
+        row = np.array([trend.posts, trend.posts_effective, trend.negative_mass, band.expected, *widths])
+        day = trend.window_start_ms // DAY_MS
+        sums[day] = sums.get(day, np.zeros(6)) + row
+    ordered = sorted(sums)
+    table = np.array([sums[day] for day in ordered]).reshape(-1, 6)
+    posts, effective, negative, expected, low, high = table.T
+    return [_moment(day * DAY_MS) for day in ordered], {
+        "posts": posts.tolist(),
+        "negative": negative.tolist(),
+        "share": np.minimum(1.0, negative / np.maximum(effective, 1e-9)).tolist(),
+        "low": np.maximum(0.0, expected - np.sqrt(low)).tolist(),
+        "high": (expected + np.sqrt(high)).tolist(),
+    }
+
+
+def precision_recall_picture(points: Sequence[OperatingPoint], base: float | None) -> bytes:
+    """Return precision against recall of visible incidents; one point per false-alert target."""
+    figure, (axis,) = _figure(1, 4.6, 3.4)
+    drawn = [p for p in points if p.precision is not None and p.recall is not None]
+    axis.plot([p.recall for p in drawn], [p.precision for p in drawn], "o-", color=NEGATIVE, markersize=4)
+    for p in drawn:
+        axis.annotate(f"{p.target:g}", (p.recall, p.precision), fontsize=7, xytext=(3, 3), textcoords="offset points")
+    if base is not None:
+        axis.axhline(base, color=VOLUME, linestyle=":", label=f"by chance {base:.3f}")
+        axis.legend(fontsize=7, frameon=False)
+    axis.set_xlabel("recall of visible incidents", fontsize=8)
+    axis.set_ylabel("precision", fontsize=8)
+    axis.set_xlim(0, 1)
+    axis.set_ylim(0, 1)
+    axis.set_title("By false-alert target per entity-day", fontsize=9, loc="left")
+    return _png(figure)
+
+
+def calibration_picture(points: Sequence[OperatingPoint]) -> bytes:
+    """Return realised against wanted alerts per entity-day, by tier."""
+    figure, (axis,) = _figure(1, 4.6, 3.4)
+    tiers = list(points[0].realised) if points else []
+    targets = [p.target for p in points]
+    for tier in tiers:
+        axis.loglog(targets, [max(p.realised.get(tier, 0.0), 1e-5) for p in points], "o-", markersize=4, label=tier)
+    if targets:
+        ends = np.array([min(targets), max(targets)])
+        axis.loglog(ends, ends, color="black", linewidth=0.8)
+        axis.fill_between(ends, ends * 0.5, ends * 1.5, color=VOLUME, alpha=0.3, label="0.5 to 1.5 times")
+    axis.set_xlabel("wanted per entity-day", fontsize=8)
+    axis.set_ylabel("realised per entity-day", fontsize=8)
+    axis.legend(fontsize=7, frameon=False)
+    axis.set_title("Calibration", fontsize=9, loc="left")
+    return _png(figure)
+
+
+def delay_picture(delays_min: Sequence[float]) -> bytes:
+    """Return the histogram of delays from the beginning of an incident to its first alert."""
+    figure, (axis,) = _figure(1, 4.6, 3.0)
+    axis.hist(delays_min, bins=24, color=VOLUME)
+    axis.set_xlabel("minutes from the beginning of an incident to its first alert", fontsize=8)
+    axis.set_title(f"Delay of {len(delays_min)} hits", fontsize=9, loc="left")
+    return _png(figure)
+
+
+def event_study_picture(study: EventStudy) -> bytes:
+    """Return the mean abnormal return around alerts with the placebo's 90 % band."""
+    figure, (axis,) = _figure(1, 4.6, 3.0)
+    axis.fill_between(OFFSETS, study.placebo_low * 100, study.placebo_high * 100, color=VOLUME, alpha=0.4, label="placebo, 90 %")
+    axis.plot(OFFSETS, study.mean * 100, "o-", color=NEGATIVE, markersize=4, label=f"{study.alerts} alerts")
+    axis.axhline(0, color="black", linewidth=0.6)
+    axis.set_xlabel("sessions since the alert's session", fontsize=8)
+    axis.set_ylabel("abnormal return, %", fontsize=8)
+    axis.legend(fontsize=7, frameon=False)
+    axis.set_title("Event study", fontsize=9, loc="left")
+    return _png(figure)
+
+
+def tier_picture(rows: Sequence[TierRow]) -> bytes:
+    """Return realised over target by tier with 90 % intervals."""
+    figure, (axis,) = _figure(1, 4.6, 3.0)
+    at = np.arange(len(rows))
+    values = np.array([row.over_target for row in rows])
+    errors = np.array([[row.over_target - row.low, row.high - row.over_target] for row in rows]).reshape(-1, 2).T
+    axis.errorbar(at, values, yerr=np.maximum(errors, 0.0), fmt="o", color=NEGATIVE, capsize=3)
+    axis.axhspan(0.5, 1.5, color=VOLUME, alpha=0.3)
+    axis.set_xticks(at, [row.tier for row in rows], fontsize=8)
+    axis.set_ylabel("realised / target", fontsize=8)
+    axis.set_title("False-alert rate by tier, 90 % interval", fontsize=9, loc="left")
+    return _png(figure)
+
+
+def _moment(time_ms: int) -> datetime:
+    return datetime.fromtimestamp(time_ms / 1000, UTC)
+
+
+def _figure(rows: int, width: float, height: float) -> tuple[Any, Any]:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(rows, 1, sharex=rows > 1, squeeze=False).ravel()
+    for axis in axes:
+        axis.tick_params(labelsize=7)
+        axis.spines[["top", "right"]].set_visible(False)
+    return figure, axes
+
+
+def _png(figure: Any) -> bytes:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", metadata={"Software": None})
+    return buffer.getvalue()

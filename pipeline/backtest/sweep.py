@@ -1,0 +1,145 @@
+"""A sweep over a grid: every point tuned on the training span, the best one alone judged on the test span.
+
+Points run in processes of their own (spawn). Each finished point is a line of ``sweep.jsonl``, so that an interrupted sweep
+goes on where it stopped, as long as data and grid settings are the same.
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from dataclasses import dataclass, replace
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+from pipeline.backtest.evaluate import Evaluation, Spans, Truth, evaluate
+from pipeline.backtest.fit import fit_prior
+from pipeline.backtest.grid import Point, configured
+from pipeline.backtest.lines import read_lines
+from pipeline.backtest.posts import ByEntity, merge, read_scored
+from pipeline.backtest.run import run
+from pipeline.core.detector_config import DetectorConfig
+from pipeline.events import ScoredPost
+
+RESULTS = "sweep.jsonl"
+AHEAD = 2  # points handed to each process before it asks
+
+
+@dataclass(frozen=True)
+class SweepData:
+    """What every process needs; picked up by each once. ``fingerprint`` names data, truth and spans together."""
+
+    paths: tuple[Path, ...]
+    truth: Truth
+    spans: Spans
+    timezone: str
+    fingerprint: str
+
+
+@dataclass(frozen=True)
+class _Worker:
+    data: SweepData
+    config: DetectorConfig
+    posts: Sequence[ScoredPost]
+    by_entity: ByEntity
+
+
+_worker: _Worker | None = None
+
+
+def sweep(
+    data: SweepData, config: DetectorConfig, grid_points: Sequence[Point], out: Path, processes: int
+) -> Iterator[dict[str, Any]]:
+    """Yield the result of every point, those of an earlier sweep first; results are appended to ``out`` as they come."""
+    known = known_results(out, data.fingerprint)
+    yield from (known[_key(point)] for point in grid_points if _key(point) in known)
+    missing = [point for point in grid_points if _key(point) not in known]
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with out.open("a", encoding="utf-8") as lines:
+        for result in _in_processes(data, config, missing, processes):
+            lines.write(json.dumps(result, sort_keys=True) + "\n")
+            lines.flush()
+            yield result
+
+
+def known_results(out: Path, fingerprint: str) -> dict[str, dict[str, Any]]:
+    """Return the results of an earlier sweep over the same data, by point; a last line cut off by an interrupt is ignored."""
+    if not out.is_file():
+        return {}
+    text = out.read_text("utf-8")
+    whole = text[: text.rfind("\n") + 1]
+    if whole != text:
+        out.write_text(whole, "utf-8")
+    rows = [row for _, row in read_lines(out)]
+    return {_key(row["point"]): row for row in rows if row["fingerprint"] == fingerprint}
+
+
+def best_of(results: Iterable[Mapping[str, Any]]) -> Mapping[str, Any]:
+    """Return the point with the greatest objective on the training span; of equals the first in the order of the grid."""
+    return max(results, key=lambda result: (result["objective"], json.dumps(result["point"], sort_keys=True)))
+
+
+def objective(scores: Evaluation, target: float) -> float:
+    """Return what a sweep maximises: F1 of precision and visible recall, less what the alerts exceed their target by.
+
+    Precision is that of the prices where there are any.
+    """
+    precision = scores.precision if scores.prices is None else scores.prices.precision
+    recall = scores.visible_recall
+    if not precision or not recall:
+        return 0.0
+    excess = max(0.0, scores.alerts_per_entity_day / target - 1.0)
+    return 2.0 * precision * recall / (precision + recall) - excess
+
+
+def fitted(posts: Sequence[ScoredPost], config: DetectorConfig, data: SweepData) -> DetectorConfig:
+    """Return the configuration with the prior that its own scores teach on the training span."""
+    return replace(config, prior=fit_prior(posts, data.spans.train, config, data.timezone))
+
+
+def _key(point: Mapping[str, Any]) -> str:
+    return json.dumps(point, sort_keys=True)
+
+
+def _in_processes(data: SweepData, config: DetectorConfig, todo: Sequence[Point], processes: int) -> Iterator[dict[str, Any]]:
+    if not todo:
+        return
+    waiting = iter(todo)
+    pool = ProcessPoolExecutor(processes, get_context("spawn"), initializer=_start, initargs=(data, config))
+    try:
+        pending = {pool.submit(_score_point, point) for point, _ in zip(waiting, range(processes * AHEAD), strict=False)}
+        while pending:
+            done, pending = wait(pending, return_when=FIRST_COMPLETED)
+            pending |= {pool.submit(_score_point, point) for point, _ in zip(waiting, range(len(done)), strict=False)}
+            yield from (future.result() for future in done)
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _start(data: SweepData, config: DetectorConfig) -> None:
+    global _worker
+    posts = merge(read_scored(path) for path in data.paths)
+    _worker = _Worker(data, config, posts, ByEntity(posts))
+
+
+def _score_point(point: Point) -> dict[str, Any]:
+    if _worker is None:
+        raise RuntimeError("the process was not initialised")
+    return score_point(point, _worker.posts, _worker.by_entity, _worker.config, _worker.data)
+
+
+def score_point(
+    point: Point, posts: Sequence[ScoredPost], by_entity: ByEntity, config: DetectorConfig, data: SweepData
+) -> dict[str, Any]:
+    """Return one line of the results: the point on the training span alone. Posts after it are not even read."""
+    early = [post for post in posts if post.event_time_ms < data.spans.train[1]]
+    chosen = fitted(early, configured(config, point), data)
+    target = chosen.false_alerts_per_entity_day
+    scores = evaluate(run(early, chosen).alerts, by_entity, data.truth, replace(data.spans, test=data.spans.train), target)
+    return {
+        "point": dict(point),
+        "objective": objective(scores, target),
+        "train": scores.summary(),
+        "config_hash": chosen.config_hash,
+        "fingerprint": data.fingerprint,
+    }

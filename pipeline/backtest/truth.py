@@ -1,0 +1,97 @@
+"""What really happened: incidents from a file of truth, or from prices.
+
+A file of truth holds JSON lines {entity, kind, from_ms, to_ms}, as ``groundswell produce synthetic`` writes. Kinds that name
+a flood, a control, or mere volume are traps: an alert inside is a false alert like any other.
+"""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from pipeline.backtest.lines import read_lines
+from pipeline.backtest.prices import Prices
+from pipeline.errors import ConfigurationError
+
+EVENT_Z = -3.0
+ALERT_Z = -2.0
+MERGE_SESSIONS = 3
+TRAP_WORDS = ("flood", "control", "coordinated", "positive", "volume")
+PRICE_KIND = "abnormal_loss"
+
+
+class Incident(NamedTuple):
+    """Something that an alert should tell about: ``entity`` in [from_ms, to_ms)."""
+
+    entity: str
+    kind: str
+    from_ms: int
+    to_ms: int
+
+    @property
+    def is_trap(self) -> bool:
+        """Return whether this is there to be left alone."""
+        return any(word in self.kind for word in TRAP_WORDS)
+
+
+def read_truth(path: Path, known_entities: Iterable[str]) -> tuple[Incident, ...]:
+    """Return the incidents of a file in time order.
+
+    Raises ConfigurationError for a line that lacks a field, ends before it begins, or names an entity the posts never do.
+    """
+    incidents = [_incident(path, number, row) for number, row in read_lines(path)]
+    known = set(known_entities)
+    unknown = sorted({incident.entity for incident in incidents} - known)
+    if unknown:
+        raise ConfigurationError(
+            f"truth: {path} names {_with_hints(unknown, known)}, which no post names; correct or remove these lines"
+        )
+    return tuple(sorted(incidents, key=lambda incident: (incident.from_ms, incident.entity)))
+
+
+def _incident(path: Path, number: int, row: dict[str, object]) -> Incident:
+    values = [row.get(name) for name in Incident._fields]
+    for name, value, wanted in zip(Incident._fields, values, (str, str, int, int), strict=True):
+        if not isinstance(value, wanted) or isinstance(value, bool):
+            raise ConfigurationError(f"truth: {path} line {number}: {name} = {value!r}; expected {wanted.__name__}")
+    entity, kind, from_ms, to_ms = values
+    incident = Incident(str(entity), str(kind), int(str(from_ms)), int(str(to_ms)))
+    if incident.to_ms <= incident.from_ms:
+        raise ConfigurationError(f"truth: {path} line {number}: to_ms = {to_ms} is not after from_ms = {from_ms}")
+    return incident
+
+
+def _with_hints(unknown: list[str], known: set[str]) -> str:
+    shown = []
+    for name in unknown[:5]:
+        close = get_close_matches(name, known, n=1)
+        shown.append(f"{name!r} (did you mean {close[0]!r}?)" if close else repr(name))
+    more = len(unknown) - len(shown)
+    return ", ".join(shown) + (f" and {more} more" if more else "")
+
+
+def price_incidents(prices: Prices, entities: Iterable[str]) -> tuple[Incident, ...]:
+    """Return the abnormal losses (z < -3) of these entities; those at most three sessions apart are one incident."""
+    incidents: list[Incident] = []
+    for entity in sorted(set(entities) & set(prices.tickers)):
+        below = np.flatnonzero(prices.z[:, prices.column(entity)] < EVENT_Z)
+        for first, last in _merged(below.tolist()):
+            incidents.append(Incident(entity, PRICE_KIND, *prices.window_ms(first, last)))
+    return tuple(sorted(incidents, key=lambda incident: (incident.from_ms, incident.entity)))
+
+
+def _merged(sessions: list[int]) -> list[tuple[int, int]]:
+    runs: list[tuple[int, int]] = []
+    for session in sessions:
+        if runs and session - runs[-1][1] <= MERGE_SESSIONS:
+            runs[-1] = (runs[-1][0], session)
+        else:
+            runs.append((session, session))
+    return runs
+
+
+def within(incidents: Iterable[Incident], from_ms: int, to_ms: int) -> tuple[Incident, ...]:
+    """Return the incidents that begin in [from_ms, to_ms)."""
+    return tuple(incident for incident in incidents if from_ms <= incident.from_ms < to_ms)
