@@ -86,9 +86,13 @@ class Chart:
 
         The alert's own band of its window, raised and lowered with what each pane expected (the daily season).
         """
+        band = self.window.band
+        if not self.trends:
+            flat = np.ones(len(self.grid_ms))
+            return band.low * flat, band.expected * flat, band.high * flat
         expected = np.array([trend.band.expected for trend in self.trends], dtype=np.float64)
         usual = np.interp(self.grid_ms, self._starts() + PANE_MS, expected) * self.window_ms / PANE_MS
-        band, scale = self.window.band, usual / max(self.window.band.expected, 1e-9)
+        scale = usual / max(band.expected, 1e-9)
         return band.low * scale, usual, band.high * scale
 
     def _starts(self) -> Times:

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from pipeline.demo.frames import Frame
 from pipeline.demo.tally import Tally
-from pipeline.events import Alert, AlertStatus
+from pipeline.events import AlertStatus
 
 BAR: Final = 24
 ENTITIES, PROFILES, ALERTS, WEBHOOKS = 10, 6, 7, 6
@@ -111,13 +111,10 @@ def _alerts(tally: Tally) -> Table:
     table = Table.grid(padding=(0, 1))
     for latest, peak in tally.incidents(ALERTS):
         status = Text(latest.status, style=STYLES[latest.status])
-        table.add_row(_clock(latest.event_time_ms), status, Text(latest.entity), _reading(peak))
+        rule = Text(f"{peak.rule.replace('_', ' ')}, {peak.severity}", overflow="ellipsis", no_wrap=True)
+        seen = f"{peak.observed:.0f} negative, {peak.band.expected:.1f} expected"
+        table.add_row(_clock(latest.event_time_ms)[5:], status, Text(latest.entity), Text(seen, no_wrap=True), rule)
     return table
-
-
-def _reading(peak: Alert) -> str:
-    numbers = f"{peak.observed:.0f} negative, {peak.band.expected:.1f} expected"
-    return f"{peak.rule.replace('_', ' ')}, {peak.severity}: {numbers}"
 
 
 def _webhooks(frame: Frame) -> Table:

@@ -1,0 +1,135 @@
+import io
+from pathlib import Path
+
+from rich.console import Console
+
+from pipeline.demo.frames import Frame, Mover
+from pipeline.demo.planted import Finding
+from pipeline.demo.receiver import Webhooked
+from pipeline.demo.report import print_report
+from pipeline.demo.run import Summary
+from pipeline.demo.tally import Tally
+from pipeline.demo.view import LiveView, PlainView, mood_bar, render
+from pipeline.events import AlertStatus, ScoredPost, Sentiment
+from pipeline.inprocess import Accounting
+from producers.synthetic import Planted
+from tests.alerts import START_MS, make_alert
+
+FRAME = Frame(
+    accounting=Accounting(12_345, 12_000, 300, 45),
+    seconds=10.0,
+    movers=(Mover("user-[1]", 17, 0.25, "a kettle [bold]水壶"),),
+    profiles=99,
+    webhooks=(Webhooked("a1.0", True, "alert.opened", "ACME"), Webhooked("x", False)),
+)
+
+
+def make_tally() -> Tally:
+    tally = Tally()
+    for entity, negative, count in (("ACME", 0.9, 3), ("[red]ODD", 0.1, 2)):
+        sentiment = Sentiment(negative=negative, neutral=round(0.95 - negative, 2), positive=0.05)
+        tally.add_posts(
+            ScoredPost(
+                event_id=f"{entity}{n}",
+                entity=entity,
+                author_id="a",
+                event_time_ms=START_MS + n,
+                text="x",
+                sentiment=sentiment,
+                simhash="0" * 16,
+                model="m",
+                model_revision="1",
+            )
+            for n in range(count)
+        )
+    tally.add_alerts([make_alert(), make_alert(revision=1, status=AlertStatus.RESOLVED, score=0.1, observed=0.0)])
+    return tally
+
+
+def drawn(width: int = 140) -> str:
+    console = Console(file=io.StringIO(), width=width, height=40)
+    console.print(render(FRAME, make_tally(), "head"))
+    return said(console)
+
+
+def said(console: Console) -> str:
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def test_the_view_shows_accounts_moods_profiles_alerts_and_webhooks() -> None:
+    text = drawn()
+    for wanted in (
+        "12,345 accepted = 12,000 scored + 300 dead letters + 45 in flight",
+        "1,234 records/s",
+        "ACME",
+        "[red]ODD",
+        "user-[1]",
+        "turned 0.25",
+        "a kettle [bold]",
+        "resolved",
+        "21 negative, 3.0 expected",
+        "signature ok",
+        "REFUSED",
+        "99 profiles",
+        "2024-01-01 00:00 UTC",
+    ):
+        assert wanted in text
+
+
+def test_the_view_fits_narrow_terminals() -> None:
+    assert max(map(len, drawn(60).splitlines())) <= 60
+
+
+def test_a_mood_bar_is_as_wide_as_asked_and_in_proportion() -> None:
+    bar = mood_bar(0.5, 0.25, 0.25, width=8)
+    assert len(bar.plain) == 8
+    assert [(span.end - span.start, span.style) for span in bar.spans] == [(4, "red"), (2, "bright_black"), (2, "green")]
+    assert len(mood_bar(0.0, 0.0, 0.0, width=8).plain) == 8
+    assert len(mood_bar(0.96, 0.0, 0.94, width=7).plain) == 7
+
+
+def test_an_incident_keeps_its_peak_when_it_ends() -> None:
+    ((latest, peak),) = make_tally().incidents(5)
+    assert (latest.status, peak.observed) == (AlertStatus.RESOLVED, 21.0)
+
+
+def test_open_incidents_come_first() -> None:
+    tally = make_tally()
+    tally.add_alerts([make_alert("b1", entity="LATE", event_time_ms=START_MS)])
+    assert [latest.entity for latest, _ in tally.incidents(5)] == ["LATE", "ACME"]
+
+
+def test_the_live_view_draws_and_leaves_nothing_behind() -> None:
+    console = Console(file=io.StringIO(), force_terminal=True, width=120, height=40)
+    with LiveView(console, "synthetic [x]") as view:
+        view.show(FRAME, make_tally())
+    assert "synthetic [x]" in said(console)
+
+
+def test_without_a_terminal_a_line_now_and_then_is_enough() -> None:
+    console = Console(file=io.StringIO(), width=200)
+    view = PlainView(console)
+    for _ in range(3):
+        view.show(FRAME, make_tally())
+    assert said(console).count("\n") == 1
+
+
+def test_the_report_names_figures_incidents_and_what_was_planted(tmp_path: Path) -> None:
+    console = Console(file=io.StringIO(), width=120)
+    summary = Summary(10, 9, 1, 0, 4, 2, 2, 2, 1.5, True, 0, 1, ("ACME.png",))
+    found = Finding(Planted("ACME", "negative_spike", START_MS, START_MS + 1), 600_000, good=True)
+    missed = Finding(Planted("ODD", "negative_spike", START_MS, START_MS + 1), None, good=False)
+    fooled = Finding(Planted("BOT", "bot_flood", START_MS, START_MS + 1), 300_000, good=False)
+    print_report(console, summary, make_tally(), [found, missed, fooled], tmp_path)
+    text = said(console)
+    for wanted in (
+        "10 = 9 scored + 1 dead letters + 0 in flight",
+        "2 sent, 2 verified",
+        "all accounted for",
+        "21.0 / 3.0",
+        "found after 10 minutes",
+        "not found",
+        "taken for a change of mood",
+    ):
+        assert wanted in text
