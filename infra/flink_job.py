@@ -1,4 +1,4 @@
-"""The trends job on a Flink cluster: described from the settings, submitted once, stopped and resumed without losing state.
+"""The trends job on a Flink cluster: submitted once, stopped and resumed without losing state.
 
 FOLDER/trends/job.json      what the job is told; private, because Kafka's credentials stand in it
 FOLDER/trends/submissions   the ids under which it was submitted, so that its checkpoints are found after a crash
@@ -10,25 +10,26 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
+import pipeline
 from infra.flink_cluster import FlinkCluster
 from pipeline.adapters.flink_rest import FINAL_STATES, FlinkRest
 from pipeline.adapters.waiting import wait_until
-from pipeline.core.detector_config import DetectorConfig, Lifecycle
 from pipeline.errors import Unavailable
-from pipeline.jobs import trends_job
-from pipeline.jobs.trends_job import TrendsJob
-from pipeline.settings import KafkaSettings, Settings, TrendSettings
-from pipeline.topics import ALERTS, DEAD_LETTERS, LATE, SCORED, TRENDS
 
-SCRIPT: Final = Path(trends_job.__file__).with_name("trends_flink.py")
-SHADED: Final = "org.apache.flink.kafka.shaded."  # the connector's jar carries Kafka's client under this name
-LOGIN_MODULES: Final = {
-    "PLAIN": "org.apache.kafka.common.security.plain.PlainLoginModule",
-    "SCRAM-SHA-256": "org.apache.kafka.common.security.scram.ScramLoginModule",
-    "SCRAM-SHA-512": "org.apache.kafka.common.security.scram.ScramLoginModule",
-}
+SCRIPT: Final = Path(pipeline.__file__).parent / "jobs" / "trends_flink.py"
+
+
+class JobDocument(Protocol):
+    """What a job is told (``pipeline.jobs.trends_job``); infra does not look inside."""
+
+    @property
+    def name(self) -> str:
+        """Return the name under which the cluster shows it."""
+
+    def model_dump_json(self) -> str:
+        """Return the document that its script reads."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,52 +41,7 @@ class Submitted:
     resumed_from: str | None
 
 
-def detector_config(trends: TrendSettings) -> DetectorConfig:
-    """Return the detector's configuration: what users set, and the rest as shipped. The same for every host."""
-    return DetectorConfig(
-        false_alerts_per_entity_day=trends.false_alerts_per_entity_day,
-        allowed_lateness_ms=trends.allowed_lateness_ms,
-        out_of_orderness_ms=trends.out_of_orderness_ms,
-        lifecycle=Lifecycle(cooldown_ms=trends.cooldown_ms),
-    )
-
-
-def describe(settings: Settings) -> TrendsJob:
-    """Return what the job must know of the settings."""
-    prefix = settings.kafka.topic_prefix
-    return TrendsJob(
-        bootstrap=settings.kafka.bootstrap,
-        properties=java_options(settings.kafka),
-        group=f"{prefix}trends",
-        scored=SCORED.full_name(prefix),
-        trends=TRENDS.full_name(prefix),
-        alerts=ALERTS.full_name(prefix),
-        late=LATE.full_name(prefix),
-        dead_letters=DEAD_LETTERS.full_name(prefix),
-        detector=detector_config(settings.trends),
-        idleness_ms=settings.trends.idleness_ms,
-        parallelism=settings.trends.parallelism,
-        execution_mode=settings.trends.execution_mode,
-    )
-
-
-def java_options(kafka: KafkaSettings) -> dict[str, str]:
-    """Return the security settings as Java's Kafka client names them; certificates stay in their PEM files."""
-    options: dict[str, str] = {"security.protocol": kafka.security_protocol}
-    if kafka.sasl_mechanism is not None:
-        options |= {"sasl.mechanism": kafka.sasl_mechanism, "sasl.jaas.config": _login(kafka)}
-    if kafka.ssl_cafile is not None:
-        options |= {"ssl.truststore.type": "PEM", "ssl.truststore.location": str(kafka.ssl_cafile)}
-    if kafka.ssl_certfile is not None and kafka.ssl_keyfile is not None:
-        options |= {
-            "ssl.keystore.type": "PEM",
-            "ssl.keystore.certificate.chain": kafka.ssl_certfile.read_text("ascii"),
-            "ssl.keystore.key": kafka.ssl_keyfile.read_text("ascii"),
-        }
-    return options
-
-
-def ensure_running(cluster: FlinkCluster, job: TrendsJob, timeout_s: float, *, from_beginning: bool = False) -> Submitted:
+def ensure_running(cluster: FlinkCluster, job: JobDocument, timeout_s: float, *, from_beginning: bool = False) -> Submitted:
     """Leave a running job alone; else submit it, from its newest checkpoint or savepoint unless ``from_beginning``.
 
     Returns when all its tasks run. Raises Unavailable with the job's own exception when they do not in time, Stop when
@@ -95,6 +51,7 @@ def ensure_running(cluster: FlinkCluster, job: TrendsJob, timeout_s: float, *, f
     try:
         running = running_job(rest, job)
         if running is not None:
+            _wait_for_tasks(rest, running, timeout_s)
             return Submitted(running, fresh=False, resumed_from=None)
         if from_beginning:
             forget(cluster.folder)
@@ -102,19 +59,26 @@ def ensure_running(cluster: FlinkCluster, job: TrendsJob, timeout_s: float, *, f
         job_id = cluster.submit(SCRIPT, [str(_write(cluster.folder, job))], None if resume is None else resume.as_uri())
         with (_place(cluster.folder) / "submissions").open("a", encoding="ascii") as file:
             file.write(f"{job_id}\n")
-        if not wait_until(lambda: rest.state(job_id) in FINAL_STATES or rest.tasks_running(job_id), timeout_s, interval_s=0.2):
-            raise Unavailable(f"the trends job does not run after {timeout_s:g} s. {rest.exceptions(job_id)[:2000]}")
+        _wait_for_tasks(rest, job_id, timeout_s)
         return Submitted(job_id, fresh=True, resumed_from=None if resume is None else str(resume))
     finally:
         rest.close()
 
 
-def running_job(rest: FlinkRest, job: TrendsJob) -> str | None:
+def _wait_for_tasks(rest: FlinkRest, job_id: str, timeout_s: float) -> None:
+    """Return when all tasks run (or the job ended): a job whose task manager was lost is RUNNING long before its tasks are."""
+    settled = wait_until(lambda: rest.state(job_id) in FINAL_STATES or rest.tasks_running(job_id), timeout_s, interval_s=0.2)
+    if not settled or rest.state(job_id) == "FAILED":
+        problem = "failed" if settled else f"does not run after {timeout_s:g} s"
+        raise Unavailable(f"the trends job {problem}. {rest.exceptions(job_id)[:2000]}")
+
+
+def running_job(rest: FlinkRest, job: JobDocument) -> str | None:
     """Return the id under which this job runs or is being restarted; None where it does not."""
     return next((each.job_id for each in rest.jobs() if each.name == job.name and each.state not in FINAL_STATES), None)
 
 
-def stop_with_savepoint(cluster: FlinkCluster, job: TrendsJob, timeout_s: float) -> str | None:
+def stop_with_savepoint(cluster: FlinkCluster, job: JobDocument, timeout_s: float) -> str | None:
     """Stop the job after its state is written; return the savepoint, or None where it does not run.
 
     Raises Unavailable when the savepoint fails: then the last checkpoint, at most one interval old, serves as well.
@@ -154,17 +118,9 @@ def _place(folder: Path) -> Path:
     return place
 
 
-def _write(folder: Path, job: TrendsJob) -> Path:
+def _write(folder: Path, job: JobDocument) -> Path:
     path = _place(folder) / "job.json"
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         file.write(job.model_dump_json())
     return path
-
-
-def _login(kafka: KafkaSettings) -> str:
-    """Return the JAAS line; quotes and backslashes in names and passwords are escaped as its grammar asks."""
-    module = LOGIN_MODULES.get(kafka.sasl_mechanism or "", LOGIN_MODULES["PLAIN"])
-    password = "" if kafka.sasl_password is None else kafka.sasl_password.get_secret_value()
-    user, secret = (value.replace("\\", "\\\\").replace('"', '\\"') for value in (kafka.sasl_username or "", password))
-    return f'{SHADED}{module} required username="{user}" password="{secret}";'

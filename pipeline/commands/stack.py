@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pipeline.commands.stack_status import Report
 
 SAVEPOINT_TIMEOUT_S: Final = 60.0
+REASON_CHARS: Final = 200
 HomeOption = Annotated[Path | None, typer.Option(help="Folder of the stack: data, logs, configuration.")]
 
 
@@ -160,7 +161,8 @@ def _bring_down(place: "Home", settings: Settings, say: "Say") -> None:
 
 
 def _run_trends(cluster: "FlinkCluster", settings: Settings, chosen: Chosen, tell: "Tell") -> None:
-    from infra.flink_job import describe, ensure_running
+    from infra.flink_job import ensure_running
+    from pipeline.jobs.trends_settings import describe
 
     job = describe(settings)
     submitted = ensure_running(cluster, job, settings.stack.start_timeout_s, from_beginning=chosen.replay_trends)
@@ -169,13 +171,14 @@ def _run_trends(cluster: "FlinkCluster", settings: Settings, chosen: Chosen, tel
 
 
 def _stop_trends(cluster: "FlinkCluster", settings: Settings, say: "Say") -> None:
-    from infra.flink_job import describe, stop_with_savepoint
+    from infra.flink_job import stop_with_savepoint
+    from pipeline.jobs.trends_settings import describe
 
     say.doing("writing the state of the trends job")
     try:
         savepoint = stop_with_savepoint(cluster, describe(settings), SAVEPOINT_TIMEOUT_S)
     except Unavailable as problem:
-        say.done(f"trends: no savepoint, the last checkpoint serves as well ({problem})")
+        say.done(f"trends: stopped without a savepoint, its last checkpoint serves as well ({str(problem)[:REASON_CHARS]})")
         return
     say.done("trends: was not running" if savepoint is None else f"trends: stopped at {Path(savepoint).name}")
 

@@ -27,8 +27,8 @@ from pyflink.datastream.state import ListStateDescriptor
 from pipeline.core.fold import NEVER_MS, Arrival, Held, decode_held, due_ms, encode_held, fold, pane_end_ms
 from pipeline.core.spikes import make_operator
 from pipeline.core.trends import Step, TrendOperator
-from pipeline.errors import Reason
-from pipeline.events import DeadLetter, ScoredPost
+from pipeline.events import ScoredPost
+from pipeline.jobs.scored_letters import dead_letter
 from pipeline.jobs.trends_job import TrendsJob
 
 DECODED_ENTITIES: Final = 2_000
@@ -102,7 +102,7 @@ class TrendFunction(KeyedProcessFunction):  # type: ignore[misc]
             _wake(mark, due, timers)
         yield from self._rows(entity, step)
         for arrival, error in invalid:
-            letter = dead_letter(arrival, error, self._job.scored)
+            letter = dead_letter(self._job.scored, arrival, error)
             yield Row(self._job.dead_letters, self._job.scored, letter.to_json().decode(), arrival.event_time_ms)
 
     def _held(self, entity: str) -> Held[Any]:
@@ -131,23 +131,6 @@ class TrendFunction(KeyedProcessFunction):  # type: ignore[misc]
         for topic, records in ((self._job.trends, step.trends), (self._job.alerts, step.alerts), (self._job.late, step.late)):
             for record in records:
                 yield Row(topic, entity, record.to_json().decode(), record.event_time_ms)
-
-
-def dead_letter(arrival: Arrival, error: ValidationError, topic: str) -> DeadLetter:
-    """Return the dead letter of a scored record that is not one: the first problem, and the bytes."""
-    problem = error.errors(include_url=False)[0]
-    return DeadLetter(
-        reason=Reason.INVALID_JSON if problem["type"] == "json_invalid" else Reason.INVALID_VALUE,
-        field=".".join(str(part) for part in problem["loc"]) or "value",
-        value=repr(problem["input"])[: DeadLetter.MAX_VALUE_CHARS],
-        fix=problem["msg"],
-        topic=topic,
-        partition=arrival.partition,
-        offset=arrival.offset,
-        first_seen_ms=arrival.event_time_ms,
-        timestamp_ms=arrival.event_time_ms,
-        payload=arrival.payload,
-    )
 
 
 def _arrival(waiting: str) -> Arrival:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from infra.flink_cluster import FlinkCluster
-from infra.flink_job import SCRIPT, describe
+from infra.flink_job import SCRIPT
 from infra.provision import expected_topics, provision
 from pipeline.adapters.kafka_admin import KafkaAdmin
 from pipeline.adapters.kafka_reader import KafkaReader
@@ -13,6 +13,7 @@ from pipeline.core.spikes import make_operator
 from pipeline.events import Alert, ScoredPost, Trend
 from pipeline.jobs.trends import TrendHost
 from pipeline.jobs.trends_job import TrendsJob
+from pipeline.jobs.trends_settings import describe
 from pipeline.settings import KafkaSettings, Settings
 
 

@@ -1,0 +1,95 @@
+"""`trends`: scored posts in, trends and alerts out; in the stack's Flink, or in this process."""
+
+from contextlib import closing
+from pathlib import Path
+from typing import Annotated
+from uuid import uuid4
+
+import typer
+from rich.console import Console
+
+from pipeline import settings as settings_module
+from pipeline.errors import ConfigurationError
+from pipeline.settings import Settings
+
+SAVEPOINT_TIMEOUT_S = 60.0
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verbs of this module."""
+    app.command()(trends)
+
+
+def trends(
+    home: Annotated[Path | None, typer.Option(help="Home of the stack whose scored posts are read.")] = None,
+    flink: Annotated[bool, typer.Option("--flink/--in-process", help="Where the operator runs.")] = True,
+    from_beginning: Annotated[bool, typer.Option("--from-beginning", help="Forget the state and read all posts again.")] = False,
+    stop: Annotated[bool, typer.Option("--stop", help="Write the job's state and stop it.")] = False,
+) -> None:
+    """Find sentiment trends and alerts. In Flink, the job is submitted once and goes on from its last state.
+
+    A source that goes quiet (the end of a replayed file) closes the last panes after GROUNDSWELL_TRENDS__IDLENESS_MS.
+    """
+    settings = settings_module.load(home)
+    if not flink:
+        if stop or from_beginning:
+            raise ConfigurationError("--in-process always reads from the beginning and ends with Ctrl-C; drop the other option")
+        _run_here(settings)
+    elif stop:
+        _stop(settings)
+    else:
+        _submit(settings, from_beginning)
+
+
+def _submit(settings: Settings, from_beginning: bool) -> None:
+    from infra.flink_job import ensure_running
+    from infra.home import Home
+    from infra.stack import flink_cluster
+    from pipeline.jobs.trends_settings import describe
+
+    place = Home(settings.home)
+    _require_stack(place.read())
+    with place.exclusive(), Console(stderr=True).status("submitting the trends job"):
+        cluster = flink_cluster(place, settings, place.ports(settings.stack))
+        submitted = ensure_running(cluster, describe(settings), settings.stack.start_timeout_s, from_beginning=from_beginning)
+    how = f"submitted, from {submitted.resumed_from or 'the beginning'}" if submitted.fresh else "runs already"
+    typer.echo(f"trends job {submitted.job_id}: {how}")
+
+
+def _stop(settings: Settings) -> None:
+    from infra.flink_job import stop_with_savepoint
+    from infra.home import Home
+    from infra.stack import flink_cluster
+    from pipeline.jobs.trends_settings import describe
+
+    place = Home(settings.home)
+    _require_stack(place.read())
+    with place.exclusive(), Console(stderr=True).status("writing the job's state"):
+        cluster = flink_cluster(place, settings, place.ports(settings.stack))
+        savepoint = stop_with_savepoint(cluster, describe(settings), SAVEPOINT_TIMEOUT_S)
+    typer.echo("the trends job was not running" if savepoint is None else f"stopped; its state: {savepoint}")
+
+
+def _require_stack(remembered: dict[str, object]) -> None:
+    if "flink" not in remembered:
+        raise ConfigurationError("no stack with Flink was started here; run: groundswell up (or use: trends --in-process)")
+
+
+def _run_here(settings: Settings) -> None:
+    import structlog
+
+    from pipeline.adapters.kafka_streams import KafkaSink, KafkaSource, wall_clock_ms
+    from pipeline.commands.notify import stopped_by_signals
+    from pipeline.core.spikes import make_operator
+    from pipeline.jobs.trends import TrendHost
+    from pipeline.jobs.trends_live import LiveTrends
+    from pipeline.jobs.trends_settings import describe
+    from pipeline.telemetry import setup_logging
+
+    setup_logging(settings.log_format, settings.log_level)
+    job = describe(settings)
+    host = TrendHost(make_operator(job.detector), job.detector.out_of_orderness_ms)
+    group = f"{job.group}.in-process.{uuid4()}"  # never committed: the state lives as long as the process
+    structlog.get_logger().info("the trends operator reads from the beginning", topic=job.scored)
+    with closing(KafkaSource(settings.kafka, group, [job.scored])) as source, closing(KafkaSink(settings.kafka)) as sink:
+        LiveTrends(source, sink, host, job, wall_clock_ms).run(stopped_by_signals())

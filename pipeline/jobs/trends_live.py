@@ -1,0 +1,75 @@
+"""The in-process trend host on live streams: for machines without Flink, and for development.
+
+Its state is not kept: every start reads the scored posts from the beginning, decides again, and writes the same records
+with the same ids, which readers know already. So it commits no offsets. Flink keeps its state; for long histories use it.
+"""
+
+from collections.abc import Callable
+from threading import Event
+from typing import Any, Final
+
+from pydantic import ValidationError
+
+from pipeline.adapters.streams import Record, Sink, Source
+from pipeline.core.fold import NEVER_MS, Arrival, pane_end_ms
+from pipeline.core.trends import Step
+from pipeline.events import ScoredPost
+from pipeline.jobs.scored_letters import dead_letter
+from pipeline.jobs.trends import TrendHost
+from pipeline.jobs.trends_job import TrendsJob
+
+MAX_RECORDS: Final = 5_000
+POLL_MS: Final = 200
+
+
+class LiveTrends:
+    """Poll, feed, write, flush. A source that went quiet closes the last panes, as in the Flink job."""
+
+    def __init__(self, source: Source, sink: Sink, host: TrendHost[Any], job: TrendsJob, clock_ms: Callable[[], int]) -> None:
+        self._source = source
+        self._sink = sink
+        self._host = host
+        self._job = job
+        self._clock_ms = clock_ms
+        self._newest_ms = NEVER_MS
+        self._touched_ms = clock_ms()
+
+    def run(self, stop: Event) -> None:
+        """Go on until ``stop``."""
+        while not stop.is_set():
+            self.step()
+
+    def step(self) -> int:
+        """Take what has arrived, or close what is overdue; return how many records came."""
+        records = self._source.poll(MAX_RECORDS, POLL_MS)
+        for record in records:
+            self._take(record)
+        if records:
+            self._touched_ms = self._clock_ms()
+        elif self._clock_ms() >= self._quiet_at_ms():
+            self._write(self._host.advance(pane_end_ms(self._newest_ms)))
+        self._sink.flush()
+        return len(records)
+
+    def _take(self, record: Record) -> None:
+        self._newest_ms = max(self._newest_ms, record.timestamp_ms)
+        if not record.key:
+            return
+        try:
+            post = ScoredPost.model_validate_json(record.value)
+        except ValidationError as error:
+            arrival = Arrival(record.timestamp_ms, NEVER_MS, record.partition, record.offset, record.value)
+            letter = dead_letter(self._job.scored, arrival, error)
+            self._sink.write(self._job.dead_letters, self._job.scored.encode(), letter.to_json(), record.timestamp_ms)
+            return
+        self._write(self._host.on_post(post))
+
+    def _write(self, step: Step) -> None:
+        for topic, found in ((self._job.trends, step.trends), (self._job.alerts, step.alerts), (self._job.late, step.late)):
+            for each in found:
+                self._sink.write(topic, each.entity.encode(), each.to_json(), each.event_time_ms)
+
+    def _quiet_at_ms(self) -> int:
+        """Return the wall-clock time at which a silent source no longer holds the last panes open."""
+        overdue = pane_end_ms(self._newest_ms) + self._job.detector.out_of_orderness_ms
+        return max(self._touched_ms, overdue) + self._job.idleness_ms
