@@ -4,7 +4,24 @@ from importlib import import_module
 
 import typer
 
-GROUPS = ("contracts", "demo", "dlq", "doctor", "model", "notify", "produce", "provision", "replay", "stack", "user", "work")
+GROUPS = (
+    "contracts",
+    "demo",
+    "dlq",
+    "doctor",
+    "encode",
+    "evaluate",
+    "model",
+    "notify",
+    "produce",
+    "provision",
+    "replay",
+    "stack",
+    "train",
+    "trends",
+    "user",
+    "work",
+)
 
 
 def register_all(app: typer.Typer) -> None:

@@ -42,3 +42,17 @@ def fetch(
         typer.echo(json.dumps(report | {"files": manifest.files}))
         return
     typer.echo(f"{manifest.name} from {manifest.origin}: {'fetched' if downloaded else 'checked'}, in {folder}")
+
+
+@model.command()
+def info(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False) -> None:
+    """Say which weights these are, what they were trained on, and how fast this machine could run them."""
+    from workers.describe import describe
+
+    settings = settings_module.load()
+    facts = describe(settings.encoder, settings.cache)
+    if as_json:
+        typer.echo(json.dumps(facts, ensure_ascii=False))
+        return
+    for name, value in facts.items():
+        typer.echo(f"{name}: {json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) else value}")

@@ -1,0 +1,95 @@
+"""`encode`: texts of a file into vectors, and into sentiment and intents where asked for."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from pipeline import settings as settings_module
+from pipeline.core.text import normalise
+from pipeline.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from workers.encoder import Encodings
+
+HEADS = ("sentiment", "intents")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verbs of this module."""
+    app.command()(encode)
+
+
+def encode(
+    file: Annotated[Path, typer.Argument(help="A text on each line, or JSON lines with a field text; plain or .gz.")],
+    out: Annotated[Path, typer.Option(help="The vectors, as a NumPy file (n, 384) of float32.")],
+    heads: Annotated[str, typer.Option(help="sentiment, intent or both, with a comma: written beside OUT as JSON lines.")] = "",
+) -> None:
+    """Encode every text of FILE."""
+    import numpy as np
+
+    from workers.evaluation import answer
+    from workers.publishing import published_file
+    from workers.transformer import load_encoder
+
+    wanted = _heads(heads)
+    texts = _read(file)
+    settings = settings_module.load()
+    encoder = load_encoder(settings.encoder, settings.cache)
+    columns = (TextColumn("encoding"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task("encoding", total=len(texts))
+        measured = answer(encoder, texts, lambda count: bar.advance(task, count))
+    with published_file(out) as scratch, scratch.open("wb") as target:
+        np.save(target, measured.answers.vectors)
+    typer.echo(f"{len(texts)} vectors: {out} ({encoder.revision})")
+    if wanted:
+        beside = out.with_suffix(".jsonl")
+        with published_file(beside) as scratch:
+            scratch.write_text("".join(_lines(measured.answers, wanted)), "utf-8")
+        typer.echo(f"answers: {beside}")
+
+
+def _heads(text: str) -> tuple[str, ...]:
+    names = {"sentiment": "sentiment", "intent": "intents", "intents": "intents"}
+    asked = [name.strip() for name in text.split(",") if name.strip()]
+    if wrong := [name for name in asked if name not in names]:
+        raise ConfigurationError(f"--heads = {', '.join(wrong)}; use sentiment, intent or both")
+    return tuple(names[name] for name in asked)
+
+
+def _read(path: Path) -> list[str]:
+    from workers.labelled import open_text, read_rows
+
+    if any(suffix in path.name for suffix in (".jsonl", ".ndjson")):
+        rows = [(where, row.get("text")) for where, row in read_rows(path)]
+        for where, text in rows:
+            if not isinstance(text, str):
+                raise ConfigurationError(f"{where}: field 'text' is missing or no string")
+        texts = [str(text) for _, text in rows]
+    elif path.is_file():
+        with open_text(path) as lines:
+            texts = [line.rstrip("\n") for line in lines]
+    else:
+        raise ConfigurationError(f"{path}: no such file")
+    if not texts:
+        raise ConfigurationError(f"{path}: holds no text")
+    return [normalise(text) for text in texts]
+
+
+def _lines(answers: "Encodings", wanted: tuple[str, ...]) -> list[str]:
+    from workers.encoder import SENTIMENTS
+
+    names = {"sentiment": SENTIMENTS, "intents": answers.intent_names}
+    values = {"sentiment": answers.sentiment, "intents": answers.intents}
+    lines = []
+    for row in range(len(answers.vectors)):
+        answer = {
+            head: {name: round(float(value), 6) for name, value in zip(names[head], values[head][row], strict=True)}
+            for head in wanted
+        }
+        lines.append(json.dumps(answer, ensure_ascii=False) + "\n")
+    return lines

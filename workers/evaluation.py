@@ -1,0 +1,192 @@
+"""Measure an encoder on labelled files: sentiment, and intents with or without a head fitted first."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from pipeline.core.text import normalise
+from pipeline.errors import ConfigurationError
+from workers import intents
+from workers.encoder import SENTIMENTS, Encoder, Encodings, TokenIds
+from workers.labelled import Labelled, read_labelled, read_rows
+from workers.metrics import Floats, Scores, auroc, score, without_class
+
+NEUTRAL: Final = SENTIMENTS.index("neutral")
+OOS_RECALL: Final = 0.85
+BATCH_TOKENS: Final = 8_192
+_LENGTHS: Final = ((0, 16), (17, 32), (33, 64), (65, 512))
+Advance = Callable[[int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """Answers for the texts of a file, in its order, the tokens of each, and the seconds they took."""
+
+    answers: Encodings
+    tokens: npt.NDArray[np.int64]
+    seconds: float
+
+    @property
+    def texts_per_s(self) -> float:
+        """Return the rate, tokenising included."""
+        return len(self.tokens) / max(self.seconds, 1e-9)
+
+
+def answer(encoder: Encoder, texts: Sequence[str], advance: Advance) -> Measured:
+    """Return the answers for normal forms; ``advance`` hears how many texts are done."""
+    if not texts:
+        raise ConfigurationError("no text to encode")
+    started = time.perf_counter()
+    parts: list[Encodings] = []
+    lengths: list[int] = []
+    for batch in _batches(encoder.tokenize(texts)):
+        parts.append(encoder.encode(batch))
+        lengths += [len(ids) for ids in batch]
+        advance(len(batch))
+    answers = Encodings(
+        vectors=np.concatenate([part.vectors for part in parts]),
+        sentiment=np.concatenate([part.sentiment for part in parts]),
+        intents=np.concatenate([part.intents for part in parts]),
+        intent_names=parts[0].intent_names,
+    )
+    return Measured(answers, np.array(lengths, dtype=np.int64), time.perf_counter() - started)
+
+
+def sentiment(encoder: Encoder, path: Path, advance: Advance) -> tuple[dict[str, Any], Scores]:
+    """Return the report on one file of sentiment rows, and its scores.
+
+    A file without neutral rows is scored with the neutral class ruled out; the report says so under ``neutral_masked``.
+    """
+    rows = read_labelled(path, SENTIMENTS)
+    measured = answer(encoder, rows.texts, advance)
+    truth = np.array([SENTIMENTS.index(label) for label in rows.labels])
+    masked = NEUTRAL not in truth
+    probabilities = without_class(measured.answers.sentiment, NEUTRAL) if masked else measured.answers.sentiment
+    scores = score(probabilities, truth)
+    report = _report(path, scores, SENTIMENTS, measured) | {"neutral_masked": masked}
+    return report | _slices(probabilities, truth, rows, measured), scores
+
+
+def intent(
+    encoder: Encoder, path: Path, train: Path | None, oos: Path | None, advance: Advance
+) -> tuple[dict[str, Any], Scores, tuple[str, ...]]:
+    """Return the report on one file of intent rows, its scores, and the names of the classes.
+
+    With ``train`` a head is fitted on that file first; without, the encoder's own intents count. With ``oos`` the report
+    has ``auroc``, and ``oos_recall`` and ``in_scope_accuracy`` at the threshold that finds 85 % of the out-of-scope rows
+    (an in-scope text that is turned away counts as wrong), and the same at the head's own calibrated threshold.
+    """
+    head = fitted(encoder, read_labelled(train), advance) if train else None
+    known = head.names[:-1] if head else tuple(name for name in _own_names(encoder) if name != intents.NONE)
+    rows = read_labelled(path, known)
+    measured = answer(encoder, rows.texts, advance)
+    probabilities = _intent_probabilities(measured, head)
+    truth = np.array([known.index(label) for label in rows.labels])
+    inside = 1 - probabilities[:, -1]
+    scores = score(_among_known(probabilities), truth)
+    report = _report(path, scores, known, measured) | _slices(_among_known(probabilities), truth, rows, measured)
+    if oos:
+        outside = _intent_probabilities(answer(encoder, _texts(oos), advance), head)[:, -1]
+        right = _among_known(probabilities).argmax(1) == truth
+        report |= _out_of_scope(inside, 1 - outside, right)
+    return report, scores, known
+
+
+def fitted(encoder: Encoder, rows: Labelled, advance: Advance) -> intents.IntentHead:
+    """Return the head for labelled rows; label ``none`` marks texts without an intent."""
+    vectors = answer(encoder, rows.texts, advance).answers.vectors
+    torch.set_num_threads(1)
+    return intents.fit(torch.from_numpy(vectors), rows.labels)
+
+
+def _batches(tokens: Sequence[TokenIds]) -> Iterator[list[TokenIds]]:
+    batch: list[TokenIds] = []
+    total = 0
+    for ids in tokens:
+        if batch and total + len(ids) > BATCH_TOKENS:
+            yield batch
+            batch, total = [], 0
+        batch.append(ids)
+        total += len(ids)
+    yield batch
+
+
+def _own_names(encoder: Encoder) -> tuple[str, ...]:
+    return encoder.encode(encoder.tokenize(["names"])).intent_names
+
+
+def _intent_probabilities(measured: Measured, head: intents.IntentHead | None) -> Floats:
+    if head is None:
+        return measured.answers.intents
+    with torch.inference_mode():
+        return np.asarray(head(torch.from_numpy(measured.answers.vectors)).numpy())
+
+
+def _among_known(probabilities: Floats) -> Floats:
+    known = probabilities[:, :-1].astype(np.float64) + 1e-12
+    return np.asarray(known / known.sum(axis=1, keepdims=True))
+
+
+def _texts(path: Path) -> list[str]:
+    texts = []
+    for where, row in read_rows(path):
+        if not isinstance(row.get("text"), str):
+            raise ConfigurationError(f"{where}: field 'text' is missing or no string")
+        texts.append(normalise(row["text"]))
+    return texts
+
+
+def _out_of_scope(inside: Floats, outside: Floats, right: npt.NDArray[np.bool_]) -> dict[str, float]:
+    threshold = float(np.quantile(outside, OOS_RECALL, method="higher"))
+    kept = inside > threshold
+    return {
+        "auroc": auroc(inside, outside),
+        "oos_n": len(outside),
+        "oos_recall": float((outside <= threshold).mean()),
+        "in_scope_accuracy": float((kept & right).mean()),
+        "threshold": threshold,
+        "oos_recall_calibrated": float((outside < 0.5).mean()),
+        "in_scope_accuracy_calibrated": float(((inside >= 0.5) & right).mean()),
+    }
+
+
+def _report(path: Path, scores: Scores, names: Sequence[str], measured: Measured) -> dict[str, Any]:
+    return {
+        "file": path.name,
+        "n": scores.n,
+        "accuracy": scores.accuracy,
+        "macro_precision": scores.macro_precision,
+        "macro_recall": scores.macro_recall,
+        "macro_f1": scores.macro_f1,
+        "ece": scores.ece,
+        "texts_per_s": measured.texts_per_s,
+        "classes": list(names),
+        "confusion": scores.confusion.tolist() if len(names) <= 20 else None,
+    }
+
+
+def _slices(probabilities: Floats, truth: npt.NDArray[np.int64], rows: Labelled, measured: Measured) -> dict[str, Any]:
+    language = np.array([_language(text) for text in rows.texts])
+    by_language = {name: _accuracy(probabilities, truth, language == name) for name in sorted(set(language.tolist()))}
+    by_length = {
+        f"{low}-{high}": _accuracy(probabilities, truth, (measured.tokens >= low) & (measured.tokens <= high))
+        for low, high in _LENGTHS
+        if ((measured.tokens >= low) & (measured.tokens <= high)).any()
+    }
+    return {"by_language": by_language, "by_tokens": by_length}
+
+
+def _accuracy(probabilities: Floats, truth: npt.NDArray[np.int64], where: npt.NDArray[np.bool_]) -> dict[str, float]:
+    found = score(probabilities[where], truth[where])
+    return {"n": found.n, "accuracy": found.accuracy, "macro_f1": found.macro_f1}
+
+
+def _language(text: str) -> str:
+    ideographs = sum("\u3400" <= char <= "\u9fff" for char in text)
+    return "zh" if 5 * ideographs > len(text) else "other"

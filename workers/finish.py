@@ -1,0 +1,91 @@
+"""The end of a training run: whitening, calibration, intents and dev scores on the final trunk, then one folder to ship."""
+
+import platform
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from workers import intents, shipped
+from workers.heads import Whitening, fit_whitening
+from workers.lora import LowRankLinear
+from workers.metrics import Scores
+from workers.model_store import Manifest
+from workers.tokenizer import TextTokenizer
+from workers.training import dev_scores, fit_temperature, training_sample, tuned_vectors
+from workers.training_config import TrainConfig
+from workers.training_data import Prepared
+from workers.tuned import FullLinear, TunedModel
+
+ADAPTER_BASE_NOTE = "The adapter was trained on these very base weights; other weights of the same model are close, not the same."
+
+
+def finish(
+    config: TrainConfig, model: TunedModel, sets: Sequence[Prepared], tokenizer: TextTokenizer, examples: intents.IntentSet
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Return the tensors to ship, and of the record what the model says: intents, temperature, dev scores."""
+    whitening = fit_whitening(tuned_vectors(model, training_sample(sets, config))[0])
+    temperature = calibrate(model, sets)
+    scores = dev_scores(config, model, sets, None)
+    texts, labels = examples.rows()
+    head = intents.fit(whitening(tuned_vectors(model, tokenizer(texts))[0]), labels)
+    tensors = _tensors(model, whitening) | intents.tensors_of(head)
+    return tensors, {
+        "intents": list(head.names),
+        "temperature": temperature,
+        "dev": {name: summary(found) for name, found in scores.items()},
+    }
+
+
+def calibrate(model: TunedModel, sets: Sequence[Prepared]) -> float:
+    """Set the temperature of the sentiment head to what fits all dev texts best, every set weighing the same."""
+    logits, classes, two_class = [], [], []
+    for one in sets:
+        if one.config.task != "sentiment" or not one.dev_tokens:
+            continue
+        logits.append(tuned_vectors(model, one.dev_tokens)[1])
+        classes.append(torch.from_numpy(one.dev_classes))
+        two_class.append(torch.full((len(one.dev_tokens),), one.two_class))
+    if not logits:
+        return 1.0
+    temperature = fit_temperature(torch.cat(logits), torch.cat(classes), torch.cat(two_class))
+    model.sentiment.temperature.mul_(temperature)
+    return float(model.sentiment.temperature)
+
+
+def publish(target: Path, tensors: dict[str, Tensor], config: TrainConfig, base: Manifest, facts: dict[str, Any]) -> None:
+    """Publish the weights folder with the record of its run."""
+    packages = ("torch", "numpy", "safetensors", "tokenizers")
+    record = {
+        "name": config.name,
+        "base": {"model": base.name, "origin": base.origin, "files": base.files, "note": ADAPTER_BASE_NOTE},
+        "config": config.model_dump(mode="json"),
+        "seed": config.seed,
+        "data_cut_off": config.data_cut_off,
+        "versions": {"python": platform.python_version()} | {name: version(name) for name in packages},
+        **facts,
+    }
+    shipped.save(target, tensors, record)
+
+
+def summary(scores: Scores) -> dict[str, float]:
+    """Return the scores as plain numbers, rounded to a hundredth of a point."""
+    names = ("accuracy", "macro_precision", "macro_recall", "macro_f1", "ece")
+    return {"n": scores.n} | {name: round(float(getattr(scores, name)), 4) for name in names}
+
+
+def _tensors(model: TunedModel, whitening: Whitening) -> dict[str, Tensor]:
+    tensors = {"whitening.mean": whitening.mean, "whitening.matrix": whitening.matrix}
+    tensors |= {f"sentiment.{name}": value.detach().clone() for name, value in model.sentiment.state_dict().items()}
+    for name, layer in model.layers.items():
+        own = f"adapter.{name.replace('/', '.')}"
+        if isinstance(layer, LowRankLinear):
+            factors = layer.merged()
+        else:
+            assert isinstance(layer, FullLinear)
+            factors = {"weight": layer.weight.detach(), "bias": layer.bias.detach()}
+        tensors |= shipped.half({f"{own}.{part}": value for part, value in factors.items()})
+    return tensors

@@ -1,0 +1,90 @@
+"""Read labelled texts: JSON lines, one ``{"text": …, "label": …}`` a line, plain or gzipped.
+
+Texts come back in their normal form, the one that serving sees.
+"""
+
+import gzip
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from pipeline.core.text import normalise
+from pipeline.errors import ConfigurationError
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """Texts in their normal form, and the label of each."""
+
+    texts: tuple[str, ...]
+    labels: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+
+def read_labelled(path: Path, allowed: Sequence[str] | None = None) -> Labelled:
+    """Return the rows of a file; rows without one label (null, or labels by entity) are left out.
+
+    Raises ConfigurationError that names file and line for a line that is no object, lacks a field, holds a text or label
+    that is no string, or a label outside ``allowed``.
+    """
+    texts, labels = [], []
+    for where, row in read_rows(path):
+        text = _field(row, "text", where)
+        if _unlabelled(row):
+            continue
+        label = _field(row, "label", where)
+        if allowed is not None and label not in allowed:
+            raise ConfigurationError(f"{where}: label = {label!r}; use one of {', '.join(allowed)}")
+        texts.append(normalise(text))
+        labels.append(label)
+    if not texts:
+        raise ConfigurationError(f'{path}: no labelled row; each line is {{"text": …, "label": …}}')
+    return Labelled(tuple(texts), tuple(labels))
+
+
+def read_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield each JSON object with ``file:line``. Raises ConfigurationError for what is not one."""
+    if not path.is_file():
+        raise ConfigurationError(f"{path}: no such file")
+    with open_text(path) as lines:
+        try:
+            for number, line in enumerate(lines, start=1):
+                if line.strip():
+                    yield f"{path.name}:{number}", _object(line, f"{path.name}:{number}")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigurationError(f"{path}: cannot be read as UTF-8 text ({error})") from error
+
+
+def open_text(path: Path) -> IO[str]:
+    """Open a file as UTF-8 text, through gzip where its name ends in .gz."""
+    if path.suffix == ".gz":
+        return gzip.open(path, "rt", encoding="utf-8")
+    return path.open(encoding="utf-8")
+
+
+def _unlabelled(row: dict[str, Any]) -> bool:
+    """Return whether a row has no one label on purpose: null, or labels that differ by entity."""
+    return ("label" in row and row["label"] is None) or ("label" not in row and "entities" in row)
+
+
+def _object(line: str, where: str) -> dict[str, Any]:
+    try:
+        row = json.loads(line)
+    except ValueError as error:
+        raise ConfigurationError(f"{where}: not JSON ({error})") from error
+    if not isinstance(row, dict):
+        raise ConfigurationError(f"{where}: a {type(row).__name__}, not an object")
+    return row
+
+
+def _field(row: dict[str, Any], name: str, where: str) -> str:
+    if name not in row:
+        raise ConfigurationError(f"{where}: field {name!r} is missing; each line needs text and label")
+    value = row[name]
+    if not isinstance(value, str):
+        raise ConfigurationError(f"{where}: {name} = {value!r} is no string")
+    return value

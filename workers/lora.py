@@ -1,0 +1,60 @@
+"""Low-rank adapters (Hu et al. 2021, LoRA): W + (alpha / rank) · B · A, trained apart and merged at load.
+
+An adapter holds ``NAME.down`` (rank, inputs) and ``NAME.up`` (outputs, rank), the scale folded into ``up``; a layer that was
+trained whole stands there as ``NAME.weight`` and ``NAME.bias``.
+"""
+
+import math
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import linear
+
+from pipeline.errors import ModelError
+from workers.trunk import LinearFactory, RowMap
+
+
+class LowRankLinear(nn.Module):
+    """A frozen linear layer and a trainable low-rank term beside it. The masters are float32, the sums ``dtype``."""
+
+    def __init__(self, weight: Tensor, bias: Tensor, rank: int, scale: float, dtype: torch.dtype) -> None:
+        super().__init__()
+        outputs, inputs = weight.shape
+        self.weight = weight.to(dtype)
+        self.bias = bias.to(dtype)
+        self.scale = scale
+        self.dtype = dtype
+        self.down = nn.Parameter(torch.empty(rank, inputs))
+        self.up = nn.Parameter(torch.zeros(outputs, rank))
+        nn.init.kaiming_uniform_(self.down, a=math.sqrt(5))
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """Apply both terms to (rows, inputs)."""
+        low = linear(rows, self.down.to(self.dtype))
+        return torch.addmm(linear(rows, self.weight, self.bias), low, (self.scale * self.up).to(self.dtype).T)
+
+    def merged(self) -> dict[str, Tensor]:
+        """Return the two factors with the scale folded in."""
+        return {"down": self.down.detach().clone(), "up": (self.scale * self.up).detach().clone()}
+
+
+def merging(adapter: Mapping[str, Tensor], then: LinearFactory) -> LinearFactory:
+    """Return a factory that adds the adapter's term to each weight before ``then`` makes the layer.
+
+    Raises ModelError when a factor does not fit its layer.
+    """
+
+    def make(name: str, weight: Tensor, bias: Tensor) -> RowMap:
+        if (whole := adapter.get(f"{name}.weight")) is not None:
+            return then(name, whole.float(), adapter[f"{name}.bias"].float())
+        down, up = adapter.get(f"{name}.down"), adapter.get(f"{name}.up")
+        if down is None or up is None:
+            return then(name, weight, bias)
+        if (up.shape[0], down.shape[1]) != tuple(weight.shape) or up.shape[1] != down.shape[0]:
+            raise ModelError(
+                f"adapter {name}: factors {tuple(up.shape)} and {tuple(down.shape)} do not fit {tuple(weight.shape)}"
+            )
+        return then(name, weight + up.float() @ down.float(), bias)
+
+    return make

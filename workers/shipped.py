@@ -1,0 +1,84 @@
+"""What training makes and the project ships: adapter, heads and whitening as small safetensors, and the record of the run.
+
+A folder holds ``record.json`` and the files it names with their SHA-256; each file stays below a megabyte. Nothing is
+read that the record does not vouch for.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from pipeline.errors import ModelError
+from workers.publishing import published_folder, sha256_of
+
+RECORD: Final = "record.json"
+SHIPPED: Final = Path(__file__).with_name("weights")
+
+
+@dataclass(frozen=True, slots=True)
+class Shipped:
+    """Trained tensors and the record of their run. tensors: ``adapter.``, ``sentiment.``, ``whitening.``, ``intents.`` names."""
+
+    tensors: dict[str, Tensor]
+    record: dict[str, Any]
+
+    def part(self, prefix: str) -> dict[str, Tensor]:
+        """Return the tensors of one part under their own names."""
+        begin = f"{prefix}."
+        return {name.removeprefix(begin): tensor for name, tensor in self.tensors.items() if name.startswith(begin)}
+
+    @property
+    def hashes(self) -> dict[str, str]:
+        """Return the SHA-256 of every file."""
+        return dict(self.record["files"])
+
+
+def load(folder: Path) -> Shipped:
+    """Return the weights of a folder. Raises ModelError that names a missing or altered file."""
+    try:
+        record = json.loads((folder / RECORD).read_text("utf-8"))
+        files = dict(record["files"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ModelError(f"{folder / RECORD} is missing or cannot be read ({error}); train again or reinstall") from error
+    tensors: dict[str, Tensor] = {}
+    for name, expected in files.items():
+        path = folder / Path(name).name
+        if not path.is_file():
+            raise ModelError(f"{path} is missing; train again or reinstall")
+        if (found := sha256_of(path)) != expected:
+            raise ModelError(f"{path} was altered: its SHA-256 is {found}, {RECORD} says {expected}; train again or reinstall")
+        tensors |= load_file(path)
+    return Shipped(tensors, record)
+
+
+def save(folder: Path, tensors: Mapping[str, Tensor], record: Mapping[str, Any]) -> None:
+    """Publish the tensors, one file per part and layer, with a record that vouches for them."""
+    files: dict[str, dict[str, Tensor]] = {}
+    for name, tensor in tensors.items():
+        files.setdefault(_file_of(name), {})[name] = tensor.contiguous()
+    with published_folder(folder) as scratch:
+        hashes = {}
+        for name, content in sorted(files.items()):
+            save_file(content, scratch / name)
+            (scratch / name).chmod(0o644)
+            hashes[name] = sha256_of(scratch / name)
+        text = json.dumps({**record, "files": hashes}, indent=2, ensure_ascii=False)
+        (scratch / RECORD).write_text(text + "\n", "utf-8")
+
+
+def half(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors as float16."""
+    return {name: tensor.to(torch.float16) for name, tensor in tensors.items()}
+
+
+def _file_of(name: str) -> str:
+    part, _, rest = name.partition(".")
+    if part != "adapter":
+        return f"{part}.safetensors"
+    return f"adapter-{int(rest.split('.')[2]):02d}.safetensors"

@@ -1,0 +1,201 @@
+"""The training loop: balanced batches, AdamW, warm-up, early stopping on dev, checkpoints that a killed run goes on from."""
+
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from workers import pooling
+from workers.checkpoints import Progress, restore, save
+from workers.encoder import TokenIds
+from workers.heads import fit_whitening
+from workers.metrics import Scores, score, without_class
+from workers.packing import pack
+from workers.sampling import batches
+from workers.training_config import TrainConfig
+from workers.training_data import NEUTRAL, Prepared
+from workers.trunk import spans_of
+from workers.tuned import Batch, TunedModel, is_intent, run_layers
+
+WHITENING_TEXTS = 6_000
+EVALUATION_ROWS = 2_048
+GRADIENT_NORM = 1.0
+
+
+class Curves(Protocol):
+    """Where run curves go (TensorBoard, or nowhere)."""
+
+    def add_scalar(self, tag: str, scalar_value: float, global_step: int) -> None:
+        """Note one value at one step."""
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """Who looks on: curves, and a call after each step with the step and its losses."""
+
+    curves: Curves
+    on_step: Callable[[int, dict[str, float]], None]
+    on_dev: Callable[[int, dict[str, float]], None]
+
+
+def train(config: TrainConfig, model: TunedModel, sets: Sequence[Prepared], folder: Path, watch: Watch) -> Progress:
+    """Train until ``steps`` or until dev stops rising, then leave the best weights in the model.
+
+    A run that was killed goes on from its last checkpoint under ``folder``.
+    """
+    torch.set_num_threads(config.threads)
+    model.whitening = fit_whitening(base_vectors(model, training_sample(sets, config)))
+    optimiser = _optimiser(model, config)
+    progress = restore(folder / "last", model, optimiser)
+    feed = _feed(config, sets, progress.step)
+    while progress.step < config.steps and progress.idle < config.patience:
+        progress.step += 1
+        losses = _step(config, model, sets, optimiser, [next(feed) for _ in range(config.accumulate)], progress.step)
+        watch.on_step(progress.step, losses)
+        for name, value in losses.items():
+            watch.curves.add_scalar(f"loss/{name}", value, progress.step)
+        if progress.step % config.evaluate_every == 0 or progress.step == config.steps:
+            _judge(config, model, sets, progress, folder, watch)
+        if progress.step % config.checkpoint_every == 0 or progress.step == config.steps:
+            save(folder / "last", model, optimiser, progress)
+    if (folder / "best").is_dir():
+        restore(folder / "best", model, optimiser)
+    return progress
+
+
+def base_vectors(model: TunedModel, tokens: Sequence[TokenIds]) -> Tensor:
+    """Return the base model's mean-pooled vectors, (n, hidden) float32."""
+    return _forward(model, tokens, tuned=False)[0]
+
+
+def tuned_vectors(model: TunedModel, tokens: Sequence[TokenIds]) -> tuple[Tensor, Tensor]:
+    """Return the tuned model's mean-pooled vectors and its sentiment logits, both float32."""
+    return _forward(model, tokens, tuned=True)
+
+
+def dev_scores(config: TrainConfig, model: TunedModel, sets: Sequence[Prepared], rows: int | None) -> dict[str, Scores]:
+    """Return the scores on each set's dev texts (the first ``rows`` of a fixed order, or all)."""
+    found = {}
+    for index, one in enumerate(sets):
+        chosen = np.random.default_rng(config.seed).permutation(len(one.dev_tokens))[:rows]
+        if not len(chosen):
+            continue
+        vectors, logits = tuned_vectors(model, [one.dev_tokens[place] for place in chosen])
+        truth = one.dev_classes[chosen]
+        if is_intent(one):
+            assert model.whitening is not None
+            weights = pooling.unit(model.intents[str(index)].detach())
+            probabilities = torch.softmax(16.0 * model.whitening(vectors) @ weights.T, 1).numpy()
+        else:
+            probabilities = torch.softmax(logits, 1).numpy()
+        found[one.config.name] = score(without_class(probabilities, NEUTRAL) if one.two_class else probabilities, truth)
+    return found
+
+
+def fit_temperature(logits: Tensor, classes: Tensor, two_class: Tensor) -> float:
+    """Return the temperature that minimises the mean log loss (Guo et al. 2017), neutral masked where told."""
+    masked = logits.double().clone()
+    masked[two_class, NEUTRAL] = float("-inf")
+    grid = torch.logspace(-0.7, 0.7, 141, dtype=torch.float64)
+    losses = [torch.nn.functional.cross_entropy(masked / value, classes) for value in grid]
+    return float(grid[int(torch.stack(losses).argmin())])
+
+
+def _feed(config: TrainConfig, sets: Sequence[Prepared], skip: int) -> Iterator[Batch]:
+    lengths = [one.lengths for one in sets]
+    endless = batches(lengths, [one.config.share for one in sets], config.batch_tokens, config.seed)
+    for picks in itertools.islice(endless, skip * config.accumulate, None):
+        tokens = [sets[index].tokens[row] for index, row in picks]
+        classes = torch.tensor([int(sets[index].classes[row]) for index, row in picks])
+        yield Batch(list(tokens), torch.tensor([index for index, _ in picks]), classes)
+
+
+def _step(
+    config: TrainConfig,
+    model: TunedModel,
+    sets: Sequence[Prepared],
+    optimiser: torch.optim.Optimizer,
+    parts: list[Batch],
+    step: int,
+) -> dict[str, float]:
+    torch.manual_seed(config.seed * 1_000_003 + step)  # dropout, the same after a resume
+    model.train()
+    factor = _rate_factor(step, config)
+    for group in optimiser.param_groups:
+        group["lr"] = group["initial_lr"] * factor
+    weights = {"sentiment": 1.0, "intent": config.intent_weight, "distillation": config.distillation}
+    with_base = config.mode != "frozen" and config.distillation > 0 and step % config.distil_every == 0
+    noted: dict[str, float] = {}
+    for part in parts:
+        terms = model.losses(part, sets, with_base)
+        total = torch.stack([weights[name] * value for name, value in terms.items()]).sum() / len(parts)
+        total.backward()  # type: ignore[no-untyped-call]
+        noted |= {name: float(value.detach()) for name, value in terms.items()}
+    torch.nn.utils.clip_grad_norm_(model.parameters(), GRADIENT_NORM)
+    optimiser.step()
+    optimiser.zero_grad(set_to_none=True)
+    return noted
+
+
+def _rate_factor(step: int, config: TrainConfig) -> float:
+    warm = max(1, round(config.warm_up * config.steps))
+    return min(step / warm, max(0.0, (config.steps - step) / max(1, config.steps - warm)))
+
+
+def _judge(
+    config: TrainConfig, model: TunedModel, sets: Sequence[Prepared], progress: Progress, folder: Path, watch: Watch
+) -> None:
+    scores = dev_scores(config, model, sets, config.dev_rows)
+    metrics = {one.config.name: float(getattr(scores[one.config.name], one.config.metric)) for one in sets if one.dev_tokens}
+    mean = float(np.mean(list(metrics.values())))
+    watch.on_dev(progress.step, metrics | {"mean": mean})
+    for name, value in metrics.items():
+        watch.curves.add_scalar(f"dev/{name}", value, progress.step)
+    if mean > progress.best:
+        progress.best, progress.best_step, progress.idle = mean, progress.step, 0
+        save(folder / "best", model, torch.optim.AdamW(model.parameters()), progress)
+    else:
+        progress.idle += 1
+
+
+def _optimiser(model: TunedModel, config: TrainConfig) -> torch.optim.AdamW:
+    groups = []
+    for chosen, rate in (
+        (model.layers, config.trunk_rate),
+        (model.sentiment, config.head_rate),
+        (model.intents, config.head_rate),
+    ):
+        parameters = list(chosen.parameters())
+        if parameters:
+            groups.append({"params": parameters, "lr": rate, "initial_lr": rate})
+    return torch.optim.AdamW(groups, weight_decay=config.weight_decay)
+
+
+def training_sample(sets: Sequence[Prepared], config: TrainConfig) -> list[TokenIds]:
+    """Return the training texts that a whitening is fitted on, in the shares of the batches."""
+    feed = batches([one.lengths for one in sets], [one.config.share for one in sets], config.batch_tokens, config.seed + 1)
+    picks = itertools.islice(itertools.chain.from_iterable(feed), WHITENING_TEXTS)
+    return [sets[index].tokens[row] for index, row in picks]
+
+
+def _forward(model: TunedModel, tokens: Sequence[TokenIds], tuned: bool) -> tuple[Tensor, Tensor]:
+    model.eval()
+    trunk = model.trunk if tuned else model.base
+    vectors = torch.empty(len(tokens), trunk.words.shape[1])
+    logits = torch.empty(len(tokens), 3)
+    with torch.no_grad():
+        for packed in pack(tokens, EVALUATION_ROWS):
+            spans = spans_of(packed, trunk.device)
+            rows = run_layers(trunk, trunk.embed(packed), spans, 0, len(trunk.layers))
+            for span in spans:
+                where = pooling.present(span, rows).float()
+                padded = pooling.padded(rows, span).float()
+                mean = pooling.mean(padded, where)
+                vectors[span.members] = mean
+                logits[span.members] = model.sentiment(model.sentiment.features(padded, where, mean))
+    return vectors, logits

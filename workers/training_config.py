@@ -1,0 +1,89 @@
+"""What a training run is: one YAML file. An unknown or wrong key is an error that names it."""
+
+from pathlib import Path
+from typing import Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from pipeline.errors import ConfigurationError
+
+
+class Part(BaseModel):
+    """A group of keys; an unknown one is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class DataSet(Part):
+    """One labelled file and its part in every batch. Paths are relative to the data folder.
+
+    task: ``sentiment``, or ``intent`` (a head of its own that only shapes the trunk). share: relative number of texts in a
+    batch. Two-class sentiment files are found by their labels; their neutral logit is masked.
+    """
+
+    name: str
+    task: Literal["sentiment", "intent"]
+    train: str
+    dev: str | None = None
+    share: float = Field(gt=0)
+    metric: Literal["accuracy", "macro_recall", "macro_f1"] = "accuracy"
+
+
+class Lora(Part):
+    """The low-rank term: its rank, its scale alpha / rank, and how many layers from the top have one."""
+
+    rank: int = Field(default=32, gt=0)
+    alpha: float = 64.0
+    layers: int = Field(default=9, gt=0)
+
+
+class TrainConfig(Part):
+    """A training run. One step sees ``accumulate`` batches of ``batch_tokens`` tokens."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
+    mode: Literal["frozen", "lora", "full"]
+    data: tuple[DataSet, ...] = Field(min_length=1)
+    seed: int = 7
+    data_cut_off: str = "unknown"
+    steps: int = Field(gt=0)
+    batch_tokens: int = Field(default=2048, gt=0)
+    accumulate: int = Field(default=1, gt=0)
+    max_tokens: int = Field(default=80, ge=8, le=512)
+    precision: Literal["fp32", "bf16"] = "bf16"
+    threads: int = Field(default=1, gt=0)
+    lora: Lora = Lora()
+    trunk_rate: float = 5e-4
+    head_rate: float = 1e-3
+    weight_decay: float = 0.01
+    warm_up: float = Field(default=0.05, ge=0, lt=1)
+    dropout: float = Field(default=0.1, ge=0, lt=1)
+    label_smoothing: float = Field(default=0.05, ge=0, lt=1)
+    class_balance: float = Field(default=0.5, ge=0, le=1)
+    distillation: float = Field(default=1.0, ge=0)
+    distil_every: int = Field(default=2, gt=0)
+    intent_weight: float = Field(default=0.5, ge=0)
+    evaluate_every: int = Field(default=500, gt=0)
+    checkpoint_every: int = Field(default=100, gt=0)
+    patience: int = Field(default=6, gt=0)
+    dev_rows: int = Field(default=500, gt=0)
+
+
+def read_config(path: Path) -> TrainConfig:
+    """Return the run a YAML file describes. Raises ConfigurationError that names each wrong key."""
+    try:
+        values = yaml.safe_load(path.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigurationError(f"{path}: cannot be read ({error})") from error
+    if not isinstance(values, dict):
+        raise ConfigurationError(f"{path}: holds no mapping of keys to values")
+    try:
+        return TrainConfig(**values)
+    except (ValidationError, TypeError) as error:
+        raise ConfigurationError(f"{path}: {_readable(error)}") from error
+
+
+def _readable(error: ValidationError | TypeError) -> str:
+    if isinstance(error, TypeError):
+        return str(error)
+    return "; ".join(f"{'.'.join(map(str, one['loc']))} = {one['input']!r}: {one['msg']}" for one in error.errors())

@@ -1,0 +1,79 @@
+"""Training texts as the loop needs them: token ids, class indices, class weights."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from workers.encoder import SENTIMENTS, TokenIds
+from workers.labelled import Labelled, read_labelled
+from workers.publishing import sha256_of
+from workers.tokenizer import TextTokenizer
+from workers.training_config import DataSet
+
+NEUTRAL = SENTIMENTS.index("neutral")
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """One labelled set. weights: (k,) of each class in the loss; two_class: no neutral text in it."""
+
+    config: DataSet
+    tokens: list[TokenIds]
+    classes: npt.NDArray[np.int64]
+    names: tuple[str, ...]
+    weights: npt.NDArray[np.float32]
+    dev_tokens: list[TokenIds]
+    dev_classes: npt.NDArray[np.int64]
+
+    @property
+    def two_class(self) -> bool:
+        """Return whether the set knows no neutral texts."""
+        return self.config.task == "sentiment" and NEUTRAL not in self.classes
+
+    @property
+    def lengths(self) -> npt.NDArray[np.int64]:
+        """Return the tokens of each training text."""
+        return np.array([len(ids) for ids in self.tokens], dtype=np.int64)
+
+
+def prepare(config: DataSet, root: Path, tokenizer: TextTokenizer, balance: float) -> Prepared:
+    """Read, check and tokenise one set. Texts of dev are taken out of train, by their normal form."""
+    allowed = SENTIMENTS if config.task == "sentiment" else None
+    train = read_labelled(root / config.train, allowed)
+    names = SENTIMENTS if config.task == "sentiment" else tuple(sorted(set(train.labels)))
+    dev = read_labelled(root / config.dev, names) if config.dev else Labelled((), ())
+    seen = set(dev.texts)
+    kept = [place for place, text in enumerate(train.texts) if text and text not in seen]
+    classes = _indices([train.labels[place] for place in kept], names)
+    return Prepared(
+        config=config,
+        tokens=tokenizer([train.texts[place] for place in kept]),
+        classes=classes,
+        names=names,
+        weights=class_weights(classes, len(names), balance),
+        dev_tokens=tokenizer(dev.texts),
+        dev_classes=_indices(dev.labels, names),
+    )
+
+
+def data_hashes(sets: Sequence[DataSet], root: Path) -> dict[str, str]:
+    """Return the SHA-256 of every file a run reads."""
+    paths = [path for one in sets for path in (one.train, one.dev) if path is not None]
+    return {path: sha256_of(root / path) for path in paths}
+
+
+def class_weights(classes: npt.NDArray[np.int64], count: int, balance: float) -> npt.NDArray[np.float32]:
+    """Return weights proportional to frequency to the power of minus ``balance``, one on average over the texts."""
+    present = Counter(classes.tolist())
+    raw = np.array([present[index] ** -balance if present[index] else 0.0 for index in range(count)])
+    mean = sum(raw[index] * number for index, number in present.items()) / len(classes)
+    return np.asarray(raw / mean, dtype=np.float32)
+
+
+def _indices(labels: Sequence[str], names: Sequence[str]) -> npt.NDArray[np.int64]:
+    place = {name: index for index, name in enumerate(names)}
+    return np.array([place[label] for label in labels], dtype=np.int64)

@@ -1,0 +1,213 @@
+"""The encoder: a multilingual transformer, its adapter merged in, and three answers from one forward pass.
+
+The answer for a text is the same bits whatever else is in the batch: rows are packed, never padded to their neighbours
+(``workers.packing``), heads run on blocks of a constant shape, and on a CPU one thread does the sums.
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal, cast
+
+import numpy as np
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from pipeline.errors import ConfigurationError, ModelError
+from pipeline.settings import EncoderSettings
+from workers import lora, model_store, pooling, shipped
+from workers.encoder import DIMENSIONS, Encodings, TokenIds
+from workers.heads import SentimentHead, Whitening, load_sentiment
+from workers.intents import IntentHead, load_intents
+from workers.packing import Bin, pack
+from workers.quantise import int8_linear
+from workers.tokenizer import TextTokenizer
+from workers.trunk import LinearFactory, Sizes, Trunk, build, float_linear
+
+Mode = Literal["fp32", "int8", "bf16"]
+MODES: Final[tuple[Mode, ...]] = ("fp32", "int8", "bf16")
+CPU_ROWS: Final = 512
+HEAD_ROWS: Final = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """Everything an encoder is made of."""
+
+    trunk: Trunk
+    whitening: Whitening
+    sentiment: SentimentHead
+    intents: IntentHead
+    tokenizer: TextTokenizer
+
+
+class TransformerEncoder:
+    """Texts to vectors, sentiment and intents; implements ``workers.encoder.Encoder``."""
+
+    def __init__(self, model: str, revision: str, parts: Parts, rows: int) -> None:
+        self._model = model
+        self._revision = revision
+        self._parts = parts
+        self._rows = rows
+
+    @property
+    def model(self) -> str:
+        """Return the model's name."""
+        return self._model
+
+    @property
+    def revision(self) -> str:
+        """Return what identifies weights, heads, whitening and number format together."""
+        return self._revision
+
+    @property
+    def intent_names(self) -> tuple[str, ...]:
+        """Return the intents in the order of the answers."""
+        return self._parts.intents.names
+
+    def tokenize(self, texts: Sequence[str]) -> list[TokenIds]:
+        """Return the token ids of each normal form, cut at the model's length."""
+        return self._parts.tokenizer(texts)
+
+    def encode(self, tokens: Sequence[TokenIds]) -> Encodings:
+        """Return the answers for one batch. Raises MemoryError when it does not fit the device."""
+        try:
+            with torch.inference_mode():
+                means, features = self._pooled(tokens)
+                return self._answers(means, features)
+        except torch.OutOfMemoryError as error:
+            raise MemoryError(str(error)) from error
+        except RuntimeError as error:
+            if "can't allocate memory" in str(error) or "out of memory" in str(error):
+                raise MemoryError(str(error)) from error
+            raise
+
+    def _pooled(self, tokens: Sequence[TokenIds]) -> tuple[Tensor, Tensor]:
+        device = self._parts.trunk.device
+        means = torch.empty((len(tokens), DIMENSIONS), device=device)
+        features = torch.empty((len(tokens), 2 * DIMENSIONS), device=device)
+        for packed in pack(tokens, self._rows):
+            self._pool_bin(packed, means, features)
+        return means, features
+
+    def _pool_bin(self, packed: Bin, means: Tensor, features: Tensor) -> None:
+        rows, spans = self._parts.trunk(packed)
+        for span in spans:
+            where = pooling.present(span, rows).float()
+            padded = pooling.padded(rows, span).float()
+            mean = pooling.mean(padded, where)
+            members = span.members.to(means.device)
+            means[members] = mean
+            features[members] = self._parts.sentiment.features(padded, where, mean)
+
+    def _answers(self, means: Tensor, features: Tensor) -> Encodings:
+        vectors = np.empty((len(means), DIMENSIONS), np.float32)
+        sentiment = np.empty((len(means), 3), np.float32)
+        intents = np.empty((len(means), len(self.intent_names)), np.float32)
+        for start in range(0, len(means), HEAD_ROWS):
+            stop = min(start + HEAD_ROWS, len(means))
+            white = self._parts.whitening(_block(means, start, stop))
+            logits = self._parts.sentiment(_block(features, start, stop))
+            vectors[start:stop] = _rows(white, stop - start)
+            sentiment[start:stop] = _rows(torch.softmax(logits, 1), stop - start)
+            intents[start:stop] = _rows(self._parts.intents(white), stop - start)
+        return Encodings(vectors, sentiment, intents, self.intent_names)
+
+
+def load_encoder(settings: EncoderSettings, cache: Path, mode: Mode | None = None) -> TransformerEncoder:
+    """Return the encoder that the settings describe, every file checked against its hash.
+
+    Sets torch to one thread on a CPU: scale-out is by processes. Raises ModelError, or ConfigurationError for a device or
+    mode that this machine lacks.
+    """
+    device = find_device(settings.device)
+    chosen = mode or choose_mode(settings.mode, device)
+    if device.type == "cpu":
+        torch.set_num_threads(1)
+    folder, manifest = model_store.verified(settings.model, cache)
+    trained = shipped.load(settings.weights or shipped.SHIPPED)
+    linear, dtype = _number_format(chosen)
+    adapter = {name: tensor.to(device) for name, tensor in trained.part("adapter").items()}
+    weights = load_file(folder / "model.safetensors", device=str(device))
+    whitening = trained.part("whitening")
+    parts = Parts(
+        trunk=build(weights, read_sizes(folder), lora.merging(adapter, linear), dtype),
+        whitening=Whitening(whitening["mean"].float().to(device), whitening["matrix"].float().to(device)),
+        sentiment=load_sentiment(trained.part("sentiment")).to(device),
+        intents=load_intents(trained).to(device),
+        tokenizer=TextTokenizer(folder, settings.max_tokens),
+    )
+    revision = revision_of(manifest.files | trained.hashes, str(trained.record["name"]), chosen, settings.max_tokens)
+    rows = CPU_ROWS if device.type == "cpu" else settings.batch_tokens
+    return TransformerEncoder(settings.model, revision, parts, rows)
+
+
+def revision_of(hashes: dict[str, str], name: str, mode: str, max_tokens: int) -> str:
+    """Return the name of a set of weights with what they were hashed to, for example ``joint-bf16-1f00c0ffee12``."""
+    what = json.dumps([hashes, mode, max_tokens], sort_keys=True).encode()
+    return f"{name}-{mode}-{hashlib.sha256(what).hexdigest()[:12]}"
+
+
+def read_sizes(folder: Path) -> Sizes:
+    """Return what ``config.json`` says of the architecture. Raises ModelError when it is no BERT encoder with GELU."""
+    try:
+        config = json.loads((folder / "config.json").read_text("utf-8"))
+        sizes = Sizes(config["num_attention_heads"], config["num_hidden_layers"], config["layer_norm_eps"])
+        kind = (config["model_type"], config["hidden_act"], config["hidden_size"])
+    except (OSError, ValueError, KeyError) as error:
+        raise ModelError(f"{folder / 'config.json'} cannot be used: {error}") from error
+    if kind != ("bert", "gelu", DIMENSIONS):
+        raise ModelError(f"{folder / 'config.json'}: {kind} is not a BERT encoder with GELU and {DIMENSIONS} dimensions")
+    return sizes
+
+
+def offered_modes(device: torch.device) -> tuple[Mode, ...]:
+    """Return the modes that make sense on a device, the fastest first."""
+    if device.type == "cuda":
+        return ("bf16", "fp32")
+    if torch.cpu._is_amx_tile_supported():
+        return ("bf16", "int8", "fp32")
+    return ("int8", "fp32") if torch.cpu._is_vnni_supported() else ("fp32", "int8")
+
+
+def choose_mode(wanted: str, device: torch.device) -> Mode:
+    """Return the mode asked for, or the fastest one where ``auto`` is. Raises ConfigurationError for int8 on a GPU."""
+    if wanted == "auto":
+        return offered_modes(device)[0]
+    if wanted == "int8" and device.type != "cpu":
+        raise ConfigurationError("encoder.mode = int8 works on a CPU only; use bf16 on a GPU")
+    return cast("Mode", wanted)
+
+
+def find_device(wanted: str) -> torch.device:
+    """Return the device asked for, or the best one. Raises ConfigurationError when there is none of that name."""
+    if wanted == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(wanted)
+    except RuntimeError as error:
+        raise ConfigurationError(f"encoder.device = {wanted!r} is no device; use auto, cpu, cuda or cuda:0") from error
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ConfigurationError(f"encoder.device = {wanted!r}, but torch finds no GPU; use cpu or auto")
+    return device
+
+
+def _number_format(mode: Mode) -> tuple[LinearFactory, torch.dtype]:
+    if mode == "int8":
+        return int8_linear(), torch.float32
+    dtype = torch.bfloat16 if mode == "bf16" else torch.float32
+    return float_linear(dtype), dtype
+
+
+def _block(rows: Tensor, start: int, stop: int) -> Tensor:
+    """Return HEAD_ROWS rows, zeros after the real ones: one shape for every batch."""
+    block = rows.new_zeros((HEAD_ROWS, rows.shape[1]))
+    block[: stop - start] = rows[start:stop]
+    return block
+
+
+def _rows(block: Tensor, count: int) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+    return cast("np.ndarray[tuple[int, ...], np.dtype[np.float32]]", block[:count].cpu().numpy())

@@ -1,0 +1,200 @@
+"""The shared encoder: BERT on packed rows, in plain torch operations, for serving and for training alike.
+
+Rows are tokens of many texts without padding (``workers.packing``). Linear layers see rows; attention alone knows texts.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+import torch
+from torch import Tensor
+from torch.nn.functional import gelu, layer_norm, linear, scaled_dot_product_attention
+
+from pipeline.errors import ModelError
+from workers.packing import Bin
+
+LINEARS: Final = (
+    "attention.self.query",
+    "attention.self.key",
+    "attention.self.value",
+    "attention.output.dense",
+    "intermediate.dense",
+    "output.dense",
+)
+_NORMS: Final = ("attention.output.LayerNorm", "output.LayerNorm")
+
+
+class RowMap(Protocol):
+    """A linear layer on rows: (rows, inputs) to (rows, outputs)."""
+
+    def __call__(self, rows: Tensor) -> Tensor:
+        """Apply the layer."""
+
+
+LinearFactory = Callable[[str, Tensor, Tensor], RowMap]
+"""Makes a layer of its name, weight (outputs, inputs) and bias, both float32."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """What of the architecture cannot be read off the weights."""
+
+    heads: int
+    layers: int
+    epsilon: float
+
+
+@dataclass(frozen=True, slots=True)
+class Norm:
+    """A layer normalisation."""
+
+    weight: Tensor
+    bias: Tensor
+    epsilon: float
+
+    def __call__(self, rows: Tensor) -> Tensor:
+        """Apply it to (rows, hidden)."""
+        return layer_norm(rows, (rows.shape[-1],), self.weight, self.bias, self.epsilon)
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One transformer layer: (rows, hidden) to (rows, hidden)."""
+
+    query_key_value: RowMap
+    attended: RowMap
+    attention_norm: Norm
+    widen: RowMap
+    narrow: RowMap
+    output_norm: Norm
+    heads: int
+
+    def __call__(self, rows: Tensor, spans: list["Span"]) -> Tensor:
+        """Apply the layer."""
+        mixed = attention(self.query_key_value(rows), spans, self.heads)
+        rows = self.attention_norm(rows + self.attended(mixed))
+        return self.output_norm(rows + self.narrow(gelu(self.widen(rows))))
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """One group of a bin on the device. gather: (n * bucket,); scatter and places: flat; mask: (n, 1, 1, bucket)."""
+
+    gather: Tensor
+    places: Tensor
+    targets: Tensor
+    mask: Tensor | None
+    texts: int
+    bucket: int
+    members: Tensor
+
+
+class Trunk:
+    """The stack of layers over the embeddings."""
+
+    def __init__(self, words: Tensor, positions: Tensor, norm: Norm, layers: list[Layer]) -> None:
+        self.words = words
+        self.positions = positions
+        self.norm = norm
+        self.layers = layers
+
+    @property
+    def device(self) -> torch.device:
+        """Return where the weights are."""
+        return self.words.device
+
+    def embed(self, packed: Bin) -> Tensor:
+        """Return the rows that enter the first layer."""
+        ids = torch.from_numpy(packed.ids).to(self.device)
+        positions = torch.from_numpy(packed.positions).to(self.device)
+        return self.norm(self.words[ids] + self.positions[positions])
+
+    def __call__(self, packed: Bin) -> tuple[Tensor, list[Span]]:
+        """Return the rows that leave the last layer, and where each text lies in them."""
+        spans = spans_of(packed, self.device)
+        rows = self.embed(packed)
+        for layer in self.layers:
+            rows = layer(rows, spans)
+        return rows, spans
+
+
+def build(weights: Mapping[str, Tensor], sizes: Sizes, factory: LinearFactory, dtype: torch.dtype) -> Trunk:
+    """Return the trunk made of the tensors of transformers' BertModel. Raises ModelError for a missing tensor."""
+    try:
+        words = weights["embeddings.word_embeddings.weight"].to(dtype)
+        token_type = weights["embeddings.token_type_embeddings.weight"][0]
+        positions = (weights["embeddings.position_embeddings.weight"] + token_type).to(dtype)
+        norm = _norm(weights, "embeddings.LayerNorm", sizes.epsilon, dtype)
+        layers = [_layer(weights, f"encoder.layer.{index}", sizes, factory, dtype) for index in range(sizes.layers)]
+    except KeyError as error:
+        raise ModelError(f"model.safetensors lacks the tensor {error}; it is not a BERT encoder") from error
+    return Trunk(words, positions, norm, layers)
+
+
+def attention(query_key_value: Tensor, spans: list[Span], heads: int) -> Tensor:
+    """Return (rows, hidden): every text attends to itself, bucket by bucket."""
+    rows, width = query_key_value.shape
+    mixed = query_key_value.new_zeros((rows, width // 3))
+    for span in spans:
+        split = query_key_value.index_select(0, span.gather).view(span.texts, span.bucket, 3, heads, -1)
+        query, key, value = (part.transpose(1, 2) for part in split.unbind(2))
+        attend = _attend_for_gradient if query.requires_grad else scaled_dot_product_attention
+        out = attend(query, key, value, attn_mask=span.mask)
+        flat = out.transpose(1, 2).reshape(span.texts * span.bucket, -1)
+        mixed = mixed.index_copy(0, span.targets, flat.index_select(0, span.places))
+    return mixed
+
+
+def _attend_for_gradient(query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None) -> Tensor:
+    """Do what scaled_dot_product_attention does; on a CPU the backward pass of that takes five times as long."""
+    match = torch.matmul(query * query.shape[-1] ** -0.5, key.transpose(-1, -2))
+    if attn_mask is not None:
+        match = match.masked_fill(~attn_mask, float("-inf"))
+    return torch.matmul(torch.softmax(match, dim=-1), value)
+
+
+def spans_of(packed: Bin, device: torch.device) -> list[Span]:
+    """Return the groups of a bin as tensors on the device."""
+    spans = []
+    for group in packed.groups:
+        present = torch.from_numpy(group.present)
+        rows = torch.from_numpy(group.rows).reshape(-1)
+        places = present.reshape(-1).nonzero().reshape(-1)
+        mask = None if bool(present.all()) else present[:, None, None, :].to(device)
+        texts, bucket = group.rows.shape
+        targets = rows[places].to(device)
+        members = torch.from_numpy(group.members)
+        spans.append(Span(rows.clamp(min=0).to(device), places.to(device), targets, mask, texts, bucket, members))
+    return spans
+
+
+def float_linear(dtype: torch.dtype) -> LinearFactory:
+    """Return the factory of ordinary layers of a floating type."""
+
+    def make(_name: str, weight: Tensor, bias: Tensor) -> RowMap:
+        own_weight, own_bias = weight.to(dtype), bias.to(dtype)
+        return lambda rows: linear(rows, own_weight, own_bias)
+
+    return make
+
+
+def _norm(weights: Mapping[str, Tensor], name: str, epsilon: float, dtype: torch.dtype) -> Norm:
+    return Norm(weights[f"{name}.weight"].to(dtype), weights[f"{name}.bias"].to(dtype), epsilon)
+
+
+def _layer(weights: Mapping[str, Tensor], prefix: str, sizes: Sizes, factory: LinearFactory, dtype: torch.dtype) -> Layer:
+    weight = {name: weights[f"{prefix}.{name}.weight"] for name in LINEARS}
+    bias = {name: weights[f"{prefix}.{name}.bias"] for name in LINEARS}
+    fused = LINEARS[:3]
+    return Layer(
+        query_key_value=factory(
+            f"{prefix}.query_key_value", torch.cat([weight[n] for n in fused]), torch.cat([bias[n] for n in fused])
+        ),
+        attended=factory(f"{prefix}.{LINEARS[3]}", weight[LINEARS[3]], bias[LINEARS[3]]),
+        attention_norm=_norm(weights, f"{prefix}.{_NORMS[0]}", sizes.epsilon, dtype),
+        widen=factory(f"{prefix}.{LINEARS[4]}", weight[LINEARS[4]], bias[LINEARS[4]]),
+        narrow=factory(f"{prefix}.{LINEARS[5]}", weight[LINEARS[5]], bias[LINEARS[5]]),
+        output_norm=_norm(weights, f"{prefix}.{_NORMS[1]}", sizes.epsilon, dtype),
+        heads=sizes.heads,
+    )

@@ -1,0 +1,147 @@
+"""The model while it is trained: a frozen base, what is trainable on top of it, and the losses."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy, dropout
+
+from workers import pooling
+from workers.heads import SentimentHead, Whitening
+from workers.lora import LowRankLinear
+from workers.packing import Bin, pack
+from workers.training_config import TrainConfig
+from workers.training_data import NEUTRAL, Prepared
+from workers.trunk import LinearFactory, RowMap, Sizes, Span, Trunk, build, float_linear, spans_of
+
+INTENT_SCALE = 16.0
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Texts of one call. sets and classes: (n,) the set of each text and its class there."""
+
+    tokens: list[object]
+    sets: Tensor
+    classes: Tensor
+
+
+class FullLinear(nn.Module):
+    """A linear layer that is trained whole."""
+
+    def __init__(self, weight: Tensor, bias: Tensor, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(weight.float().clone())
+        self.bias = nn.Parameter(bias.float().clone())
+        self.dtype = dtype
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """Apply it to (rows, inputs)."""
+        return nn.functional.linear(rows, self.weight.to(self.dtype), self.bias.to(self.dtype))
+
+
+class TunedModel(nn.Module):
+    """Trunk, sentiment head and one head per intent set; ``base`` stays as it was, for distillation."""
+
+    def __init__(self, weights: dict[str, Tensor], sizes: Sizes, config: TrainConfig, sets: Sequence[Prepared]) -> None:
+        super().__init__()
+        self.dtype = torch.bfloat16 if config.precision == "bf16" else torch.float32
+        self.config = config
+        own = {name: tensor.to(self.dtype) for name, tensor in weights.items()}
+        width = own["embeddings.word_embeddings.weight"].shape[1]
+        self.base = build(own, sizes, float_linear(self.dtype), self.dtype)
+        self.layers = nn.ModuleDict()
+        self.first_tuned = sizes.layers - (config.lora.layers if config.mode != "frozen" else 0)
+        self.trunk = build(own, sizes, self._factory(float_linear(self.dtype)), self.dtype)
+        self.sentiment = SentimentHead(width)
+        self.intents = nn.ParameterDict(
+            {str(index): nn.Parameter(torch.randn(len(one.names), width)) for index, one in enumerate(sets) if is_intent(one)}
+        )
+        self.whitening: Whitening | None = None
+
+    def _factory(self, frozen: LinearFactory) -> LinearFactory:
+        lora = self.config.lora
+
+        def make(name: str, weight: Tensor, bias: Tensor) -> RowMap:
+            if int(name.split(".")[2]) < self.first_tuned:
+                return frozen(name, weight, bias)
+            layer: LowRankLinear | FullLinear
+            if self.config.mode == "lora":
+                layer = LowRankLinear(weight, bias, lora.rank, lora.alpha / lora.rank, self.dtype)
+            else:
+                layer = FullLinear(weight, bias, self.dtype)
+            self.layers[name.replace(".", "/")] = layer
+            return layer
+
+        return make
+
+    def tokens_and_base(self, packed: Bin, with_base: bool) -> tuple[Tensor, Tensor | None, list[Span]]:
+        """Return the rows of the tuned trunk, those of the base if asked for, and the spans."""
+        spans = spans_of(packed, self.trunk.device)
+        with torch.no_grad():
+            rows = run_layers(self.base, self.base.embed(packed), spans, 0, self.first_tuned)
+            base = run_layers(self.base, rows, spans, self.first_tuned, len(self.base.layers)) if with_base else None
+        return run_layers(self.trunk, rows, spans, self.first_tuned, len(self.trunk.layers)), base, spans
+
+    def losses(self, batch: Batch, sets: Sequence[Prepared], with_base: bool) -> dict[str, Tensor]:
+        """Return the loss terms of a batch, each a mean over its texts."""
+        (packed,) = pack(batch.tokens, 1 << 30)  # type: ignore[arg-type]
+        rows, base_rows, spans = self.tokens_and_base(packed, with_base)
+        features, means, base_means, members = [], [], [], []
+        for span in spans:
+            where = pooling.present(span, rows).float()
+            tokens = pooling.padded(rows, span).float()
+            mean = pooling.mean(tokens, where)
+            means.append(mean)
+            features.append(self.sentiment.features(tokens, where, mean))
+            members.append(span.members)
+            if base_rows is not None:
+                base_means.append(pooling.mean(pooling.padded(base_rows, span).float(), where))
+        order = torch.cat(members)
+        own_sets, classes = batch.sets[order], batch.classes[order]
+        mean = torch.cat(means)
+        terms = self._sentiment_loss(torch.cat(features), own_sets, classes, sets)
+        terms |= self._intent_loss(mean, own_sets, classes, sets)
+        if base_means and self.whitening is not None:
+            near = (self.whitening(mean) * self.whitening(torch.cat(base_means))).sum(1)
+            terms["distillation"] = (1 - near).mean()
+        return terms
+
+    def _sentiment_loss(self, features: Tensor, own: Tensor, classes: Tensor, sets: Sequence[Prepared]) -> dict[str, Tensor]:
+        losses = []
+        for index, one in enumerate(sets):
+            here = own == index
+            if one.config.task != "sentiment" or not bool(here.any()):
+                continue
+            logits = self.sentiment(dropout(features[here], self.config.dropout, self.training))
+            if one.two_class:
+                logits = logits[:, [0, 2]]
+                target, weight = (classes[here] > NEUTRAL).long(), torch.from_numpy(one.weights)[[0, 2]]
+            else:
+                target, weight = classes[here], torch.from_numpy(one.weights)
+            each = cross_entropy(logits, target, reduction="none", label_smoothing=self.config.label_smoothing)
+            losses.append(each * weight[target])
+        return {"sentiment": torch.cat(losses).mean()} if losses else {}
+
+    def _intent_loss(self, mean: Tensor, own: Tensor, classes: Tensor, sets: Sequence[Prepared]) -> dict[str, Tensor]:
+        losses = []
+        for index, one in enumerate(sets):
+            here = own == index
+            if not is_intent(one) or not bool(here.any()) or self.whitening is None:
+                continue
+            logits = INTENT_SCALE * self.whitening(mean[here]) @ pooling.unit(self.intents[str(index)]).T
+            losses.append(cross_entropy(logits, classes[here], reduction="none"))
+        return {"intent": torch.cat(losses).mean()} if losses else {}
+
+
+def run_layers(trunk: Trunk, rows: Tensor, spans: list[Span], first: int, last: int) -> Tensor:
+    """Return the rows after the layers from ``first`` up to ``last``."""
+    for layer in trunk.layers[first:last]:
+        rows = layer(rows, spans)
+    return rows
+
+
+def is_intent(one: Prepared) -> bool:
+    """Return whether a set trains a head of its own."""
+    return one.config.task == "intent"
