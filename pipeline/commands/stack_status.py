@@ -82,9 +82,14 @@ def _process(started: Started) -> ServiceState:
 def _jobs(rest_url: str) -> list[ServiceState]:
     rest = FlinkRest(rest_url)
     try:
-        live = [job for job in rest.jobs() if job.state not in ("CANCELED", "FINISHED")]
+        live = {job: rest.tasks_running(job.job_id) for job in rest.jobs() if job.state not in ("CANCELED", "FINISHED")}
     except Unavailable as error:
         return [ServiceState("trends", "unreachable", str(error))]
     finally:
         rest.close()
-    return [ServiceState("trends", job.state, f"{job.name}, {rest_url}/#/job/{job.job_id}") for job in live]
+    return [
+        ServiceState(
+            "trends", "STARTING" if job.state == "RUNNING" and not works else job.state, f"{rest_url}/#/job/{job.job_id}"
+        )
+        for job, works in live.items()
+    ]
