@@ -28,7 +28,7 @@ from pipeline.topics import TOPICS
 
 COMMIT_TIMEOUT_MS = 10_000
 CLOSE_TIMEOUT_MS = 5_000
-REBALANCE_STEP_MS = 100
+REBALANCE_POLL_MS = 3_000
 LOOKUP_TIMEOUT_MS = 5_000
 MAX_IN_FLIGHT_BYTES = 32 * 2**20
 MAX_REQUEST_BYTES = max(topic.max_record_bytes for topic in TOPICS) + 64 * 2**10
@@ -198,19 +198,28 @@ class KafkaSource:
             raise ConfigurationError("this source is closed; make a new one of the same group to go on")
 
     def _fetch(self, max_records: int, timeout_ms: int) -> dict[ClientPartition, list[Any]]:
+        """Poll; while the group rebalances, long enough for that to end within the call.
+
+        kafka-python 3.0.12 throws a join away that ends between two polls and joins again, which starts the next
+        rebalance: members with short polls and long work in between would never settle.
+        """
+        patience_ms = timeout_ms if self._is_settled() else max(timeout_ms, REBALANCE_POLL_MS)
         try:
-            fetched: dict[ClientPartition, list[Any]] = self._consumer.poll(timeout_ms=timeout_ms, max_records=max_records)
+            fetched: dict[ClientPartition, list[Any]] = self._consumer.poll(timeout_ms=patience_ms, max_records=max_records)
         except errors.RetriableError as error:
             log.warning("poll_failed", group=self._group, error=repr(error))
             threading.Event().wait(timeout_ms / 1000)  # a refused connection fails at once: no busy loop
             return {}
         return fetched
 
+    def _is_settled(self) -> bool:
+        return bool(self._consumer.group_metadata().state == MemberState.STABLE)
+
     def _finish_rebalance(self) -> None:
         """Take part in a rebalance without taking records."""
         was_paused = self._paused
         self.pause()
-        self._consumer.poll(timeout_ms=REBALANCE_STEP_MS)
+        self._consumer.poll(timeout_ms=REBALANCE_POLL_MS)
         if not was_paused:
             self.resume()
 
@@ -233,10 +242,10 @@ class KafkaSource:
     def _watch(self, fetched: Mapping[ClientPartition, object], room: bool) -> None:
         """Seek a partition again that has lag and is silent; where that did not help, start the consumer anew.
 
-        A rebalance may also hang for good (seen with 3.0.12: a lost SyncGroup answer); that too is cured by a new consumer.
+        A rebalance that does not end is cured by a new consumer too.
         """
         now_s = monotonic()
-        if self._consumer.group_metadata().state == MemberState.STABLE:
+        if self._is_settled():
             self._joined_s = now_s
         elif now_s - self._joined_s >= self._kafka.stall_timeout_s:
             self._count_stall()

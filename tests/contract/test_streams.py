@@ -1,8 +1,7 @@
 """One contract for sources and sinks, over the memory twin and over a real Kafka."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from threading import Event, Thread
@@ -121,29 +120,33 @@ def next_offsets(records: list[Record]) -> dict[TopicPartition, int]:
     return dict(offsets)
 
 
-@contextmanager
-def polling(source: Source) -> Iterator[None]:
-    """Poll a member on a thread of its own meanwhile, as another process would: a rebalance needs every member."""
-    stop = Event()
+class Member:
+    """Polls a source on a thread of its own, as another process would: a rebalance needs every member at once."""
 
-    def poll() -> None:
-        while not stop.is_set():
-            source.poll(1, 100)
+    def __init__(self, source: Source) -> None:
+        self.source = source
+        self.records: list[Record] = []
+        self.lag: Mapping[TopicPartition, int] = {}
+        self._stop = Event()
+        self._thread = Thread(target=self._poll)
 
-    thread = Thread(target=poll)
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join()
+    def __enter__(self) -> "Member":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _poll(self) -> None:
+        while not self._stop.is_set():
+            self.records += self.source.poll(1_000, 100)
+            self.lag = self.source.lag()
 
 
-def settled(first: Source, second: Source) -> bool:
-    """Poll both members once; tell whether both own partitions."""
-    first.poll(1, 100)
-    second.poll(1, 100)
-    return bool(first.lag()) and bool(second.lag())
+def shared(first: Member, second: Member, partitions: int) -> bool:
+    """Tell whether two members own half of the partitions each."""
+    return len(first.lag) == len(second.lag) == partitions // 2 and set(first.lag).isdisjoint(second.lag)
 
 
 def test_records_come_as_they_were_written(streams: Streams) -> None:
@@ -239,36 +242,35 @@ def test_partitions_that_arrive_while_paused_deliver_nothing(streams: Streams) -
     streams.fill(topic, 80)
     first, second = streams.source(topic), streams.source(topic)
     second.pause()
-    assert wait_until(partial(settled, first, second), DEADLINE_S)
-    first.close()
-    polled: list[Record] = []
-    assert wait_until(lambda: gather(polled, second) == 0 and len(second.lag()) == 4, DEADLINE_S)
-    assert polled == []
+    with Member(second) as paused:
+        with Member(first) as other:
+            assert wait_until(partial(shared, other, paused, 4), DEADLINE_S)
+        first.close()
+        assert wait_until(lambda: len(paused.lag) == 4, DEADLINE_S)
+    assert paused.records == []
     second.resume()
-    assert len({r.partition for r in take(second, 60)}) >= 3
+    assert {int(r.value) for r in take(second, 80)} == set(range(80))
 
 
 def test_two_members_share_the_partitions(streams: Streams) -> None:
     topic = streams.topic(4)
-    first, second = streams.source(topic), streams.source(topic)
-    assert wait_until(lambda: settled(first, second) and len(first.lag()) == len(second.lag()) == 2, DEADLINE_S)
-    assert set(first.lag()).isdisjoint(second.lag())
-    streams.fill(topic, 80)
-    records: list[Record] = []
-    assert wait_until(lambda: gather(records, first, second) >= 80, DEADLINE_S)
-    assert {int(r.value) for r in records} == set(range(80))
+    with Member(streams.source(topic)) as first, Member(streams.source(topic)) as second:
+        assert wait_until(partial(shared, first, second, 4), DEADLINE_S)
+        streams.fill(topic, 80)
+        assert wait_until(lambda: len(first.records) + len(second.records) >= 80, DEADLINE_S)
+    assert {int(r.value) for r in first.records + second.records} == set(range(80))
+    assert min(len(first.records), len(second.records)) > 0
 
 
 def test_a_new_owner_goes_on_after_the_commit_of_the_old_one(streams: Streams) -> None:
     topic = streams.topic(4)
     streams.fill(topic, 80)
-    first = streams.source(topic)
-    records = take(first, 80)
-    first.commit(next_offsets(records))
-    second = streams.source(topic)
-    assert wait_until(partial(settled, first, second), DEADLINE_S)
-    assert second.poll(100, 500) == []
-    assert sum(second.lag().values()) + sum(first.lag().values()) == 0
+    source = streams.source(topic)
+    source.commit(next_offsets(take(source, 80)))
+    with Member(source) as old, Member(streams.source(topic)) as new:
+        assert wait_until(partial(shared, old, new, 4), DEADLINE_S)
+        assert wait_until(lambda: sum(old.lag.values()) + sum(new.lag.values()) == 0, DEADLINE_S)
+    assert new.records == []
 
 
 def test_a_commit_leaves_out_partitions_that_went_away(streams: Streams) -> None:
@@ -277,12 +279,13 @@ def test_a_commit_leaves_out_partitions_that_went_away(streams: Streams) -> None
     first = streams.source(topic)
     records = take(first, 80)
     second = streams.source(topic)
-    assert wait_until(partial(settled, first, second), DEADLINE_S)
-    taken = set(second.lag())
-    with polling(second):
+    with Member(second) as new:
+        with Member(first) as old:
+            assert wait_until(partial(shared, old, new, 4), DEADLINE_S)
+        taken = set(new.lag)
         first.commit(next_offsets(records))
+        first.close()
     second.close()
-    first.close()
     again = take(streams.source(topic), sum(record.topic_partition in taken for record in records))
     assert {record.topic_partition for record in again} == taken
 
