@@ -30,8 +30,7 @@ class Incident:
     is_open: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Moment:
+class Moment(NamedTuple):
     """What a rule sees when a pane closes. ``active``: posts arrived in it; only then may an incident begin."""
 
     rule: Rule

@@ -8,6 +8,7 @@ down-weighting of past outbreaks (Noufaily et al. 2013), reduced to a recursive 
 
 from dataclasses import dataclass
 from math import log, sqrt
+from typing import NamedTuple
 
 from pipeline.core.detector_config import DAY_MS, DetectorConfig
 from pipeline.core.trends import PANE_MS
@@ -32,8 +33,7 @@ class Baseline:
         return Baseline(self.first_ms, self.as_of_ms, self.last_pane_ms, self.negative, self.posts, self.exposure_days)
 
 
-@dataclass(frozen=True, slots=True)
-class Expectation:
+class Expectation(NamedTuple):
     """What an entity usually does. Rates per day of mean activity; multiply by the exposure of a window."""
 
     negative_per_day: float

@@ -6,21 +6,19 @@ share term is what finds spikes in busy entities; the slow lane (an hour to a da
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from math import log
+from typing import NamedTuple
 
 from pipeline.core.baseline import Baseline, Expectation, expectation
 from pipeline.core.detector_config import DAY_MS, DetectorConfig, Flood, Lane
 from pipeline.core.tails import count_tail, share_tail
-from pipeline.core.windows import Pane, WindowSums, recent_panes, window_sums
+from pipeline.core.windows import PaneHistory, WindowSums
 
 
-@dataclass(frozen=True, slots=True)
-class LaneView:
+class LaneView(NamedTuple):
     """What one lane sees. ``sums``, ``means`` and ``tails`` go by window; ``reference`` and ``reference_mean`` are one of them.
 
-    ``supported``: enough different people said enough different things. Without support the tails are not worth computing
-    (they are 0) unless an incident is open.
+    ``supported``: enough different people said enough different things.
     """
 
     lane: Lane
@@ -39,63 +37,75 @@ class LaneView:
         return self.reference.negative / self.reference_mean
 
 
-@dataclass(frozen=True, slots=True)
-class Assessment:
-    """What one moment looks like. ``leading`` is the lane that speaks: the supported one with the highest score."""
+class Assessment(NamedTuple):
+    """What one moment looks like. ``leading`` is the lane that speaks: the supported one with the highest score.
+
+    It is None where no lane has support and no incident is open: then the tails are not worth computing.
+    """
 
     end_ms: int
     expected: Expectation
     dispersion: float
     cold: bool
     threshold: float
-    leading: LaneView
+    leading: LaneView | None
 
     @property
     def score(self) -> float:
         """Return the leading lane's score, or 0 where no lane has enough support to judge."""
-        return self.leading.score if self.leading.supported else 0.0
+        return self.leading.score if self.leading is not None and self.leading.supported else 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class _Moment:
-    panes: Sequence[Pane]
+class Situation(NamedTuple):
+    """One entity at one moment: its panes, and what is expected of it."""
+
+    history: PaneHistory
     end_ms: int
     expected: Expectation
     dispersion: float
     cold: bool
-    is_open: bool
 
 
-def assess(panes: Sequence[Pane], end_ms: int, baseline: Baseline, is_open: bool, config: DetectorConfig) -> Assessment:
-    """Return the assessment of the moment ``end_ms``; ``panes`` ascend and end by then. ``is_open``: an alert is."""
+def assess(history: PaneHistory, end_ms: int, baseline: Baseline, is_open: bool, config: DetectorConfig) -> Assessment:
+    """Return the assessment of the moment ``end_ms``, by when all panes end. ``is_open``: an incident is."""
     expected = expectation(baseline, max(baseline.as_of_ms, end_ms - config.guard_ms), config)
     cold = expected.age_ms < config.cold_start_ms
     dispersion = expected.dispersion * (config.cold_dispersion if cold else 1.0)
-    moment = _Moment(panes, end_ms, expected, dispersion, cold, is_open)
-    views = [_look(moment, lane, config) for lane in config.lanes]
-    leading = max(views, key=lambda view: (view.supported, view.score))
+    moment = Situation(history, end_ms, expected, dispersion, cold)
+    views = [look(moment, lane, config) for lane in config.lanes if is_open or _has_support(moment, lane, config)]
+    leading = max(views, key=lambda view: (view.supported, view.score)) if views else None
     return Assessment(end_ms, expected, dispersion, cold, open_threshold(expected.tier, config), leading)
 
 
-def _look(moment: _Moment, lane: Lane, config: DetectorConfig) -> LaneView:
-    end_ms, season = moment.end_ms, config.prior.season
-    sums = tuple(window_sums(moment.panes, end_ms, size) for size in lane.windows_ms)
-    per_ms = moment.expected.negative_per_day / DAY_MS
-    means = tuple(max(1e-6, per_ms * season.exposure(end_ms - size, end_ms)) for size in lane.windows_ms)
+def view_of(history: PaneHistory, seen: Assessment, config: DetectorConfig) -> LaneView:
+    """Return the leading lane's view, or what the first lane sees where none has support."""
+    if seen.leading is not None:
+        return seen.leading
+    return look(Situation(history, seen.end_ms, seen.expected, seen.dispersion, seen.cold), config.lanes[0], config)
+
+
+def look(moment: Situation, lane: Lane, config: DetectorConfig) -> LaneView:
+    """Return what one lane sees."""
+    sums = tuple(moment.history.sums(moment.end_ms, size) for size in lane.windows_ms)
+    means = tuple(_mean(moment, size, config) for size in lane.windows_ms)
     at = lane.windows_ms.index(lane.reference_ms)
-    supported = _has_support(moment, lane, sums[at], means[at])
-    if not supported and not moment.is_open:
-        return LaneView(lane, sums, means, sums[at], means[at], (0.0,) * len(sums), 0.0, 0.0, False)
     tails, share, score = _tails(sums, at, means, moment.expected, moment.dispersion, config)
-    return LaneView(lane, sums, means, sums[at], means[at], tails, share, score, supported)
+    return LaneView(lane, sums, means, sums[at], means[at], tails, share, score, _has_support(moment, lane, config))
 
 
-def _has_support(moment: _Moment, lane: Lane, reference: WindowSums, mean: float) -> bool:
-    need = lane.support
-    least = need.posts_effective_cold if moment.cold else need.posts_effective
-    if reference.negative < max(need.negative_mass, need.lift * mean) or reference.effective < least:
+def _mean(moment: Situation, size_ms: int, config: DetectorConfig) -> float:
+    exposure = config.prior.season.exposure(moment.end_ms - size_ms, moment.end_ms)
+    return max(1e-6, moment.expected.negative_per_day * exposure / DAY_MS)
+
+
+def _has_support(moment: Situation, lane: Lane, config: DetectorConfig) -> bool:
+    need, reference = lane.support, moment.history.sums(moment.end_ms, lane.reference_ms)
+    if reference.negative < need.negative_mass:
         return False
-    return count_authors(moment.panes, moment.end_ms, lane.reference_ms) >= need.authors
+    least = need.posts_effective_cold if moment.cold else need.posts_effective
+    if reference.effective < least or reference.negative < need.lift * _mean(moment, lane.reference_ms, config):
+        return False
+    return moment.history.count_authors(moment.end_ms, lane.reference_ms) >= need.authors
 
 
 def _tails(
@@ -111,9 +121,8 @@ def _tails(
     return counts, share, sum(counts) / len(counts) + config.share_weight * share
 
 
-def without_negatives(assessment: Assessment, removed: float, config: DetectorConfig) -> float:
-    """Return the leading lane's score if ``removed`` of its negative posts had not been written."""
-    view = assessment.leading
+def without_negatives(assessment: Assessment, view: LaneView, removed: float, config: DetectorConfig) -> float:
+    """Return the lane's score if ``removed`` of its negative posts had not been written."""
     sums = [
         WindowSums(s.posts, max(0, round(s.effective - removed)), max(0.0, s.negative - removed), s.positive) for s in view.sums
     ]
@@ -127,19 +136,14 @@ def open_threshold(tier: int, config: DetectorConfig) -> float:
     return law.threshold_base + law.threshold_scale * max(0.0, log(law.rate_at_base / config.false_alerts_per_entity_day))
 
 
-def count_authors(panes: Sequence[Pane], end_ms: int, size_ms: int) -> int:
-    """Return the number of different authors in the window; of old panes only the few that are kept."""
-    return len({author for pane in recent_panes(panes, end_ms, size_ms) for author in pane.authors})
-
-
-def is_flood(panes: Sequence[Pane], end_ms: int, rules: Flood) -> bool:
+def is_flood(history: PaneHistory, end_ms: int, rules: Flood) -> bool:
     """Return whether one content or young accounts drown out everything else in the flood window."""
-    whole = window_sums(panes, end_ms, rules.window_ms)
+    whole = history.sums(end_ms, rules.window_ms)
     if whole.posts < rules.posts or whole.effective >= rules.max_variety * whole.posts:
         return False
     counts: dict[int, int] = {}
     young = 0
-    for pane in recent_panes(panes, end_ms, rules.window_ms):
+    for pane in history.recent(end_ms, rules.window_ms):
         young += pane.young
         for content in pane.contents:
             counts[content.fingerprint] = counts.get(content.fingerprint, 0) + content.times

@@ -14,7 +14,7 @@ from pipeline.core.alerts import Incident
 from pipeline.core.baseline import Baseline
 from pipeline.core.clusters import Clusters
 from pipeline.core.detector_config import DetectorConfig
-from pipeline.core.windows import Content, Mention, Pane
+from pipeline.core.windows import Content, Mention, Pane, PaneHistory, Totals
 from pipeline.errors import StateVersionError
 from pipeline.events import Alert, Rule, Severity
 
@@ -53,7 +53,7 @@ class EntityState:
     decided: Decided = field(default_factory=lambda: Decided(LONG_AGO))
     newer: Decided = field(default_factory=lambda: Decided(LONG_AGO))
     older: Decided = field(default_factory=lambda: Decided(LONG_AGO))
-    panes: list[Pane] = field(default_factory=list)
+    history: PaneHistory = field(default_factory=PaneHistory)
     mentions: dict[int, dict[str, Mention]] = field(default_factory=dict)
     open_panes: set[int] = field(default_factory=set)
     dirty_ms: int | None = None
@@ -69,7 +69,8 @@ def encode(state: EntityState) -> bytes:
         "leaders": b64encode(state.clusters.leaders.tobytes()).decode(),
         "first_ms": b64encode(state.clusters.first_ms.tobytes()).decode(),
         "checkpoints": [_decided_out(d) for d in (state.decided, state.newer, state.older)],
-        "panes": [_pane_out(pane) for pane in state.panes],
+        "base": state.history.base,
+        "panes": [_pane_out(pane) for pane in state.history.panes],
         "mentions": {str(start): list(posts.values()) for start, posts in state.mentions.items()},
         "open_panes": sorted(state.open_panes),
         "dirty_ms": state.dirty_ms,
@@ -98,7 +99,7 @@ def decode(encoded: bytes, config: DetectorConfig) -> EntityState:
         decided=decided,
         newer=newer,
         older=older,
-        panes=[_pane_in(values) for values in document["panes"]],
+        history=PaneHistory(Totals(*document["base"]), (_pane_in(values) for values in document["panes"])),
         mentions={int(s): {m[1]: Mention(*m) for m in posts} for s, posts in document["mentions"].items()},
         open_panes=set(document["open_panes"]),
         dirty_ms=document["dirty_ms"],
@@ -131,6 +132,6 @@ def _pane_out(pane: Pane) -> list[Any]:
 
 def _pane_in(values: list[Any]) -> Pane:
     pane = Pane(*values)
-    pane.authors, pane.before = tuple(pane.authors), (pane.before[0], pane.before[1], pane.before[2], pane.before[3])
+    pane.authors, pane.through = tuple(pane.authors), Totals(*pane.through)
     pane.contents = tuple(Content(*content) for content in pane.contents)
     return pane

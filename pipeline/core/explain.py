@@ -1,13 +1,14 @@
 """An alert that explains itself: evidence, bands, each term's share of the score, and what would not have fired."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from math import ceil
 
 from pipeline.core.alerts import Decision
-from pipeline.core.detect import Assessment, without_negatives
+from pipeline.core.detect import Assessment, LaneView, without_negatives
 from pipeline.core.detector_config import DETECTOR_VERSION, HOUR_MS, MINUTE_MS, DetectorConfig
 from pipeline.core.tails import gamma_quantile
-from pipeline.core.windows import Content, Pane, recent_panes
+from pipeline.core.windows import Content, Pane
 from pipeline.events import Alert, AlertReason, AlertStatus, Band, Evidence, Rule, WindowEvidence
 
 Z_95 = 1.6449
@@ -21,10 +22,21 @@ def band_of(mean: float, dispersion: float) -> Band:
     return Band(low=_r(gamma_quantile(mean, dispersion, -Z_95)), expected=_r(mean), high=_r(high))
 
 
-def describe(entity: str, decision: Decision, moment: Assessment, panes: Sequence[Pane], config: DetectorConfig) -> Alert:
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """What an alert is told from: the moment, the lane that speaks, and the panes of its reference window."""
+
+    entity: str
+    moment: Assessment
+    view: LaneView
+    recent: Sequence[Pane]
+    model: str
+    model_revision: str
+
+
+def describe(sight: Sight, decision: Decision, config: DetectorConfig) -> Alert:
     """Return the wire record of one step of an alert."""
-    incident, view = decision.incident, moment.leading
-    recent = recent_panes(panes, moment.end_ms, view.lane.reference_ms)
+    incident, moment, view, recent = decision.incident, sight.moment, sight.view, sight.recent
     seen = view.reference
     about_mood = incident.rule is not Rule.COORDINATED_ACTIVITY
     return Alert(
@@ -34,7 +46,7 @@ def describe(entity: str, decision: Decision, moment: Assessment, panes: Sequenc
         rule=incident.rule,
         reason=decision.reason,
         severity=incident.severity,
-        entity=entity,
+        entity=sight.entity,
         event_time_ms=moment.end_ms,
         starts_at_ms=incident.starts_at_ms,
         ends_at_ms=incident.hot_ms if decision.status in _ENDED else None,
@@ -53,14 +65,14 @@ def describe(entity: str, decision: Decision, moment: Assessment, panes: Sequenc
         late_posts=sum(pane.late for pane in recent),
         baseline_age_ms=moment.expected.age_ms,
         cold_start=moment.cold,
-        would_not_fire_below=_counterfactual(moment, config) if about_mood else None,
-        windows=_windows(moment),
+        would_not_fire_below=_counterfactual(moment, view, config) if about_mood else None,
+        windows=_windows(moment, view),
         evidence=_evidence(recent),
-        explanation=_sentence(entity, decision, moment),
+        explanation=_sentence(sight.entity, decision, moment, view),
         detector_version=DETECTOR_VERSION,
         config_hash=config.config_hash,
-        model=panes[-1].model if panes else "",
-        model_revision=panes[-1].model_revision if panes else "",
+        model=sight.model,
+        model_revision=sight.model_revision,
     )
 
 
@@ -72,8 +84,7 @@ def _share(part: float, whole: float) -> float:
     return _r(min(1.0, part / whole)) if whole > 0 else 0.0
 
 
-def _windows(moment: Assessment) -> tuple[WindowEvidence, ...]:
-    view = moment.leading
+def _windows(moment: Assessment, view: LaneView) -> tuple[WindowEvidence, ...]:
     whole = max(view.score, 1e-9)
     return tuple(
         WindowEvidence(
@@ -108,15 +119,14 @@ def _evidence(recent: Sequence[Pane]) -> tuple[Evidence, ...]:
     )
 
 
-def _counterfactual(moment: Assessment, config: DetectorConfig) -> int | None:
+def _counterfactual(moment: Assessment, view: LaneView, config: DetectorConfig) -> int | None:
     """Return the least number of negative posts in the reference window with which the rule would still have fired."""
-    view = moment.leading
     if not view.supported or view.score < moment.threshold:
         return None
     need = max(view.lane.support.negative_mass, view.lane.support.lift * view.reference_mean)
     most = ceil(view.reference.negative)
     for fewer in range(most - 1, 0, -1):
-        if fewer < need or without_negatives(moment, view.reference.negative - fewer, config) < moment.threshold:
+        if fewer < need or without_negatives(moment, view, view.reference.negative - fewer, config) < moment.threshold:
             return fewer + 1
     return 1
 
@@ -132,8 +142,7 @@ _WHY = {
 }
 
 
-def _sentence(entity: str, decision: Decision, moment: Assessment) -> str:
-    view = moment.leading
+def _sentence(entity: str, decision: Decision, moment: Assessment, view: LaneView) -> str:
     seen, span = view.reference, _span(view.lane.reference_ms)
     if decision.incident.rule is Rule.COORDINATED_ACTIVITY:
         return (

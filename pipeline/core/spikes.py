@@ -5,23 +5,20 @@ order. So it does not matter when the watermark came by: a post that arrives aft
 go back to a checkpoint, decide again, and tell the differences as higher revisions.
 """
 
-from bisect import bisect_left
-from operator import attrgetter
-
 from pipeline.core.alerts import Decision, Moment, advance
 from pipeline.core.baseline import absorb, fresh
 from pipeline.core.clusters import Clusters
 from pipeline.core.corrections import reconcile
-from pipeline.core.detect import Assessment, assess, is_flood
+from pipeline.core.detect import Assessment, LaneView, assess, is_flood, view_of
 from pipeline.core.detector_config import DAY_MS, DETECTOR_VERSION, DetectorConfig
 from pipeline.core.entity_state import EntityState, decode, encode
-from pipeline.core.explain import band_of, describe
+from pipeline.core.explain import Sight, band_of, describe
 from pipeline.core.severity import severity_of
 from pipeline.core.trends import NOTHING, PANE_MS, Step, TrendOperator
-from pipeline.core.windows import THIN_AFTER_MS, Pane, PaneRules, mention_of, pane_start, summarise, thinned, window_sums
+from pipeline.core.windows import THIN_AFTER_MS, Pane, PaneRules, mention_of, pane_start, summarise
 from pipeline.events import Alert, Rule, ScoredPost, Severity, Trend
 
-_START = attrgetter("start_ms")
+QUIET_TICK_MS = 6 * PANE_MS  # an open incident is looked at when a pane closes, and this often while nobody speaks
 
 
 def make_operator(config: DetectorConfig) -> TrendOperator[EntityState]:
@@ -81,7 +78,7 @@ class NegativeSpikeOperator:
         return Step(timers=(start + PANE_MS,))
 
     def on_timer(self, state: EntityState, timer_ms: int) -> Step:
-        """Close the panes that end by ``timer_ms``; while an incident is open, ask to be called at the next pane end."""
+        """Close the panes that end by ``timer_ms``; while an incident is open, ask to be called again."""
         until = max(timer_ms, state.decided.time_ms)
         if state.dirty_ms is None:
             trends, records = self._run(state, until)
@@ -89,7 +86,7 @@ class NegativeSpikeOperator:
             alerts = [_ahead(record, state) for record in records]
         else:
             trends, alerts = self._run_again(state, until)
-        timers = (until + PANE_MS,) if state.decided.is_open else ()
+        timers = (_next_tick(until),) if state.decided.is_open else ()
         return Step(tuple(trends), tuple(alerts), timers)
 
     def _run_again(self, state: EntityState, until: int) -> tuple[list[Trend], list[Alert]]:
@@ -110,7 +107,7 @@ class NegativeSpikeOperator:
         state.dirty_ms = None
         state.newer, state.decided = back, back.copy()
         state.clusters.cut_from(back.time_ms)
-        del state.panes[bisect_left(state.panes, back.time_ms, key=_START) :]
+        state.history.cut_from(back.time_ms)
         state.open_panes = {start for start in state.mentions if start >= back.time_ms}
         return back.time_ms
 
@@ -127,8 +124,8 @@ class NegativeSpikeOperator:
 
     def _stay_quiet(self, state: EntityState, until: int, alerts: list[Alert]) -> None:
         """Let time pass without posts: only open incidents care."""
-        while state.decided.is_open and state.decided.time_ms + PANE_MS <= until:
-            state.decided.time_ms += PANE_MS
+        while state.decided.is_open and (tick := _next_tick(state.decided.time_ms)) <= until:
+            state.decided.time_ms = tick
             self._decide(state, self._assess(state, state.decided.time_ms), None, alerts)
         state.decided.time_ms = max(state.decided.time_ms, until)
 
@@ -145,12 +142,12 @@ class NegativeSpikeOperator:
         since = state.older.time_ms
         state.mentions = {start: posts for start, posts in state.mentions.items() if start >= since}
         state.told_trends = {start: told for start, told in state.told_trends.items() if start >= since}
-        self._forget_alerts(state, since)
+        if state.told_alerts or state.corrections:
+            self._forget_alerts(state, since)
         state.clusters.forget_before(since)
         absorbed = since if state.older.baseline is None else state.older.baseline.as_of_ms
-        del state.panes[: bisect_left(state.panes, min(absorbed, since - self.config.longest_ms), key=_START)]
-        for at in range(bisect_left(state.panes, since - THIN_AFTER_MS, key=_START)):
-            state.panes[at] = thinned(state.panes[at])
+        state.history.forget_before(min(absorbed, since - self.config.longest_ms))
+        state.history.thin_before(since - THIN_AFTER_MS)
 
     def _forget_alerts(self, state: EntityState, since: int) -> None:
         """Keep what late posts may still change, and the last word about incidents that began before."""
@@ -163,11 +160,10 @@ class NegativeSpikeOperator:
 
     def _fold(self, state: EntityState, start: int, trends: list[Trend], alerts: list[Alert]) -> None:
         state.open_panes.discard(start)
-        before = state.panes[-1] if state.panes else None
-        pane = summarise(start, state.mentions[start].values(), state.clusters, before, self._pane_rules)
+        pane = summarise(start, state.mentions[start].values(), state.clusters, state.history.totals, self._pane_rules)
         end = start + PANE_MS
         self._absorb(state, start, end - self.config.guard_ms)
-        state.panes.append(pane)
+        state.history.append(pane)
         state.decided.time_ms = end
         moment = self._assess(state, end)
         self._decide(state, moment, pane, alerts)
@@ -178,37 +174,40 @@ class NegativeSpikeOperator:
         baseline = state.decided.baseline
         if baseline is None:
             baseline = state.decided.baseline = fresh(start)
-        for at in range(bisect_left(state.panes, baseline.as_of_ms, key=_START), len(state.panes)):
-            if state.panes[at].start_ms + PANE_MS > until:
+        panes = state.history.panes
+        for at in range(state.history.since(baseline.as_of_ms), len(panes)):
+            if panes[at].start_ms + PANE_MS > until:
                 break
-            absorb(baseline, state.panes[at], self.config)
+            absorb(baseline, panes[at], self.config)
 
     def _assess(self, state: EntityState, end_ms: int) -> Assessment:
         baseline = state.decided.baseline
         assert baseline is not None
-        return assess(state.panes, end_ms, baseline, state.decided.is_open, self.config)
+        return assess(state.history, end_ms, baseline, state.decided.is_open, self.config)
 
     def _decide(self, state: EntityState, seen: Assessment, pane: Pane | None, alerts: list[Alert]) -> None:
         """Advance both incidents: mood, and coordinated activity, which vetoes mood."""
-        decided = state.decided
-        flooded = is_flood(state.panes, seen.end_ms, self.config.flood)
+        decided, view = state.decided, seen.leading
+        flooded = is_flood(state.history, seen.end_ms, self.config.flood)
         if flooded or decided.flood is not None:
-            decided.flood, told = advance(decided.flood, self._flood_moment(state, seen, pane, flooded), self.config)
+            moment = self._flood_moment(state, seen, pane, flooded)
+            decided.flood, told = advance(decided.flood, moment, self.config)
             self._record(state, told, seen, alerts)
-        if seen.score >= seen.threshold or decided.opinion is not None:
-            decided.opinion, told = advance(decided.opinion, self._mood_moment(state, seen, pane, flooded), self.config)
+        if view is not None:
+            moment = self._mood_moment(state, seen, view, pane, flooded)
+            decided.opinion, told = advance(decided.opinion, moment, self.config)
             self._record(state, told, seen, alerts)
 
-    def _mood_moment(self, state: EntityState, seen: Assessment, pane: Pane | None, flooded: bool) -> Moment:
+    def _mood_moment(self, state: EntityState, seen: Assessment, view: LaneView, pane: Pane | None, flooded: bool) -> Moment:
         return Moment(
-            rule=seen.leading.lane.rule,
+            rule=view.lane.rule,
             entity=state.entity,
             end_ms=seen.end_ms,
             starts_at_ms=seen.end_ms - PANE_MS,
-            score=seen.leading.score,
+            score=view.score,
             threshold=seen.threshold,
-            mass=seen.leading.reference.negative,
-            severity=severity_of(seen, self.config),
+            mass=view.reference.negative,
+            severity=severity_of(seen, view, self.config),
             fires=seen.score >= seen.threshold,
             vetoed=flooded,
             active=pane is not None,
@@ -222,7 +221,7 @@ class NegativeSpikeOperator:
             starts_at_ms=seen.end_ms - PANE_MS,
             score=float(flooded),
             threshold=1.0,
-            mass=float(window_sums(state.panes, seen.end_ms, self.config.flood.window_ms).posts),
+            mass=float(state.history.sums(seen.end_ms, self.config.flood.window_ms).posts),
             severity=Severity.INFO,
             fires=flooded,
             vetoed=False,
@@ -230,8 +229,12 @@ class NegativeSpikeOperator:
         )
 
     def _record(self, state: EntityState, decision: Decision | None, seen: Assessment, alerts: list[Alert]) -> None:
-        if decision is not None:
-            alerts.append(describe(state.entity, decision, seen, state.panes, self.config))
+        if decision is None:
+            return
+        view = view_of(state.history, seen, self.config)
+        recent = state.history.recent(seen.end_ms, view.lane.reference_ms)
+        last = state.history.panes[-1]
+        alerts.append(describe(Sight(state.entity, seen, view, recent, last.model, last.model_revision), decision, self.config))
 
     def _tell_trend(self, state: EntityState, pane: Pane, moment: Assessment, trends: list[Trend]) -> None:
         told = state.told_trends.get(pane.start_ms)
@@ -264,6 +267,11 @@ class NegativeSpikeOperator:
             score=round(moment.score, 4),
             detector_version=DETECTOR_VERSION,
         )
+
+
+def _next_tick(time_ms: int) -> int:
+    """Return the next moment at which silence is looked at."""
+    return time_ms - time_ms % QUIET_TICK_MS + QUIET_TICK_MS
 
 
 def _ahead(record: Alert, state: EntityState) -> Alert:

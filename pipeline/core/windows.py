@@ -1,9 +1,8 @@
 """Five-minute event-time panes of one entity: mergeable sums over distinct contents, and the windows made of them."""
 
 from bisect import bisect_left
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from operator import attrgetter
 from typing import NamedTuple
 from zlib import crc32
 
@@ -16,7 +15,6 @@ OLD_AUTHORS = 8
 THIN_AFTER_MS = 10_800_000
 MAX_TEXT_CHARS = 280
 UNITS = 10_000  # of mass: probabilities have four decimals, so sums of whole units are exact
-_START = attrgetter("start_ms")
 
 
 class Mention(NamedTuple):
@@ -73,11 +71,23 @@ class Content(NamedTuple):
     url: str
 
 
+class Totals(NamedTuple):
+    """Running totals of an entity, as whole numbers: masses in UNITS."""
+
+    posts: int
+    effective: int
+    negative: int
+    positive: int
+
+
+ZERO = Totals(0, 0, 0, 0)
+
+
 @dataclass(slots=True)
 class Pane:
     """The sums of one pane. Mass is probability of a negative (positive) tone, over the contents first seen here.
 
-    ``before`` holds the sums of all earlier panes of the entity, in whole units, so that any window is one subtraction.
+    ``through`` holds the sums of all panes of the entity up to and with this one, so that any window is one subtraction.
     """
 
     start_ms: int
@@ -92,19 +102,8 @@ class Pane:
     contents: tuple[Content, ...]
     model: str
     model_revision: str
-    before: tuple[int, int, int, int]
+    through: Totals
     frozen: bool = False
-
-    @property
-    def through(self) -> tuple[int, int, int, int]:
-        """Return the sums of all panes up to and with this one."""
-        posts, effective, negative, positive = self.before
-        return (
-            posts + self.posts,
-            effective + self.effective,
-            negative + round(self.negative * UNITS),
-            positive + round(self.positive * UNITS),
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +115,7 @@ class PaneRules:
     posts_per_author: int
 
 
-def summarise(start_ms: int, mentions: Iterable[Mention], clusters: Clusters, before: Pane | None, rules: PaneRules) -> Pane:
+def summarise(start_ms: int, mentions: Iterable[Mention], clusters: Clusters, before: Totals, rules: PaneRules) -> Pane:
     """Return the pane of these posts, taken in event-time order; new contents enter ``clusters``.
 
     Of one author at most ``posts_per_author`` contents count.
@@ -124,8 +123,7 @@ def summarise(start_ms: int, mentions: Iterable[Mention], clusters: Clusters, be
     ordered = sorted(mentions)
     seen: dict[int, tuple[int, Mention]] = {}
     authors: dict[str, int] = {}
-    effective = 0
-    negative = positive = 0.0
+    effective, negative, positive = 0, 0.0, 0.0
     for mention in ordered:
         leader, leads = clusters.assign(mention.fingerprint, mention.event_time_ms)
         known = seen.get(leader)
@@ -152,7 +150,16 @@ def summarise(start_ms: int, mentions: Iterable[Mention], clusters: Clusters, be
         contents=_top(seen),
         model=last.model,
         model_revision=last.model_revision,
-        before=(0, 0, 0, 0) if before is None else before.through,
+        through=_added(before, len(ordered), effective, negative, positive),
+    )
+
+
+def _added(before: Totals, posts: int, effective: int, negative: float, positive: float) -> Totals:
+    return Totals(
+        before.posts + posts,
+        before.effective + effective,
+        before.negative + round(negative * UNITS),
+        before.positive + round(positive * UNITS),
     )
 
 
@@ -174,7 +181,7 @@ def _content(leader: int, times: int, m: Mention) -> Content:
 def thinned(pane: Pane) -> Pane:
     """Return an old pane with its most negative content and a few authors only; its sums stay whole."""
     if len(pane.contents) <= 1 and len(pane.authors) <= OLD_AUTHORS:
-        return pane
+        return pane  # small already, or thinned before
     worst = max(pane.contents, key=lambda content: (content.times * content.negative, content.fingerprint))
     return replace(pane, contents=(worst,), authors=pane.authors[:OLD_AUTHORS])
 
@@ -188,20 +195,81 @@ class WindowSums(NamedTuple):
     positive: float
 
 
+class PaneHistory:
+    """The panes of one entity, ascending; sparse, for a pane without posts does not exist."""
+
+    __slots__ = ("_base", "_starts", "_thin_ms", "panes")
+
+    def __init__(self, base: Totals = ZERO, panes: Iterable[Pane] = ()) -> None:
+        """Take the totals before the first pane that is kept, and the panes."""
+        self._base = base
+        self.panes = list(panes)
+        self._starts = [pane.start_ms for pane in self.panes]
+        self._thin_ms = 0
+
+    @property
+    def base(self) -> Totals:
+        """Return the totals of everything before the first pane that is kept."""
+        return self._base
+
+    @property
+    def totals(self) -> Totals:
+        """Return the totals up to now."""
+        return self.panes[-1].through if self.panes else self._base
+
+    def append(self, pane: Pane) -> None:
+        """Add the newest pane."""
+        self.panes.append(pane)
+        self._starts.append(pane.start_ms)
+
+    def since(self, time_ms: int) -> int:
+        """Return the index of the first pane that starts at or after ``time_ms``."""
+        return bisect_left(self._starts, time_ms)
+
+    def cut_from(self, time_ms: int) -> None:
+        """Forget the panes that start at or after ``time_ms``."""
+        at = self.since(time_ms)
+        del self.panes[at:], self._starts[at:]
+
+    def forget_before(self, time_ms: int) -> None:
+        """Forget the panes that start before ``time_ms``."""
+        at = self.since(time_ms)
+        if at > 0:
+            self._base = self.panes[at - 1].through
+            del self.panes[:at], self._starts[:at]
+
+    def thin_before(self, time_ms: int) -> None:
+        """Keep of the panes that start before ``time_ms`` only what ``thinned`` leaves."""
+        for at in range(self.since(self._thin_ms), self.since(time_ms)):
+            self.panes[at] = thinned(self.panes[at])
+        self._thin_ms = max(self._thin_ms, time_ms)
+
+    def sums(self, end_ms: int, size_ms: int) -> WindowSums:
+        """Return the sums over [end - size, end); no pane may start at or after ``end_ms``."""
+        at = bisect_left(self._starts, end_ms - size_ms)
+        if at == len(self.panes):
+            return EMPTY
+        before = self.panes[at - 1].through if at > 0 else self._base
+        now = self.panes[-1].through
+        return WindowSums(
+            now.posts - before.posts,
+            now.effective - before.effective,
+            (now.negative - before.negative) / UNITS,
+            (now.positive - before.positive) / UNITS,
+        )
+
+    def recent(self, end_ms: int, size_ms: int) -> list[Pane]:
+        """Return the panes of [end - size, end), ascending; of those older than THIN_AFTER_MS only what ``thinned`` leaves."""
+        oldest_whole_ms = end_ms - THIN_AFTER_MS
+        return [
+            pane if pane.start_ms >= oldest_whole_ms else thinned(pane) for pane in self.panes[self.since(end_ms - size_ms) :]
+        ]
+
+    def count_authors(self, end_ms: int, size_ms: int) -> int:
+        """Return the number of different authors in the window; of old panes only the few that ``thinned`` leaves."""
+        whole_ms = end_ms - THIN_AFTER_MS
+        panes = self.panes[self.since(end_ms - size_ms) :]
+        return len({author for p in panes for author in (p.authors if p.start_ms >= whole_ms else p.authors[:OLD_AUTHORS])})
+
+
 EMPTY = WindowSums(0, 0, 0.0, 0.0)
-
-
-def window_sums(panes: Sequence[Pane], end_ms: int, size_ms: int) -> WindowSums:
-    """Return the sums over [end - size, end). ``panes`` ascend, and none starts at or after ``end_ms``."""
-    if not panes or panes[-1].start_ms < end_ms - size_ms:
-        return EMPTY
-    before = panes[bisect_left(panes, end_ms - size_ms, key=_START)].before
-    through = panes[-1].through
-    negative, positive = through[2] - before[2], through[3] - before[3]
-    return WindowSums(through[0] - before[0], through[1] - before[1], negative / UNITS, positive / UNITS)
-
-
-def recent_panes(panes: Sequence[Pane], end_ms: int, size_ms: int) -> list[Pane]:
-    """Return the panes of [end - size, end), ascending; of those older than THIN_AFTER_MS only what ``thinned`` leaves."""
-    first = bisect_left(panes, end_ms - size_ms, key=_START)
-    return [pane if pane.start_ms >= end_ms - THIN_AFTER_MS else thinned(pane) for pane in panes[first:]]
