@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings as hypothesis_settings
 
 from infra.flink_cluster import FlinkCluster
 from infra.kafka_server import KafkaServer
@@ -16,6 +17,9 @@ from infra.processes import running
 from infra.redis_server import RedisServer
 from infra.runtime import flink_connector_jar, flink_python, java_binary, kafka_jars, redis_binary
 from pipeline.settings import KafkaSettings, load
+
+hypothesis_settings.register_profile("groundswell", deadline=None)  # a busy machine is not a wrong answer
+hypothesis_settings.load_profile("groundswell")
 
 SMALL_BROKER = ("-Xms256m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
 

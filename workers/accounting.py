@@ -45,6 +45,11 @@ class Accounting:
             self._metrics.count("accepted_total", number, topic=self._topics.short(topic))
         self._metrics.set("in_flight_records", self.totals.in_flight)
 
+    def dropped(self, records: Sequence[Record]) -> None:
+        """Note that the oldest chunk in flight was put back into its topics."""
+        self._taken_at_s = self._taken_at_s[1:]
+        self.totals = self.totals._replace(accepted=self.totals.accepted - len(records))
+
     def refused(self, records: Sequence[Record], rejections: Sequence[Rejected], limit: int) -> None:
         """Raise Stop when ``limit`` records in a row could not be used (0: never)."""
         reasons = {id(one.record): one.letter for one in rejections}

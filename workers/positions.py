@@ -1,8 +1,9 @@
-"""Notice when the profile store lost its tail, and read that part again.
+"""Notice when the profile store lost its tail, and where to read again from.
 
-Redis may lose its last second of writes when its machine dies; Kafka's commit of the same records may have survived. The
-store's own progress counter was written before that commit, so on the first record of a partition the two are compared:
-where the store stands further back, the source is sought back to it. The fences turn what was not lost into no-ops.
+Redis may lose its last second of writes when its machine dies; Kafka's commit of the same records may have survived, or a
+worker may have gone on. The store's progress counter of a partition was written after the profiles and before the commit.
+So before a chunk is applied, its first offsets are compared with the progress: where the store stands further back, there
+is a hole. Applying would close the users' fences over it, so the source goes back first; what was not lost is then a no-op.
 """
 
 from collections.abc import Sequence
@@ -10,41 +11,40 @@ from collections.abc import Sequence
 import structlog
 
 from pipeline.adapters.stores import ProfileStore
-from pipeline.adapters.streams import Record, Source, TopicPartition
+from pipeline.adapters.streams import Record, TopicPartition
 
 log = structlog.get_logger()
 
 
+def first_offsets(records: Sequence[Record]) -> dict[TopicPartition, int]:
+    """Return the first offset of each partition among records that are in order per partition."""
+    first: dict[TopicPartition, int] = {}
+    for record in records:
+        first.setdefault(record.topic_partition, record.offset)
+    return first
+
+
 class Positions:
-    """Remembers the next offset of every partition; an unexpected one is checked against the store's progress."""
+    """Compares what comes with what the store has."""
 
-    def __init__(self, source: Source, store: ProfileStore) -> None:
-        self._source = source
+    def __init__(self, store: ProfileStore) -> None:
         self._store = store
-        self._next: dict[TopicPartition, int] = {}
+        self._sought: dict[TopicPartition, int] = {}
+        self._known: set[TopicPartition] = set()
 
-    def follow(self, records: Sequence[Record]) -> Sequence[Record]:
-        """Return the records that follow on what is durable; of a partition that must go back, none.
+    def holes(self, records: Sequence[Record]) -> dict[TopicPartition, int]:
+        """Return where to go back to, by partition; nothing in the normal case. Raises Unavailable.
 
-        Raises Unavailable, and may then be called again with the same records.
+        Offsets that are gone from the topic (retention, compaction) look like a hole: going back once is enough.
         """
-        first: dict[TopicPartition, int] = {}
-        ends: dict[TopicPartition, int] = {}
-        for record in records:
-            first.setdefault(record.topic_partition, record.offset)
-            ends[record.topic_partition] = record.offset + 1
-        jumped = [partition for partition, offset in first.items() if self._next.get(partition) != offset]
-        lost = self._lost(jumped, first)
-        for partition, offset in lost.items():
-            log.warning("store_behind_commit", topic=partition.topic, partition=partition.partition, seek_to=offset)
-            self._source.seek(partition, offset)
-        self._next |= ends | lost
-        return [record for record in records if record.topic_partition not in lost] if lost else records
-
-    def _lost(self, jumped: Sequence[TopicPartition], first: dict[TopicPartition, int]) -> dict[TopicPartition, int]:
-        """Return where to go back to. Where the source cannot deliver that offset any more, going back once is enough."""
-        if not jumped:
-            return {}
-        progress = self._store.progress(jumped)
-        behind = {p: progress[p].next_offset for p in jumped if p in progress and progress[p].next_offset < first[p]}
-        return {partition: offset for partition, offset in behind.items() if self._next.get(partition) != offset}
+        first = first_offsets(records)
+        progress = self._store.progress(first)
+        holes = {p: progress[p].next_offset for p in progress if progress[p].next_offset < first[p]}
+        for partition in sorted(self._known - progress.keys() & first.keys()):
+            log.error("store_lost_everything", topic=partition.topic, partition=partition.partition, goes_on_at=first[partition])
+        self._known |= progress.keys()
+        fresh = {partition: offset for partition, offset in holes.items() if self._sought.get(partition) != offset}
+        self._sought |= fresh
+        for partition, offset in fresh.items():
+            log.warning("store_behind", topic=partition.topic, partition=partition.partition, reads_again_from=offset)
+        return fresh

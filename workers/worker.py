@@ -9,7 +9,7 @@ While the device computes or a server is away, the source is paused and polled, 
 """
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from typing import NamedTuple, TypeVar
@@ -18,7 +18,7 @@ import structlog
 
 from pipeline.adapters.health import Readiness
 from pipeline.adapters.stores import ProfileStore
-from pipeline.adapters.streams import Record, Sink, Source
+from pipeline.adapters.streams import Record, Sink, Source, TopicPartition
 from pipeline.errors import Unavailable
 from pipeline.telemetry import Metrics
 from workers.accounting import Accounting, Totals
@@ -26,7 +26,7 @@ from workers.effects import EffectRules, Effects, ModelName
 from workers.encoder import Encoder
 from workers.encoding import Device, Encoded
 from workers.entity_linking import EntityLinker
-from workers.positions import Positions
+from workers.positions import Positions, first_offsets
 from workers.preparing import Chunk, Preparation
 from workers.result_cache import ResultCache
 from workers.rules import Clock, WorkerRules
@@ -76,7 +76,7 @@ class Worker:
         self._device = Device(brain.encoder, cache, rules.limits, metrics)
         self._effect_rules = EffectRules(rules, brain.linker)
         self._accounting = Accounting(metrics, rules.topics, rules.stuck_after_s)
-        self._positions = Positions(self._source, self._store)
+        self._positions = Positions(self._store)
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="device")
         self._flight: _Flight | None = None
         self._stop = threading.Event()
@@ -97,7 +97,6 @@ class Worker:
         timeout_ms = self._rules.poll_timeout_ms if self._flight is None else 0
         with self._stage("poll"):
             records = self._source.poll(self._rules.max_poll_records, timeout_ms)
-        records = self._durably("positions", lambda: self._positions.follow(records))
         chunk = self._prepare(records) if records else None
         landed = self._land()
         if chunk is not None:
@@ -164,13 +163,28 @@ class Worker:
 
     def _finish(self, chunk: Chunk, encoded: Encoded) -> None:
         """Make every effect of a chunk durable, in this order, and commit."""
+        holes = self._durably("positions", lambda: self._positions.holes(chunk.records))
+        if holes:
+            self._go_back(chunk, holes)
+            return
         model = ModelName(self._encoder.model, self._encoder.revision, self._device.intent_names)
-        effects = self._effect_rules.effects(chunk, encoded, model, self._clock.now_ms())
+        with self._stage("effects"):
+            effects = self._effect_rules.effects(chunk, encoded, model, self._clock.now_ms())
         self._durably("apply", lambda: self._apply(effects))
         self._durably("produce", lambda: self._produce(effects))
         self._durably("advance", lambda: self._store.advance(effects.outcomes()))
         self._durably("commit", lambda: self._source.commit(effects.next_offsets))
         self._accounting.settled(effects, self._clock.now_ms())
+
+    def _go_back(self, chunk: Chunk, holes: Mapping[TopicPartition, int]) -> None:
+        """Drop this chunk and the one on the device, and read again from where the store stands."""
+        following = self._land()
+        dropped = [chunk] if following is None else [chunk, following[0]]
+        starts = first_offsets([record for one in dropped for record in one.records]) | dict(holes)
+        for partition, offset in starts.items():
+            self._source.seek(partition, offset)
+        for one in dropped:
+            self._accounting.dropped(one.records)
 
     def _apply(self, effects: Effects) -> None:
         applied = self._store.apply(effects.updates, self._rules.profile_spec(self._encoder))

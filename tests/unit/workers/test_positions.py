@@ -1,0 +1,42 @@
+import pytest
+
+from pipeline.adapters.stores import MemoryProfileStore, Outcomes
+from pipeline.adapters.streams import Record, TopicPartition
+from workers.positions import Positions, first_offsets
+
+A, B = TopicPartition("posts", 0), TopicPartition("posts", 1)
+
+
+def records(partition: TopicPartition, *offsets: int) -> list[Record]:
+    return [Record(partition.topic, partition.partition, offset, None, b"", 0) for offset in offsets]
+
+
+@pytest.fixture
+def store() -> MemoryProfileStore:
+    store = MemoryProfileStore()
+    store.advance({A: Outcomes(10, [], []), B: Outcomes(5, [], [])})
+    return store
+
+
+def test_first_offsets_are_told_by_partition() -> None:
+    assert first_offsets([*records(A, 3, 4), *records(B, 7), *records(A, 5)]) == {A: 3, B: 7}
+
+
+def test_what_follows_or_comes_again_has_no_hole(store: MemoryProfileStore) -> None:
+    assert Positions(store).holes([*records(A, 10, 11), *records(B, 2, 3)]) == {}
+
+
+def test_a_partition_never_counted_has_no_hole(store: MemoryProfileStore) -> None:
+    assert Positions(store).holes(records(TopicPartition("events", 0), 1_000)) == {}
+
+
+def test_a_store_that_stands_further_back_has_a_hole(store: MemoryProfileStore) -> None:
+    assert Positions(store).holes([*records(A, 12), *records(B, 5)]) == {A: 10}
+
+
+def test_offsets_that_are_gone_are_sought_once(store: MemoryProfileStore) -> None:
+    positions = Positions(store)
+    assert positions.holes(records(A, 12)) == {A: 10}
+    assert positions.holes(records(A, 12)) == {}
+    store.advance({A: Outcomes(20, [], [])})
+    assert positions.holes(records(A, 25)) == {A: 20}
