@@ -15,3 +15,6 @@ OLDEST_JAVA: Final = 17  # Kafka 4 brokers need 17; Flink 2 runs on 11, 17 and 2
 OLDEST_KAFKA: Final = (4, 0)  # KRaft only, share groups' coordinator, KIP-848
 OLDEST_REDIS: Final = (8, 0)  # vector sets
 FLINK_PYTHONS: Final = ("3.11", "3.12")  # apache-flink 2.2 has no wheel for later ones
+
+PROMETHEUS_VERSION: Final = "v3.5.0"
+GRAFANA_VERSION: Final = "12.1.1"

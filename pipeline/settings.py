@@ -134,6 +134,7 @@ class NotifySettings(Section):
     max_retry_after_s: float = 86_400.0
     senders: int = Field(default=4, gt=0)
     allow_http: bool = False
+    metrics_host: str = "127.0.0.1"
     metrics_port: int = 0
 
 

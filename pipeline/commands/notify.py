@@ -72,6 +72,7 @@ def stopped_by_signals() -> threading.Event:
 
 
 def _run(settings: Settings, receivers: "list[WebhookReceiver]", delivery_log: "RedisDeliveryLog", until_idle: bool) -> None:
+    from pipeline.adapters.health import HealthServer, Readiness
     from pipeline.adapters.kafka_streams import KafkaSink, KafkaSource
     from pipeline.core.delivery import RetryPolicy
     from pipeline.jobs.notifier import LEASE_MARGIN_MS, Desk, Letters, Notifier
@@ -88,4 +89,11 @@ def _run(settings: Settings, receivers: "list[WebhookReceiver]", delivery_log: "
     ):
         letters = Letters(sink, DEAD_LETTERS.full_name(kafka.topic_prefix), metrics)
         desk = Desk(delivery_log, policy, letters, metrics, lambda: int(time() * 1000), lease_ms)
-        Notifier(source, receivers, desk, notify.senders).run(stop, until_idle)
+        notifier = Notifier(source, receivers, desk, notify.senders)
+
+        def readiness() -> Readiness:
+            return Readiness(True, f"{notifier.waiting()} deliveries wait")
+
+        with HealthServer(metrics, readiness, notify.metrics_host, notify.metrics_port) as health:
+            log.info("notifier_started", endpoints=[receiver.name for receiver in receivers], metrics_port=health.port)
+            notifier.run(stop, until_idle)

@@ -1,0 +1,72 @@
+"""Hand the trends job to a Flink cluster in Docker, once; the standard library alone, because Flink's image has no more.
+
+submit_trends.py URL JOB.json CHECKPOINTS    submit it from its newest checkpoint, unless it runs already
+submit_trends.py --task-managers URL         exit code 0 once a task manager is registered
+"""
+
+import json
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+HERE = Path("/opt/groundswell")
+ENDED = ("FINISHED", "FAILED", "CANCELED")
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Return the exit code."""
+    if arguments[0] == "--task-managers":
+        return 0 if _ask(f"{arguments[1]}/overview")["taskmanagers"] else 1
+    url, job, checkpoints = arguments
+    name = job_name(json.loads(Path(job).read_text("utf-8")))
+    if any(each["name"] == name and each["state"] not in ENDED for each in _ask(f"{url}/jobs/overview")["jobs"]):
+        return 0
+    command = submission(url, job, latest_checkpoint(Path(checkpoints)))
+    return subprocess.run(command, check=False).returncode
+
+
+def job_name(job: dict[str, Any]) -> str:
+    """Return the name that ``pipeline.jobs.trends_job.TrendsJob`` gives itself."""
+    return f"groundswell trends on {job['scored']}"
+
+
+def latest_checkpoint(folder: Path) -> Path | None:
+    """Return the newest complete checkpoint below ``folder``, or None."""
+    complete = folder.glob("*/chk-*/_metadata")
+    return max((each.parent for each in complete), key=lambda each: each.stat().st_mtime_ns, default=None)
+
+
+def submission(url: str, job: str, checkpoint: Path | None) -> list[str]:
+    """Return the command that submits the job, going on from ``checkpoint`` where there is one."""
+    resume = [] if checkpoint is None else ["-s", checkpoint.as_uri()]
+    address = url.removeprefix("http://")
+    connector, code = HERE / "flink-sql-connector-kafka.jar", HERE / "pipeline.zip"
+    script = HERE / "pipeline" / "jobs" / "trends_flink.py"
+    return [
+        "flink",
+        "run",
+        "--detached",
+        "-m",
+        address,
+        *resume,
+        "-j",
+        str(connector),
+        "-pyfs",
+        str(code),
+        "-py",
+        str(script),
+        job,
+    ]
+
+
+def _ask(url: str) -> dict[str, Any]:
+    with urllib.request.urlopen(url, timeout=5) as response:
+        answer: dict[str, Any] = json.load(response)
+        return answer
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

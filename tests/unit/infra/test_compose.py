@@ -1,0 +1,188 @@
+"""docker-compose.yml describes the stack that `groundswell up` starts: images, settings, ports, names and metrics agree."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from infra import flink_cluster, kafka_server, redis_server, runtime, versions
+from infra.check_machine import is_setting
+from infra.submit_trends import job_name, latest_checkpoint, submission
+from pipeline.settings import ENV_PREFIX, Settings
+from pipeline.telemetry import COUNTERS, GAUGES, HISTOGRAMS, NAMESPACE
+
+ROOT = Path(__file__).parents[3]
+COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text("utf-8"))
+SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
+ONCE = {"provision", "model", "trends-job", "trends"}  # these end when their work is done
+NAMED_BY_THE_NETWORK = {
+    "process.roles",
+    "node.id",
+    "controller.listener.names",
+    "inter.broker.listener.name",
+    "listener.security.protocol.map",
+}
+
+
+def _environment(service: str) -> dict[str, str]:
+    found: dict[str, str] = SERVICES[service].get("environment", {})
+    return found
+
+
+def _port(service: str) -> str:
+    return str(SERVICES[service]["ports"][0]).rsplit(":", 1)[1]
+
+
+@pytest.mark.parametrize(
+    ("service", "image"),
+    [
+        ("kafka", f"apache/kafka:{versions.KAFKA_VERSION}"),
+        ("redis", f"redis:{versions.REDIS_VERSION}"),
+        ("flink-jobmanager", f"groundswell-flink:{versions.FLINK_VERSION}"),
+        ("flink-taskmanager", f"groundswell-flink:{versions.FLINK_VERSION}"),
+        ("prometheus", f"prom/prometheus:{versions.PROMETHEUS_VERSION}"),
+        ("grafana", f"grafana/grafana:{versions.GRAFANA_VERSION}"),
+    ],
+)
+def test_versions_are_those_of_the_local_stack(service: str, image: str) -> None:
+    assert SERVICES[service]["image"] == image
+
+
+def test_locks_and_versions_agree() -> None:
+    assert versions.KAFKA in runtime.locked_jars("kafka")
+    assert versions.KAFKA_LOGGING in runtime.locked_jars("kafka")
+    assert list(runtime.locked_jars("flink-connector")) == [versions.FLINK_CONNECTOR]
+    assert f"apache-flink=={versions.FLINK_VERSION}" in runtime.FLINK_LOCK.read_text("utf-8")
+    assert f"ARG CONNECTOR={versions.FLINK_CONNECTOR}\n" in (ROOT / "infra" / "flink.Dockerfile").read_text("utf-8")
+    client = next(name for name in runtime.locked_jars("kafka") if ":kafka-clients:" in name)
+    assert client.endswith(versions.KAFKA_VERSION)
+
+
+def test_the_broker_has_the_local_brokers_settings() -> None:
+    environment = _environment("kafka")
+    expected = {name: value for name, value in kafka_server.PROPERTIES.items() if name not in NAMED_BY_THE_NETWORK}
+    assert {name: environment[f"KAFKA_{name.upper().replace('.', '_')}"] for name in expected} == expected
+
+
+def test_redis_has_the_local_settings() -> None:
+    command = SERVICES["redis"]["command"]
+    given = {name.removeprefix("--"): value for name, value in zip(command[1::2], command[2::2], strict=True)}
+    for name in ("appendonly", "appendfsync", "maxmemory-policy", "databases"):
+        assert given[name] == redis_server.PROPERTIES[name]
+    assert given["save"] == redis_server.PROPERTIES["save"].strip('"')
+
+
+def test_flink_has_the_local_settings() -> None:
+    script = (ROOT / "infra" / "flink-entrypoint.sh").read_text("utf-8")
+    given = dict(re.findall(r"-D ([\w.-]+)=(\S+)", script))
+    shared = given.keys() & flink_cluster.CONFIG.keys() - {"jobmanager.rpc.address", "jobmanager.bind-host"}
+    shared -= {"rest.address", "rest.bind-address", "taskmanager.bind-host"}
+    assert {"heartbeat.timeout", "taskmanager.numberOfTaskSlots", "restart-strategy.type"} <= shared
+    assert {name: given[name] for name in shared} == {name: str(flink_cluster.CONFIG[name]) for name in shared}
+
+
+def test_every_variable_of_ours_is_a_setting_and_has_a_valid_value(monkeypatch: pytest.MonkeyPatch) -> None:
+    for service in SERVICES:
+        for name, value in _environment(service).items():
+            if name.startswith(ENV_PREFIX):
+                assert is_setting(name), f"{service}: {name}"
+                monkeypatch.setenv(name, re.sub(r"^\$\{\w+:-(.*)\}$", r"\1", value))
+        Settings()
+
+
+def test_clients_are_pointed_at_the_servers_of_the_file() -> None:
+    for service in ("worker-cpu", "worker-gpu", "notifier", "provision", "trends-job"):
+        environment = _environment(service)
+        host, port = environment["GROUNDSWELL_KAFKA__BOOTSTRAP"].split(":")
+        assert host in SERVICES
+        assert f"PLAINTEXT://:{port}" in _environment("kafka")["KAFKA_LISTENERS"]
+        assert environment["GROUNDSWELL_REDIS__URL"] == f"redis://redis:{_port('redis')}/0"
+
+
+def test_topics_come_from_the_one_table_and_before_whoever_uses_them() -> None:
+    assert SERVICES["provision"]["command"] == ["groundswell", "provision"]
+    for service in ("worker-cpu", "worker-gpu", "notifier", "trends-job"):
+        assert SERVICES[service]["depends_on"]["provision"] == {"condition": "service_completed_successfully"}
+
+
+def test_every_lasting_service_has_a_health_check_and_data_have_volumes() -> None:
+    for name, service in SERVICES.items():
+        assert ("healthcheck" in service) is (name not in ONCE), name
+        for volume in service.get("volumes", []):
+            source = volume.split(":")[0]
+            assert source in COMPOSE["volumes"] or (ROOT / source).is_file(), volume
+
+
+def test_only_loopback_ports_are_published() -> None:
+    for service in SERVICES.values():
+        assert all(port.startswith("127.0.0.1:") for port in service.get("ports", []))
+
+
+def test_workers_come_in_a_cpu_and_a_gpu_profile() -> None:
+    assert {name: SERVICES[name]["profiles"] for name in SERVICES if "profiles" in SERVICES[name]} == {
+        "worker-cpu": ["cpu"],
+        "worker-gpu": ["gpu"],
+    }
+    assert _environment("worker-gpu")["GROUNDSWELL_ENCODER__DEVICE"] == "cuda"
+    assert SERVICES["worker-gpu"]["deploy"]["resources"]["reservations"]["devices"][0]["capabilities"] == ["gpu"]
+
+
+def test_prometheus_asks_processes_that_listen() -> None:
+    scraped = yaml.safe_load((ROOT / "infra" / "prometheus.yml").read_text("utf-8"))["scrape_configs"]
+    workers = next(each for each in scraped if each["job_name"] == "workers")["dns_sd_configs"][0]
+    for service in workers["names"]:
+        assert _environment(service)["GROUNDSWELL_WORKER__METRICS_PORT"] == str(workers["port"])
+        assert _environment(service)["GROUNDSWELL_WORKER__METRICS_HOST"] == "0.0.0.0"
+    (target,) = next(each for each in scraped if each["job_name"] == "notifier")["static_configs"][0]["targets"]
+    assert target == f"notifier:{_environment('notifier')['GROUNDSWELL_NOTIFY__METRICS_PORT']}"
+
+
+def test_the_dashboard_asks_only_for_metrics_of_the_table() -> None:
+    series = set(COUNTERS) | set(GAUGES) | {f"{name}_{part}" for name in HISTOGRAMS for part in ("bucket", "sum", "count")}
+    known = {f"{NAMESPACE}_{name}" for name in series}
+    dashboard = json.loads((ROOT / "infra" / "grafana" / "groundswell.json").read_text("utf-8"))
+    asked = {
+        name
+        for panel in dashboard["panels"]
+        for each in panel["targets"]
+        for name in re.findall(r"groundswell_\w+", each["expr"])
+    }
+    assert asked <= known
+    assert len(asked) >= 15
+
+
+@pytest.mark.parametrize("name", ["app.Dockerfile", "flink.Dockerfile"])
+def test_images_are_built_from_locks_and_run_without_root(name: str) -> None:
+    lines = (ROOT / "infra" / name).read_text("utf-8").splitlines()
+    assert any("--require-hashes" in line for line in lines)
+    assert next(line for line in reversed(lines) if line.startswith("USER")) != "USER root"
+    for line in lines:
+        if line.startswith("COPY") and "--from" not in line:
+            sources = line.split()[1:-1]
+            assert all((ROOT / source).exists() for source in sources), line
+
+
+def test_a_job_is_submitted_from_its_newest_complete_checkpoint(tmp_path: Path) -> None:
+    import os
+
+    for number, name in enumerate(["a/chk-1/_metadata", "b/chk-7/_metadata"]):
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).write_text("", "utf-8")
+        os.utime((tmp_path / name).parent, (number, number))
+    (tmp_path / "c" / "chk-9").mkdir(parents=True)  # cut short: no metadata
+    newest = latest_checkpoint(tmp_path)
+    assert newest == tmp_path / "b" / "chk-7"
+    command = submission("http://flink-jobmanager:8081", "/data/job.json", newest)
+    assert command[command.index("-m") + 1] == "flink-jobmanager:8081"
+    assert command[command.index("-s") + 1] == newest.as_uri()
+    assert "-s" not in submission("http://flink-jobmanager:8081", "/data/job.json", latest_checkpoint(tmp_path / "none"))
+
+
+def test_the_jobs_name_is_the_one_that_flink_shows() -> None:
+    from pipeline.jobs.trends_settings import describe
+
+    job = describe(Settings())
+    assert job_name(json.loads(job.model_dump_json())) == job.name
