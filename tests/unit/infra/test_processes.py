@@ -1,0 +1,134 @@
+"""Real processes of the test's own: found by marker, ended with what they left behind, and never mistaken for others."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import psutil
+import pytest
+
+from infra.processes import Command, Started, is_alive, members, run, start, stop, tail, wait_ready
+from pipeline.adapters.waiting import wait_until
+from pipeline.errors import Stop, Unavailable
+
+FOREVER = "import threading; threading.Event().wait()"
+DEAF = f"import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); {FOREVER}"
+WITH_CHILD = (
+    "import subprocess, sys, threading; "
+    f"subprocess.Popen([sys.executable, '-c', {FOREVER!r}], start_new_session=True); print('born', flush=True); "
+    "threading.Event().wait()"
+)
+
+
+class Processes:
+    """Starts processes for one test and ends what is left of them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.started: list[Started] = []
+
+    def start(self, name: str, code: str, says: str = "") -> Started:
+        command = Command(name, (sys.executable, "-c", code), self.folder / f"{name}.log", env={"EXTRA": "x"})
+        process = start(command, str(self.folder))
+        self.started.append(process)
+        if says:
+            assert wait_until(lambda: says in command.log.read_text("utf-8"), 20)
+        return process
+
+
+@pytest.fixture
+def processes(tmp_path: Path) -> Iterator[Processes]:
+    made = Processes(tmp_path)
+    yield made
+    for process in made.started:
+        stop(process, 5)
+
+
+def test_stops_what_it_started_and_counts_it(processes: Processes) -> None:
+    process = processes.start("one", FOREVER)
+    assert is_alive(process)
+    assert [each.pid for each in members(process.marker)] == [process.pid]
+    assert stop(process, 20) == 1
+    assert not is_alive(process)
+    assert stop(process) == 0
+
+
+def test_ends_a_process_that_ignores_the_polite_signal(processes: Processes) -> None:
+    process = processes.start("deaf", DEAF, says="deaf")
+    assert stop(process, 0.3) == 1
+    assert not is_alive(process)
+
+
+def test_finds_orphans_of_a_killed_parent_even_in_sessions_of_their_own(processes: Processes) -> None:
+    parent = processes.start("parent", WITH_CHILD, says="born")
+    assert wait_until(lambda: len(members(parent.marker)) == 2, 10)
+    os.kill(parent.pid, signal.SIGKILL)
+    assert wait_until(lambda: not is_alive(parent), 10)
+    (orphan,) = members(parent.marker)
+    assert orphan.pid != parent.pid
+    stop(parent, 10)
+    assert members(parent.marker) == []
+
+
+def test_leaves_other_stacks_and_services_alone(processes: Processes, tmp_path: Path) -> None:
+    mine, neighbour = processes.start("worker-1", FOREVER), processes.start("worker-10", FOREVER)
+    stop(mine, 10)
+    assert is_alive(neighbour)
+
+
+def test_a_recycled_process_id_is_neither_alive_nor_ended(processes: Processes) -> None:
+    stranger = subprocess.Popen([sys.executable, "-c", FOREVER])
+    try:
+        recycled = Started("kafka", stranger.pid, psutil.Process(stranger.pid).create_time() - 100, "elsewhere#kafka", "")
+        assert not is_alive(recycled)
+        assert stop(recycled, 1) == 0
+        assert stranger.poll() is None
+    finally:
+        stranger.kill()
+        stranger.wait()
+
+
+def test_a_step_of_the_clock_does_not_make_a_living_process_dead(processes: Processes) -> None:
+    process = processes.start("one", FOREVER)
+    assert is_alive(replace(process, started_s=process.started_s - 3600))
+
+
+def test_waiting_ends_with_the_logs_tail_when_the_process_dies(processes: Processes) -> None:
+    process = processes.start("broken", "print('one'); raise SystemExit('the reason')")
+    with pytest.raises(Unavailable, match=r"(?s)broken ended while starting.*the reason"):
+        wait_ready(process, lambda: False, 20)
+
+
+def test_waiting_ends_at_its_time_limit(processes: Processes) -> None:
+    process = processes.start("slow", FOREVER)
+    with pytest.raises(Unavailable, match="not ready after 0.2 s"):
+        wait_ready(process, lambda: False, 0.2)
+
+
+def test_the_process_ends_with_its_parent_however_that_ends(tmp_path: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from infra.processes import Command, start; import threading; "
+        f"p = start(Command('child', (sys.executable, '-c', {FOREVER!r}), Path({str(tmp_path / 'log')!r}), {{}}), 'o', "
+        "die_with_parent=True); print(p.pid, flush=True); threading.Event().wait()"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    with parent:
+        assert parent.stdout is not None
+        child = int(parent.stdout.readline())
+        parent.kill()
+    assert wait_until(lambda: not psutil.pid_exists(child) or psutil.Process(child).status() == psutil.STATUS_ZOMBIE, 10)
+
+
+def test_a_failed_command_shows_its_traceback_or_its_last_lines() -> None:
+    with pytest.raises(Stop, match=r"(?s)doing it failed \(exit code 1\):\nTraceback.*ValueError: why$"):
+        run([sys.executable, "-c", "print('noise'); raise ValueError('why')"], {}, 20, "doing it")
+    with pytest.raises(Stop, match=r"(?s)exit code 3.*last words"):
+        run([sys.executable, "-c", "import sys; print('last words'); sys.exit(3)"], {}, 20, "doing it")
+
+
+def test_the_tail_of_a_log_that_is_not_there(tmp_path: Path) -> None:
+    assert tail(tmp_path / "none") == "(no log)"
