@@ -1,6 +1,5 @@
 """What an operator asks of Kafka: topics, their settings, offsets and versions. The streams are in ``adapters.kafka``."""
 
-import socket
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import TracebackType
@@ -11,7 +10,7 @@ from kafka import TopicPartition as ClientPartition
 from kafka.admin import ConfigResource, OffsetSpec
 from kafka.errors import CoordinatorNotAvailableError, GroupIdNotFoundError
 
-from pipeline.adapters.kafka_client import client_options, translated
+from pipeline.adapters.kafka_client import client_options, require_broker, translated
 from pipeline.adapters.streams import TopicPartition
 from pipeline.adapters.waiting import wait_until
 from pipeline.errors import Unavailable
@@ -35,8 +34,7 @@ class KafkaAdmin:
     """A connection for administration; use it as a context manager. Raises Unavailable where no broker answers."""
 
     def __init__(self, settings: KafkaSettings, connect_timeout_ms: int = CONNECT_TIMEOUT_MS) -> None:
-        if not any(_listens(server, connect_timeout_ms / 1000) for server in settings.bootstrap.split(",")):
-            raise Unavailable(f"nobody listens at Kafka's address {settings.bootstrap}; start it with: groundswell up")
+        require_broker(settings, connect_timeout_ms / 1000)
         with translated("administration", settings):
             self._client = KafkaAdminClient(**client_options(settings) | {"bootstrap_timeout_ms": connect_timeout_ms})
 
@@ -130,16 +128,6 @@ class KafkaAdmin:
     def _controller(self) -> int:
         node: int = self._client.describe_cluster()["controller_id"]
         return node
-
-
-def _listens(server: str, timeout_s: float) -> bool:
-    """Tell whether the port is open. The client would say so too, but only at its time limit, and leaks its socket."""
-    host, _, port = server.strip().rpartition(":")
-    try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout_s).close()
-    except (OSError, ValueError):
-        return False
-    return True
 
 
 def _state(described: Mapping[str, Any], configs: Mapping[str, Mapping[str, Any]]) -> TopicState:

@@ -1,5 +1,6 @@
 """What every Kafka client of ours shares: the options of a connection, and what the client library's errors mean."""
 
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -11,6 +12,7 @@ from pipeline.errors import ConfigurationError, Unavailable
 from pipeline.settings import KafkaSettings
 
 BOOTSTRAP_TIMEOUT_MS = 10_000
+CONNECT_TIMEOUT_S = 5.0
 MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
 DENIED = (
     errors.TopicAuthorizationFailedError,
@@ -28,6 +30,24 @@ def require_crc32c() -> None:
     """Raise ConfigurationError where crc32c is missing: the client then reads at a sixth of the speed, silently."""
     if find_spec("crc32c") is None:
         raise ConfigurationError("package 'crc32c' is missing and Kafka would be read six times slower; `pip install crc32c`")
+
+
+def require_broker(kafka: KafkaSettings, timeout_s: float = CONNECT_TIMEOUT_S) -> None:
+    """Raise Unavailable when nobody listens at the address: at once, where the client would try for ten seconds.
+
+    The client also leaks a socket for every attempt that fails.
+    """
+    if not any(_listens(server.strip(), timeout_s) for server in kafka.bootstrap.split(",")):
+        raise Unavailable(f"nobody listens at Kafka's address {kafka.bootstrap}; start it with: groundswell up")
+
+
+def _listens(server: str, timeout_s: float) -> bool:
+    host, _, port = server.rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout_s).close()
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def client_options(kafka: KafkaSettings) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from time import monotonic
 from kafka import KafkaConsumer, OffsetAndMetadata
 from kafka import TopicPartition as ClientPartition
 
-from pipeline.adapters.kafka_client import client_options, require_crc32c, translated
+from pipeline.adapters.kafka_client import client_options, require_broker, require_crc32c, translated
 from pipeline.adapters.kafka_streams import COMMIT_TIMEOUT_MS, FETCH, LOOKUP_TIMEOUT_MS
 from pipeline.adapters.streams import Cursor, Record, TopicPartition
 from pipeline.errors import ConfigurationError, Unavailable
@@ -68,6 +68,7 @@ class KafkaCursors:
 
 
 def _consumer(kafka: KafkaSettings, group: str | None) -> KafkaConsumer:
+    require_broker(kafka)
     return KafkaConsumer(
         group_id=group,
         enable_auto_commit=False,

@@ -17,7 +17,7 @@ from kafka import TopicPartition as ClientPartition
 from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
 from kafka.structs import MemberState
 
-from pipeline.adapters.kafka_client import client_options, require_crc32c, translated
+from pipeline.adapters.kafka_client import client_options, require_broker, require_crc32c, translated
 from pipeline.adapters.partitioning import partition_for
 from pipeline.adapters.stalls import StallDetector
 from pipeline.adapters.streams import Headers, Record, TopicPartition, check_record
@@ -156,6 +156,7 @@ class KafkaSource:
             log.warning("commit_on_revoke_failed", group=self._group, partitions=len(offsets), error=repr(error))
 
     def _connect(self) -> KafkaConsumer:
+        require_broker(self._kafka)
         with translated(f"group {self._group}", self._kafka):
             consumer = KafkaConsumer(
                 group_id=self._group,
@@ -337,6 +338,7 @@ class KafkaSink:
             self._discard()
 
     def _connect(self) -> KafkaProducer:
+        require_broker(self._kafka)
         with translated("a producer", self._kafka):
             return KafkaProducer(
                 enable_idempotence=True,

@@ -46,7 +46,7 @@ def list_(
     if as_json:
         typer.echo(json.dumps([_as_dict(each) for each in found[:limit]], ensure_ascii=False))
     else:
-        _print_table(found, limit)
+        _print_blocks(found, limit)
 
 
 def redrive(
@@ -94,18 +94,13 @@ def _as_dict(each: "Listed") -> dict[str, Any]:
     }
 
 
-def _print_table(found: "list[Listed]", limit: int) -> None:
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
-
-    table = Table("record", "reason", "field", "value", "fix", "first seen (UTC)", "sent again")
+def _print_blocks(found: "list[Listed]", limit: int) -> None:
     for each in found[:limit]:
         letter = each.found.letter
         seen = datetime.fromtimestamp(letter.first_seen_ms / 1_000, UTC).strftime("%Y-%m-%d %H:%M:%S")
-        cells = each.found.origin, letter.reason, letter.field, letter.value[:60], letter.fix, seen
-        table.add_row(*(escape(cell) for cell in cells), "yes" if each.redriven else "")
-    Console().print(table)
+        typer.echo(f"{each.found.origin}  {letter.reason}  first seen {seen} UTC{'  (sent again)' if each.redriven else ''}")
+        typer.echo(f"    {letter.field} = {letter.value!r}")
+        typer.echo(f"    {letter.fix}")
     by_reason = Counter(each.found.letter.reason for each in found)
     summary = ", ".join(f"{reason} {count}" for reason, count in by_reason.most_common())
     typer.echo(f"{len(found)} dead letters" + (f" ({summary})" if found else "") + f", {min(limit, len(found))} shown")

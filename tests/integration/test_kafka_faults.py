@@ -1,0 +1,70 @@
+"""What source and sink do when the broker goes away: a broker of these tests' own, which they end."""
+
+import gc
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from time import time
+
+import pytest
+
+from infra.kafka_server import KafkaServer
+from infra.ports import free_port
+from infra.processes import Started, running, stop
+from infra.runtime import java_binary, kafka_jars
+from pipeline.adapters.kafka_admin import KafkaAdmin, TopicState
+from pipeline.adapters.kafka_streams import KafkaSink, KafkaSource
+from pipeline.adapters.streams import TopicPartition
+from pipeline.adapters.waiting import wait_until
+from pipeline.errors import Unavailable
+from pipeline.settings import KafkaSettings
+
+pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(180)]
+NOW_MS = int(time() * 1000)
+
+
+@pytest.fixture
+def doomed(cache: Path, tmp_path: Path) -> Iterator[tuple[KafkaServer, Started, ExitStack]]:
+    heap = "-Xms128m", "-Xmx384m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"
+    server = KafkaServer(tmp_path, java_binary(), kafka_jars(cache), free_port(), free_port(), heap)
+    server.prepare()
+    with ExitStack() as stack:
+        yield server, stack.enter_context(running(server, str(tmp_path))), stack
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # the client leaks sockets on each reconnect
+def test_flush_tells_how_many_are_lost_and_the_same_sink_and_source_go_on_afterwards(
+    doomed: tuple[KafkaServer, Started, ExitStack],
+) -> None:
+    server, process, stack = doomed
+    settings = KafkaSettings(bootstrap=server.bootstrap, delivery_timeout_ms=3_000, session_timeout_ms=6_000)
+    with KafkaAdmin(settings) as admin:
+        admin.create([TopicState("t", 1, 1, {})])
+    sink, source = KafkaSink(settings), KafkaSource(settings, "g", ["t"])
+    sink.write("t", b"k", b"before", NOW_MS)
+    sink.flush()
+    assert wait_until(lambda: [r.value for r in source.poll(10, 200)] == [b"before"], 30.0)
+    stop(process)
+    for _ in range(3):
+        sink.write("t", b"k", b"lost", NOW_MS)
+    with pytest.raises(Unavailable, match="3 of 3 records"):
+        sink.flush()
+    assert list(source.poll(10, 200)) == []
+    with pytest.raises(Unavailable):
+        source.commit({TopicPartition("t", 0): 1})
+    stack.enter_context(running(server, "again"))
+    sink.write("t", b"k", b"after", NOW_MS)
+    sink.flush()
+    assert wait_until(lambda: b"after" in [r.value for r in source.poll(10, 500)], 60.0)
+    source.commit({TopicPartition("t", 0): 2})
+    source.close()
+    sink.close()
+    gc.collect()  # here, so that the leaked sockets do not fail another test
+
+
+def test_nobody_at_the_address_is_unavailable(unused_port: int) -> None:
+    settings = KafkaSettings(bootstrap=f"127.0.0.1:{unused_port}")
+    with pytest.raises(Unavailable, match=str(unused_port)):
+        KafkaSink(settings)
+    with pytest.raises(Unavailable, match=str(unused_port)):
+        KafkaSource(settings, "g", ["t"])
