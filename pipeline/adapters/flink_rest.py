@@ -59,6 +59,11 @@ class FlinkRest:
         state: str = self._request("GET", f"/jobs/{job_id}")["state"]
         return state
 
+    def duration_ms(self, job_id: str) -> int:
+        """Return for how long a job has run, or ran, in milliseconds."""
+        duration: int = self._request("GET", f"/jobs/{job_id}")["duration"]
+        return duration
+
     def tasks_running(self, job_id: str) -> bool:
         """Tell whether every task of a job runs: the job itself is called RUNNING while its tasks still start."""
         vertices = self._request("GET", f"/jobs/{job_id}")["vertices"]

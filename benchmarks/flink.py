@@ -1,0 +1,145 @@
+"""The trend operator in Flink against the same operator in process: ``python -m benchmarks.flink --json``.
+
+The same synthetic scored posts go through real Kafka and a real session cluster, for each Python execution mode and
+parallelism, and through the in-process host (decoding included) in the same run. Every Flink run is done twice, with few
+posts and with many, and the difference is what counts: starting a job costs the same for both. Wall-clock rates suffer from
+neighbours on the machine; posts per CPU second (of the task manager and its Python workers together) do not.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from time import process_time
+from typing import Annotated, Any
+from uuid import uuid4
+
+import psutil
+import typer
+
+from benchmarks.machine import describe as describe_machine
+from benchmarks.trends import stream
+from infra.flink_cluster import FlinkCluster
+from infra.flink_job import SCRIPT
+from infra.kafka_server import KafkaServer
+from infra.ports import free_port
+from infra.processes import Started, running
+from infra.provision import expected_topics, provision
+from infra.runtime import flink_connector_jar, flink_python, java_binary, kafka_jars
+from pipeline.adapters.kafka_admin import KafkaAdmin
+from pipeline.adapters.kafka_streams import KafkaSink
+from pipeline.adapters.waiting import wait_until
+from pipeline.core.spikes import make_operator
+from pipeline.events import ScoredPost
+from pipeline.jobs.trends import TrendHost
+from pipeline.jobs.trends_job import TrendsJob
+from pipeline.jobs.trends_settings import describe
+from pipeline.settings import KafkaSettings, Settings, load
+
+FEW = 2_000
+TIMEOUT_S = 900.0
+WORKERS_GONE_S = 30.0
+MODES = ("process", "thread")
+PARALLELISMS = (1, 2)
+
+
+class Bench:
+    """A broker and a cluster of the benchmark's own."""
+
+    def __init__(self, bootstrap: str, cluster: FlinkCluster, task_manager: Started) -> None:
+        self._bootstrap = bootstrap
+        self._cluster = cluster
+        self._task_manager = psutil.Process(task_manager.pid)
+
+    def topics_with(self, posts: Sequence[ScoredPost]) -> Settings:
+        """Return settings for new topics that hold these posts."""
+        settings = Settings(kafka=KafkaSettings(bootstrap=self._bootstrap, topic_prefix=f"b{uuid4().hex[:8]}."))
+        with KafkaAdmin(settings.kafka) as admin:
+            provision(admin, expected_topics(settings.kafka.topic_prefix, 1), apply=False)
+        sink, scored = KafkaSink(settings.kafka), describe(settings).scored
+        for post in posts:
+            sink.write(scored, post.entity.encode(), post.to_json(), post.event_time_ms)
+        sink.close()
+        return settings
+
+    def run(self, job: TrendsJob) -> tuple[float, float]:
+        """Run a bounded job; return its wall-clock seconds and CPU seconds, both with its start."""
+        path = self._cluster.folder / "bench.json"
+        path.write_text(job.model_dump_json(), "utf-8")
+        before, rest = self._cpu_s(), self._cluster.rest()
+        job_id = self._cluster.submit(SCRIPT, [str(path)])
+        rest.wait_for(job_id, "FINISHED", TIMEOUT_S)
+        rest.close()
+        wait_until(lambda: not self._task_manager.children(recursive=True), WORKERS_GONE_S)
+        return self._duration_s(job_id), self._cpu_s() - before
+
+    def _duration_s(self, job_id: str) -> float:
+        rest = self._cluster.rest()
+        seconds = rest.duration_ms(job_id) / 1000
+        rest.close()
+        return seconds
+
+    def _cpu_s(self) -> float:
+        """Return the CPU seconds of the task manager and of its Python workers that have ended."""
+        times = self._task_manager.cpu_times()
+        return float(times.user + times.system + times.children_user + times.children_system)
+
+
+@contextmanager
+def bench() -> Iterator[Bench]:
+    """Start Kafka and Flink; both are gone at the end."""
+    cache = load().cache
+    with TemporaryDirectory(prefix="groundswell-bench-") as folder:
+        kafka = KafkaServer(Path(folder) / "kafka", java_binary(), kafka_jars(cache), free_port(), free_port())
+        cluster = FlinkCluster(
+            Path(folder) / "flink", flink_python(cache), java_binary(), flink_connector_jar(cache), free_port(), free_port()
+        )
+        kafka.prepare()
+        cluster.prepare()
+        with (
+            running(kafka, folder),
+            running(cluster.job_manager(), folder),
+            running(cluster.task_manager(), folder) as task_manager,
+        ):
+            yield Bench(kafka.bootstrap, cluster, task_manager)
+
+
+def in_process(posts: Sequence[ScoredPost], job: TrendsJob) -> dict[str, float]:
+    """Return the rate of the in-process host, from bytes to bytes, on one core."""
+    payloads = [post.to_json() for post in posts]
+    host = TrendHost(make_operator(job.detector), job.detector.out_of_orderness_ms)
+    begun = process_time()
+    for step in host.on_posts(ScoredPost.model_validate_json(payload) for payload in payloads):
+        _ = [record.to_json() for record in (*step.trends, *step.alerts)]
+    host.finish()
+    return {"posts_per_cpu_second": round(len(posts) / (process_time() - begun))}
+
+
+def main(
+    posts: Annotated[int, typer.Option(help="How many scored posts.")] = 60_000,
+    days: Annotated[float, typer.Option(help="Over how many days of event time.")] = 2.0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object last.")] = False,
+) -> None:
+    """Measure both execution modes at parallelism 1 and 2."""
+    many = stream(entities=80, posts=posts, days=days)
+    with bench() as lab:
+        small, large = lab.topics_with(many[:FEW]), lab.topics_with(many)
+        result: dict[str, Any] = {"machine": describe_machine(("pydantic", "kafka-python")), "posts": posts, "days": days}
+        result["in_process"] = in_process(many, describe(large))
+        for mode in MODES:
+            for parallelism in PARALLELISMS:
+                changes = {"bounded": True, "parallelism": parallelism, "execution_mode": mode}
+                wall_few, cpu_few = lab.run(describe(small).model_copy(update=changes))
+                wall, cpu = lab.run(describe(large).model_copy(update=changes | {"group": uuid4().hex}))
+                result[f"flink_{mode}_{parallelism}"] = {
+                    "posts_per_second": round((posts - FEW) / (wall - wall_few)),
+                    "posts_per_cpu_second": round((posts - FEW) / (cpu - cpu_few)),
+                    "start_seconds": round(wall_few, 1),
+                }
+                typer.echo(json.dumps({f"{mode} {parallelism}": result[f"flink_{mode}_{parallelism}"]}), err=True)
+    print(json.dumps(result, indent=None if as_json else 2))
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,51 @@
+import os
+from pathlib import Path
+
+from infra.flink_job import SCRIPT, forget, latest_checkpoint
+
+
+def complete(path: Path, at_s: int) -> Path:
+    path.mkdir(parents=True)
+    (path / "_metadata").write_bytes(b"")
+    os.utime(path / "_metadata", (at_s, at_s))
+    return path
+
+
+def submitted(folder: Path, *job_ids: str) -> None:
+    (folder / "trends").mkdir(parents=True, exist_ok=True)
+    (folder / "trends" / "submissions").write_text("".join(f"{each}\n" for each in job_ids), "ascii")
+
+
+def test_nothing_was_kept_before_the_first_submission(tmp_path: Path) -> None:
+    assert latest_checkpoint(tmp_path) is None
+
+
+def test_the_newest_complete_state_counts_wherever_it_stands(tmp_path: Path) -> None:
+    submitted(tmp_path, "a", "b")
+    complete(tmp_path / "checkpoints" / "a" / "chk-9", 100)
+    newest = complete(tmp_path / "checkpoints" / "b" / "chk-1", 200)
+    (tmp_path / "checkpoints" / "b" / "chk-2").mkdir()  # was being written when the machine stopped
+    assert latest_checkpoint(tmp_path) == newest
+    savepoint = complete(tmp_path / "trends" / "savepoints" / "savepoint-b-1", 300)
+    assert latest_checkpoint(tmp_path) == savepoint
+
+
+def test_checkpoints_of_other_jobs_are_left_alone(tmp_path: Path) -> None:
+    submitted(tmp_path, "a")
+    complete(tmp_path / "checkpoints" / "somebody-elses" / "chk-1", 100)
+    assert latest_checkpoint(tmp_path) is None
+
+
+def test_after_forgetting_only_later_submissions_count(tmp_path: Path) -> None:
+    submitted(tmp_path, "a")
+    complete(tmp_path / "checkpoints" / "a" / "chk-1", 100)
+    complete(tmp_path / "trends" / "savepoints" / "savepoint-a-1", 200)
+    forget(tmp_path)
+    assert latest_checkpoint(tmp_path) is None
+    submitted(tmp_path, "b")
+    fresh = complete(tmp_path / "checkpoints" / "b" / "chk-1", 300)
+    assert latest_checkpoint(tmp_path) == fresh
+
+
+def test_the_script_is_the_jobs_module() -> None:
+    assert SCRIPT.is_file()
