@@ -10,7 +10,7 @@ import numpy as np
 from pipeline.backtest.detections import DOMINATED, HOUR_MS, Detection, detections, dominant_share, first_hits, matched
 from pipeline.backtest.posts import ByEntity
 from pipeline.backtest.prices import Prices
-from pipeline.backtest.tiers import DAY_MS, TierRow, tier_of_entity, tier_table
+from pipeline.backtest.tiers import DAY_MS, NEW, TierRow, tier_of_entity, tier_table
 from pipeline.backtest.truth import ALERT_Z, Incident, within
 from pipeline.events import Alert
 
@@ -75,7 +75,10 @@ class Evaluation:
     is_false: tuple[bool, ...]
 
     def summary(self) -> dict[str, Any]:
-        """Return the numbers as JSON values, without the lists behind them."""
+        """Return the numbers as JSON values, without the lists behind them.
+
+        Entities that the training span never saw have no tier whose rate could be promised; they stand in ``tiers`` alone.
+        """
         return {
             "precision": self.precision,
             "recall": self.recall,
@@ -84,7 +87,7 @@ class Evaluation:
             "delay_min": self.delay_min,
             "alerts": self.alerts,
             "alerts_per_entity_day": self.alerts_per_entity_day,
-            "realised_over_target": {row.tier: row.over_target for row in self.tiers},
+            "realised_over_target": {row.tier: row.over_target for row in self.tiers if row.tier != NEW},
             "flood_share": self.flood_share,
             "incidents": len(self.incidents),
             "coordinated_notices": self.coordinated_notices,

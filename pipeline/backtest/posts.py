@@ -1,63 +1,20 @@
-"""Scored posts in event-time order, and where the posts of one entity stand."""
+"""Where the posts of one entity stand in time."""
 
-from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
-from pathlib import Path
+from collections.abc import Iterable
 
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.backtest.lines import open_text
-from pipeline.errors import ConfigurationError
 from pipeline.events import ScoredPost
+from pipeline.replay.recorded import order
 
 Ints = npt.NDArray[np.int64]
 
 
-def read_scored(path: Path) -> list[ScoredPost]:
-    """Return the scored posts of one file, without second copies of the same post about the same entity.
-
-    Raises ConfigurationError for a line that is no scored post, and where the event time goes back.
-    """
-    posts: list[ScoredPost] = []
-    seen: set[tuple[str, str]] = set()
-    with open_text(path) as lines:
-        for number, line in enumerate(lines, 1):
-            if not line.strip():
-                continue
-            post = _parse(line, path, number)
-            if posts and post.event_time_ms < posts[-1].event_time_ms:
-                raise unsorted(path, number, posts[-1].event_time_ms, post.event_time_ms)
-            if (post.event_id, post.entity) not in seen:
-                seen.add((post.event_id, post.entity))
-                posts.append(post)
-    return posts
-
-
-def _parse(line: str, path: Path, number: int) -> ScoredPost:
-    try:
-        return ScoredPost.model_validate_json(line)
-    except ValueError as error:
-        first = str(error).splitlines()[:3]
-        raise ConfigurationError(f"{path} line {number} is not a scored post: {' '.join(first)}") from None
-
-
-def unsorted(path: Path, number: int, before_ms: int, after_ms: int) -> ConfigurationError:
-    """Return the error for a file whose event time goes back, with the command that sorts it."""
-    plain = f"zcat {path}" if path.suffix == ".gz" else f"cat {path}"
-    fix = f"{plain} | jq -c -s 'sort_by(.event_time_ms, .event_id, .entity)[]' > sorted.jsonl"
-    times = f"{_utc(before_ms)} is followed by {_utc(after_ms)}"
-    return ConfigurationError(f"{path} line {number}: event_time_ms goes back ({times}); sort the file first: {fix}")
-
-
-def _utc(time_ms: int) -> str:
-    return datetime.fromtimestamp(time_ms / 1000, UTC).isoformat(timespec="seconds")
-
-
-def merge(files: Iterable[Sequence[ScoredPost]]) -> list[ScoredPost]:
-    """Return the posts of several files in one event-time order, each once."""
-    unique = {(post.event_id, post.entity): post for posts in files for post in posts}
-    return sorted(unique.values(), key=lambda post: (post.event_time_ms, post.event_id, post.entity))
+def once_in_order(posts: Iterable[ScoredPost]) -> list[ScoredPost]:
+    """Return the posts that name somebody in event-time order, each post and entity once."""
+    unique = {(post.event_id, post.entity): post for post in posts if post.entity}
+    return sorted(unique.values(), key=order)
 
 
 class ByEntity:
@@ -66,8 +23,7 @@ class ByEntity:
     def __init__(self, posts: Iterable[ScoredPost]) -> None:
         self._posts: dict[str, list[ScoredPost]] = {}
         for post in posts:
-            if post.entity:
-                self._posts.setdefault(post.entity, []).append(post)
+            self._posts.setdefault(post.entity, []).append(post)
         self._times: dict[str, Ints] = {
             entity: np.array([post.event_time_ms for post in own], dtype=np.int64) for entity, own in self._posts.items()
         }

@@ -4,6 +4,7 @@ Points run in processes of their own (spawn). Each finished point is a line of `
 goes on where it stopped, as long as data and grid settings are the same.
 """
 
+import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
@@ -15,11 +16,13 @@ from typing import Any
 from pipeline.backtest.evaluate import Evaluation, Spans, Truth, evaluate
 from pipeline.backtest.fit import fit_prior
 from pipeline.backtest.grid import Point, configured
-from pipeline.backtest.lines import read_lines
-from pipeline.backtest.posts import ByEntity, merge, read_scored
+from pipeline.backtest.lines import read_lines, write_lines
+from pipeline.backtest.posts import ByEntity, once_in_order
 from pipeline.backtest.run import run
+from pipeline.backtest.session import Recording
 from pipeline.core.detector_config import DetectorConfig
 from pipeline.events import ScoredPost
+from pipeline.replay.recorded import read_scored
 
 RESULTS = "sweep.jsonl"
 AHEAD = 2  # points handed to each process before it asks
@@ -27,9 +30,9 @@ AHEAD = 2  # points handed to each process before it asks
 
 @dataclass(frozen=True)
 class SweepData:
-    """What every process needs; picked up by each once. ``fingerprint`` names data, truth and spans together."""
+    """What every process needs; read by each once. ``fingerprint`` names posts, truth and span together."""
 
-    paths: tuple[Path, ...]
+    path: Path
     truth: Truth
     spans: Spans
     timezone: str
@@ -45,6 +48,19 @@ class _Worker:
 
 
 _worker: _Worker | None = None
+
+
+def prepare(recording: Recording, out: Path, timezone: str) -> SweepData:
+    """Write the training posts, scored, once for all processes, and return what these need.
+
+    Posts behind the training span are not even in the file.
+    """
+    early = [post for post in recording.posts if post.event_time_ms < recording.spans.train[1]]
+    posts = out / "training-posts.jsonl.gz"
+    write_lines(posts, (post.to_json() for post in early))
+    depends = json.dumps([timezone, recording.spans.train, list(recording.truth.planted or ())])
+    content = hashlib.sha256(b"".join(post.to_json() for post in early) + depends.encode())
+    return SweepData(posts, recording.truth, recording.spans, timezone, content.hexdigest()[:16])
 
 
 def sweep(
@@ -118,7 +134,7 @@ def _in_processes(data: SweepData, config: DetectorConfig, todo: Sequence[Point]
 
 def _start(data: SweepData, config: DetectorConfig) -> None:
     global _worker
-    posts = merge(read_scored(path) for path in data.paths)
+    posts = once_in_order(read_scored(data.path))
     _worker = _Worker(data, config, posts, ByEntity(posts))
 
 
@@ -131,11 +147,10 @@ def _score_point(point: Point) -> dict[str, Any]:
 def score_point(
     point: Point, posts: Sequence[ScoredPost], by_entity: ByEntity, config: DetectorConfig, data: SweepData
 ) -> dict[str, Any]:
-    """Return one line of the results: the point on the training span alone. Posts after it are not even read."""
-    early = [post for post in posts if post.event_time_ms < data.spans.train[1]]
-    chosen = fitted(early, configured(config, point), data)
+    """Return one line of the results: the point on the training span alone."""
+    chosen = fitted(posts, configured(config, point), data)
     target = chosen.false_alerts_per_entity_day
-    scores = evaluate(run(early, chosen).alerts, by_entity, data.truth, replace(data.spans, test=data.spans.train), target)
+    scores = evaluate(run(posts, chosen).alerts, by_entity, data.truth, replace(data.spans, test=data.spans.train), target)
     return {
         "point": dict(point),
         "objective": objective(scores, target),

@@ -65,7 +65,7 @@ def replay(  # noqa: PLR0913 - one parameter an option
     from_ms, to_ms = parse_time(from_) if from_ else 0, parse_time(to) if to else FAR_MS
     factor = _speed(speed)
     config, tally, begun = detector_config(settings.trends), play.Tally(), perf_counter()
-    with _scoring(settings, mapping, encoder) as scoring:
+    with scoring_for(settings, mapping, encoder) as scoring:
         posts = _posts(paths, scoring, (from_ms - round(warm_up * DAY_MS), to_ms), arrival)
     if factor is not None:
         posts = play.paced(posts, factor, threading.Event().wait)
@@ -85,7 +85,7 @@ def _posts(paths: "list[Path]", scoring: "Scoring", span: tuple[int, int], by_ar
 
 
 @contextmanager
-def _scoring(settings: Settings, mapping: Path | None, encoder: EncoderChoice) -> "Iterator[Scoring]":
+def scoring_for(settings: Settings, mapping: Path | None, encoder: EncoderChoice) -> "Iterator[Scoring]":
     """Yield how raw posts are scored, with a progress line on a terminal."""
     from rich.console import Console
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn

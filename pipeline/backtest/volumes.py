@@ -1,0 +1,54 @@
+"""How much each entity is talked about, and when: effective posts and negative mass, without running the detector."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from pipeline.core.clusters import Clusters
+from pipeline.core.detector_config import DetectorConfig
+from pipeline.core.seasonality import SLOT_MS, SLOTS, SeasonalProfile
+from pipeline.events import ScoredPost
+
+HOUR_MS = 3_600_000
+
+
+@dataclass(slots=True)
+class Volume:
+    """One entity over the span. ``hours``: negative mass by hour since 1970; ``slots``: posts by half-hour since 1970."""
+
+    posts: float = 0.0
+    negative: float = 0.0
+    hours: dict[int, float] = field(default_factory=dict)
+    slots: dict[int, float] = field(default_factory=dict)
+
+    def add(self, post: ScoredPost) -> None:
+        """Count one post whose content is new."""
+        mass = post.sentiment.negative
+        self.posts += 1.0
+        self.negative += mass
+        hour, slot = post.event_time_ms // HOUR_MS, post.event_time_ms // SLOT_MS
+        self.hours[hour] = self.hours.get(hour, 0.0) + mass
+        self.slots[slot] = self.slots.get(slot, 0.0) + 1.0
+
+
+def volumes(posts: Iterable[ScoredPost], span: tuple[int, int], config: DetectorConfig) -> dict[str, Volume]:
+    """Return the volumes of the span by entity, ascending; posts in time order. Near-identical posts count once a day."""
+    clusters: dict[str, Clusters] = {}
+    found: dict[str, Volume] = {}
+    for post in posts:
+        own = clusters.get(post.entity)
+        if own is None:
+            own = clusters[post.entity] = Clusters(config.cluster_memory_ms, config.cluster_capacity)
+        _, leads = own.assign(int(post.simhash, 16), post.event_time_ms)
+        if leads and span[0] <= post.event_time_ms < span[1]:
+            found.setdefault(post.entity, Volume()).add(post)
+    return dict(sorted(found.items()))
+
+
+def week_counts(found: Iterable[Volume], timezone: str, cap: float) -> list[float]:
+    """Return posts by half-hour of the week, (336,); one entity counts at most ``cap`` in one half-hour: a burst is no season."""
+    profile = SeasonalProfile(timezone)
+    counts = [0.0] * SLOTS
+    for volume in found:
+        for slot, posts in volume.slots.items():
+            counts[profile.slot_of(slot * SLOT_MS)] += min(posts, cap)
+    return counts

@@ -1,0 +1,181 @@
+"""`backtest` and `compare`: replay plus truth, and two runs side by side."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from pipeline import settings as settings_module
+from pipeline.commands.replay import EncoderChoice, scoring_for
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+    from pipeline.backtest.session import Outcome, Recording
+    from pipeline.core.detector_config import DetectorConfig
+    from pipeline.events import ScoredPost
+    from pipeline.settings import Settings
+
+NEW_YORK = "America/New_York"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verbs of this module."""
+    app.command()(backtest)
+    app.command()(compare)
+
+
+def backtest(  # noqa: PLR0913 - one parameter an option
+    paths: Annotated[list[Path], typer.Argument(help="Posts, scored or raw, in event-time order: .jsonl or .jsonl.gz.")],
+    out: Annotated[Path, typer.Option(help="Folder for report.html, summary.json, trends.jsonl and alerts.jsonl.")],
+    prices: Annotated[Path | None, typer.Option(help="Daily prices: JSON lines with ticker, date, close or adj_close.")] = None,
+    truth: Annotated[Path | None, typer.Option(help="Incidents: JSON lines with entity, kind, from_ms, to_ms.")] = None,
+    from_: Annotated[
+        str | None, typer.Option("--from", help="Beginning of what is judged: a date or epoch milliseconds.")
+    ] = None,
+    to: Annotated[str | None, typer.Option("--to", help="End of what is judged, exclusive.")] = None,
+    train_from: Annotated[str | None, typer.Option(help="Beginning of what thresholds may learn from.")] = None,
+    train_to: Annotated[str | None, typer.Option(help="End of it, exclusive; not after --from.")] = None,
+    timezone: Annotated[str, typer.Option(help="Of the weekly season.")] = NEW_YORK,
+    fit: Annotated[bool, typer.Option(help="Fit season, levels and thresholds on the training span.")] = True,
+    report: Annotated[bool, typer.Option(help="Write report.html; runs the detector at six more targets.")] = True,
+    lookahead: Annotated[bool, typer.Option("--lookahead", help="Run again on truncated posts and compare.")] = False,
+    model_cutoff: Annotated[str | None, typer.Option(help="Last date of the model's training data, for --lookahead.")] = None,
+    warmup: Annotated[bool, typer.Option("--warmup", help="Run again with later beginnings and compare.")] = False,
+    sweep: Annotated[Path | None, typer.Option(help="YAML grid: setting to list of values; tuned on the training span.")] = None,
+    processes: Annotated[int, typer.Option(min=1, help="Of a sweep.")] = 2,
+    seed: Annotated[int, typer.Option(help="Of the placebo dates.")] = 7,
+    encoder: Annotated[EncoderChoice, typer.Option(help="For raw posts.")] = EncoderChoice.TRANSFORMER,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Replay recorded posts and judge the alerts: precision, recall, lead time, rates, calibration; one HTML report.
+
+    Thresholds are fitted on the training span, everything is judged on the test span. Raw posts are scored first, and the
+    scores kept beside the file.
+    """
+    from pipeline.backtest import session
+    from pipeline.jobs.detector import detector_config
+    from pipeline.replay.recorded import parse_time
+
+    settings = settings_module.load()
+    bounds = session.Bounds(*(None if text is None else parse_time(text) for text in (from_, to, train_from, train_to)))
+    config, zone = detector_config(settings.trends), timezone if fit else None
+    with _progress() as progress:
+        posts = _read(paths, settings, encoder)
+        recording = session.load(posts, prices, truth, bounds)
+        extra: dict[str, Any] = {}
+        if sweep is not None:
+            config, extra["sweep"] = _sweep(sweep, recording, config, (out, processes, timezone), progress)
+        outcome = session.backtest(recording, config, zone, seed)
+        extra |= _analyses(recording, outcome, lookahead, warmup, None if model_cutoff is None else parse_time(model_cutoff))
+        files = [path for path in (*paths, prices, truth, sweep) if path is not None]
+        facts = session.provenance(recording, outcome.config, files, seed)
+        summary = outcome.scores.summary() | {"seconds": round(outcome.seconds, 3)} | extra
+        session.write_run(outcome, summary | {"provenance": facts}, out, _dump)
+        if report:
+            _write_report(recording, outcome, facts, out, progress)
+    typer.echo(_dump(summary).decode() if as_json else _shown(summary, out, report))
+
+
+def compare(
+    run_a: Annotated[Path, typer.Argument(help="Folder of a run, or its alerts.jsonl.")],
+    run_b: Annotated[Path, typer.Argument(help="The run to hold against it.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Say which alerts the second run gained, lost, or moved in time."""
+    from pipeline.backtest.compare import compare as compare_alerts
+    from pipeline.backtest.compare import read_alerts
+
+    found = compare_alerts(read_alerts(run_a), read_alerts(run_b)).summary()
+    if as_json:
+        typer.echo(json.dumps(found))
+        return
+    for kind in ("gained", "lost", "moved"):
+        for alert in found[kind]:
+            moved = f" by {alert['moved_min']:+.0f} min" if kind == "moved" else ""
+            typer.echo(f"{kind:<7}{alert['entity']:<12}{alert['rule']:<22}{_utc(alert['event_time_ms'])}{moved}")
+    typer.echo(f"{found['same']} the same, {len(found['gained'])} gained, {len(found['lost'])} lost, {len(found['moved'])} moved")
+
+
+def _read(paths: list[Path], settings: "Settings", encoder: EncoderChoice) -> "list[ScoredPost]":
+    from pipeline.replay.raw import read_posts
+
+    with scoring_for(settings, None, encoder) as scoring:
+        return [post for path in paths for post in read_posts(path, scoring)]
+
+
+def _sweep(
+    grid: Path, recording: "Recording", config: "DetectorConfig", where: tuple[Path, int, str], progress: "Progress"
+) -> "tuple[DetectorConfig, dict[str, Any]]":
+    """Return the configuration that is best on the training span, and what was tried."""
+    from pipeline.backtest import sweep as sweeps
+    from pipeline.backtest.grid import configured, points, read_grid
+
+    out, processes, timezone = where
+    todo = points(read_grid(grid, config))
+    data = sweeps.prepare(recording, out, timezone)
+    task = progress.add_task("sweep", total=len(todo))
+    results = []
+    for result in sweeps.sweep(data, config, todo, out / sweeps.RESULTS, processes):
+        results.append(result)
+        progress.update(task, completed=len(results))
+    best = sweeps.best_of(results)
+    tried = {"points": len(todo), "best": best["point"], "objective_on_training_span": best["objective"]}
+    return configured(config, best["point"]), tried
+
+
+def _analyses(
+    recording: "Recording", outcome: "Outcome", lookahead: bool, warmup: bool, model_cutoff_ms: int | None
+) -> dict[str, Any]:
+    from pipeline.backtest import lookahead as analyses
+
+    found: dict[str, Any] = {}
+    if lookahead:
+        found["lookahead"] = analyses.lookahead(recording.posts, outcome.config, model_cutoff_ms).summary()
+    if warmup:
+        rows = analyses.warmup(recording.posts, outcome.config, recording.spans.test)
+        found["warmup"] = [row.summary() for row in rows]
+    return found
+
+
+def _write_report(recording: "Recording", outcome: "Outcome", facts: dict[str, Any], out: Path, progress: "Progress") -> None:
+    from pipeline.backtest.operating_points import TARGETS, operating_points
+    from pipeline.backtest.report import ReportInput, render
+
+    task = progress.add_task("report", total=len(TARGETS))
+    points = operating_points(recording, outcome.config, lambda: progress.advance(task))
+    trends = tuple(trend for trend in outcome.run.trends if trend.window_start_ms >= recording.spans.test[0])
+    title = f"Backtest {_utc(recording.spans.test[0])} to {_utc(recording.spans.test[1])}"
+    page = render(ReportInput(title, outcome.scores, trends, tuple(points), outcome.study, facts))
+    (out / "report.html").write_text(page, "utf-8")
+
+
+@contextmanager
+def _progress() -> "Iterator[Progress]":
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        yield progress
+
+
+def _dump(summary: dict[str, Any]) -> bytes:
+    return json.dumps(summary, ensure_ascii=False, allow_nan=False).encode()
+
+
+def _shown(summary: dict[str, Any], out: Path, report: bool) -> str:
+    names = ("precision", "recall", "visible_recall", "alerts", "alerts_per_entity_day", "flood_share", "seconds")
+    lines = [f"{name:<24}{summary[name]}" for name in names]
+    lines += [f"{'realised/target ' + tier:<24}{value:.2f}" for tier, value in summary["realised_over_target"].items()]
+    return "\n".join([*lines, str(out / ("report.html" if report else "summary.json"))])
+
+
+def _utc(time_ms: int) -> str:
+    from datetime import UTC, datetime
+
+    return datetime.fromtimestamp(time_ms / 1000, UTC).isoformat(" ", "minutes").removesuffix("+00:00")
