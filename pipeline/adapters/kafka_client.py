@@ -4,7 +4,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
-from typing import Any
+from typing import Any, Final
 
 from kafka import errors
 
@@ -13,6 +13,17 @@ from pipeline.settings import KafkaSettings
 
 BOOTSTRAP_TIMEOUT_MS = 10_000
 CONNECT_TIMEOUT_S = 5.0
+COMMIT_TIMEOUT_MS = 10_000
+CLOSE_TIMEOUT_MS = 5_000
+LOOKUP_TIMEOUT_MS = 5_000
+FETCH: Final[dict[str, Any]] = {
+    "max_partition_fetch_bytes": 4 * 2**20,
+    "fetch_max_bytes": 32 * 2**20,
+    "fetch_min_bytes": 1,
+    "fetch_max_wait_ms": 100,
+    "max_poll_records": 20_000,
+    "check_crcs": True,
+}
 MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
 DENIED = (
     errors.TopicAuthorizationFailedError,

@@ -7,8 +7,15 @@ from time import monotonic
 from kafka import KafkaConsumer, OffsetAndMetadata
 from kafka import TopicPartition as ClientPartition
 
-from pipeline.adapters.kafka_client import client_options, require_broker, require_crc32c, translated
-from pipeline.adapters.kafka_streams import COMMIT_TIMEOUT_MS, FETCH, LOOKUP_TIMEOUT_MS
+from pipeline.adapters.kafka_client import (
+    COMMIT_TIMEOUT_MS,
+    FETCH,
+    LOOKUP_TIMEOUT_MS,
+    client_options,
+    require_broker,
+    require_crc32c,
+    translated,
+)
 from pipeline.adapters.streams import Cursor, Record, TopicPartition
 from pipeline.errors import ConfigurationError, Unavailable
 from pipeline.settings import KafkaSettings

@@ -23,7 +23,7 @@ from pipeline.events import BehaviorEvent, DeadLetter, SocialPost
 from pipeline.settings import KafkaSettings
 from pipeline.topics import DEAD_LETTERS, EVENTS, POSTS
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
 T0 = 1_400_000_000_000
 Run = Callable[..., Result]
 MAPPING = """
