@@ -28,7 +28,7 @@ from pipeline.jobs.trends import TrendHost
 from pipeline.settings import Settings
 from pipeline.telemetry import Metrics
 from workers.encoder import Encoder
-from workers.entity_linking import EntityLinker, load_dictionary, shipped_dictionary
+from workers.hosting import make_linker
 from workers.rules import Clock, WorkerRules, system_clock
 from workers.worker import Brain, Connections, Worker
 
@@ -209,24 +209,18 @@ def turns(records: Iterable[Incoming], size: int = TURN_RECORDS) -> Iterator[lis
         yield batch
 
 
-def score_posts(posts: Iterable[SocialPost], encoder: Encoder, settings: Settings | None = None) -> Iterator[ScoredPost]:
+def score_posts(posts: Iterable[SocialPost], encoder: Encoder, settings: Settings) -> Iterator[ScoredPost]:
     """Yield what the worker makes of posts, one per post and entity, by turns in event-time order.
 
-    A post that becomes a dead letter yields nothing. Without ``settings`` the defaults count.
+    A post that becomes a dead letter yields nothing.
     """
-    pipeline = InProcess(encoder, settings or Settings())
+    pipeline = InProcess(encoder, settings)
     records = (Incoming(topics.POSTS.name, post.event_id.encode(), post.to_json(), post.event_time_ms) for post in posts)
     try:
         for batch in turns(records):
             yield from pipeline.turn(batch).posts
     finally:
         pipeline.close()
-
-
-def make_linker(settings: Settings) -> EntityLinker:
-    """Return the entity linker of the settings: a dictionary of the user's own, or the shipped one."""
-    own = settings.worker.entities
-    return EntityLinker(shipped_dictionary() if own is None else load_dictionary(own))
 
 
 def _scored(record: Record) -> ScoredPost:

@@ -2,6 +2,7 @@
 
 import secrets
 import signal
+import sys
 import threading
 from base64 import b64encode
 from collections.abc import Iterator
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from workers.encoder import Encoder
 
 INTERRUPTED = 130
+PLAIN_WIDTH = 110  # of what is no terminal
 
 
 class EncoderChoice(StrEnum):
@@ -62,7 +64,8 @@ def demo(
     from producers.synthetic import truth
     from workers.rules import system_clock
 
-    settings, console = settings_module.load(), Console()
+    settings = settings_module.load()
+    console = Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH)
     setup_logging(settings.log_format, settings.log_level)
     records, source = _records(seed, posts, mapping)
     model = _encoder(encoder, settings, console)
@@ -90,17 +93,14 @@ def _records(seed: int, posts: Path | None, mapping: Path | None) -> "tuple[Iter
 
 def _encoder(choice: EncoderChoice, settings: Settings, console: Console) -> "Encoder":
     """Return the encoder; the real one fetches its model first where it is missing."""
-    if choice is EncoderChoice.FAKE:
-        from workers.fake_encoder import FakeEncoder
-
-        return FakeEncoder()
     from workers import model_store
-    from workers.transformer import load_encoder
+    from workers.hosting import load_encoder
 
-    with console.status(f"{settings.encoder.model}: checking; the first time about 500 MB are fetched or built"):
-        model_store.fetch(settings.encoder.model, settings.cache, "auto")
-    with console.status(f"{settings.encoder.model}: loading"):
-        return load_encoder(settings.encoder, settings.cache)
+    if choice is EncoderChoice.TRANSFORMER:
+        with console.status(f"{settings.encoder.model}: checking; the first time about 500 MB are fetched or built"):
+            model_store.fetch(settings.encoder.model, settings.cache, "auto")
+    with console.status("loading the encoder"):
+        return load_encoder(choice.value, settings)
 
 
 @contextmanager

@@ -1,7 +1,5 @@
 """`notify`: alerts out as signed webhooks."""
 
-import signal
-import threading
 from contextlib import closing
 from pathlib import Path
 from time import time
@@ -63,24 +61,17 @@ def make_receivers(notify: NotifySettings, only: "list[str] | tuple[str, ...] | 
     ]
 
 
-def stopped_by_signals() -> threading.Event:
-    """Return an event that SIGTERM and SIGINT set, so that what is under way ends in order."""
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda _number, _frame: stop.set())
-    return stop
-
-
 def _run(settings: Settings, receivers: "list[WebhookReceiver]", delivery_log: "RedisDeliveryLog", until_idle: bool) -> None:
-    from pipeline.adapters.health import HealthServer, Readiness
+    from pipeline.adapters.health import HealthServer
     from pipeline.adapters.kafka_streams import KafkaSink, KafkaSource
     from pipeline.core.delivery import RetryPolicy
     from pipeline.jobs.notifier import LEASE_MARGIN_MS, Desk, Letters, Notifier
     from pipeline.telemetry import Metrics
     from pipeline.topics import ALERTS, DEAD_LETTERS
+    from workers.hosting import stop_on_signals
 
     kafka, notify, metrics = settings.kafka, settings.notify, Metrics()
-    stop = stopped_by_signals()
+    stop = stop_on_signals()
     lease_ms = round(1000 * notify.timeout_s) + LEASE_MARGIN_MS
     policy = RetryPolicy(notify.retry_schedule_s, notify.max_retry_after_s)
     with (
@@ -90,10 +81,6 @@ def _run(settings: Settings, receivers: "list[WebhookReceiver]", delivery_log: "
         letters = Letters(sink, DEAD_LETTERS.full_name(kafka.topic_prefix), metrics)
         desk = Desk(delivery_log, policy, letters, metrics, lambda: int(time() * 1000), lease_ms)
         notifier = Notifier(source, receivers, desk, notify.senders)
-
-        def readiness() -> Readiness:
-            return Readiness(True, f"{notifier.waiting()} deliveries wait")
-
-        with HealthServer(metrics, readiness, notify.metrics_host, notify.metrics_port) as health:
+        with HealthServer(metrics, notifier.readiness, notify.metrics_host, notify.metrics_port) as health:
             log.info("notifier_started", endpoints=[receiver.name for receiver in receivers], metrics_port=health.port)
             notifier.run(stop, until_idle)

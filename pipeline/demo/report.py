@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -29,7 +30,7 @@ def print_report(console: Console, summary: Summary, tally: Tally, findings: Seq
 
 def _numbers(summary: Summary) -> Table:
     title = "what happened" if summary.complete else "what happened until it was interrupted"
-    table = Table(title=title, title_justify="left", show_header=False)
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, show_header=False)
     equation = f"{summary.scored:,} scored + {summary.dead_letters:,} dead letters + {summary.in_flight:,} in flight"
     table.add_row("accepted", f"{summary.accepted:,} = {equation}")
     table.add_row("profiles", f"{summary.profiles:,}")
@@ -43,18 +44,18 @@ def _numbers(summary: Summary) -> Table:
 
 
 def _incidents(incidents: Sequence[tuple[Alert, Alert]]) -> Table:
-    table = Table(title="incidents, with the numbers of their peak", title_justify="left")
-    for column in ("entity", "rule", "since (UTC)", "now", "negative/expected"):
+    table = Table(title="incidents, with the negative posts of their peak", title_justify="left", box=box.SIMPLE_HEAD)
+    for column in ("entity", "rule", "severity", "since (UTC)", "now", "seen/expected"):
         table.add_column(column, no_wrap=True)
     for latest, peak in incidents:
         seen = f"{peak.observed:.1f} / {peak.band.expected:.1f}" if peak.rule is not Rule.COORDINATED_ACTIVITY else "not judged"
-        rule, since = f"{latest.rule.replace('_', ' ')}, {latest.severity}", _clock(latest.starts_at_ms)
-        table.add_row(Text(latest.entity), rule, since, latest.status, seen)
+        rule, since = latest.rule.replace("_", " "), _clock(latest.starts_at_ms)[5:]
+        table.add_row(Text(latest.entity), rule, latest.severity, since, latest.status, seen)
     return table
 
 
 def _planted(findings: Sequence[Finding]) -> Table:
-    table = Table(title="what was planted", title_justify="left")
+    table = Table(title="what was planted", title_justify="left", box=box.SIMPLE_HEAD)
     for column in ("entity", "what", "from (UTC)", "outcome"):
         table.add_column(column)
     for finding in findings:

@@ -15,6 +15,7 @@ import structlog
 from pydantic import ValidationError
 
 from pipeline.adapters.delivery_log import DeliveryLog
+from pipeline.adapters.health import Readiness
 from pipeline.adapters.streams import Record, Sink, Source
 from pipeline.core.delivery import (
     Answer,
@@ -34,6 +35,7 @@ from pipeline.telemetry import Metrics
 LEASE_MARGIN_MS = 5_000  # beyond the timeout of an attempt, before another sender may take what a dead one had claimed
 LONGEST_WAIT_S = 1.0  # another process may have queued something; look again after this long
 POLL_RECORDS = 500
+STUCK_AFTER_S = 60.0
 
 log = structlog.get_logger()
 
@@ -156,6 +158,8 @@ class Notifier:
         self._wake = threading.Condition()
         self._ended = threading.Event()
         self._failure: BaseException | None = None
+        self._stepped_ms = desk.now_ms()
+        self._waiting = 0
 
     def step(self, timeout_ms: int = 0) -> int:
         """Take what the topic has, queue it durably, commit; return the number of records."""
@@ -166,8 +170,17 @@ class Notifier:
             self._source.commit({record.topic_partition: record.offset + 1 for record in records})
             with self._wake:
                 self._wake.notify_all()
-        self._desk.metrics.set("undelivered_alerts", self.waiting())
+        self._waiting = self.waiting()
+        self._desk.metrics.set("undelivered_alerts", self._waiting)
+        self._stepped_ms = self._desk.now_ms()
         return len(records)
+
+    def readiness(self) -> Readiness:
+        """Return whether the topic is being read. Any thread may ask; a slow endpoint is no reason to restart."""
+        idle_s = (self._desk.now_ms() - self._stepped_ms) / 1000
+        if idle_s > STUCK_AFTER_S:
+            return Readiness(False, f"the alerts topic was not read for {idle_s:.0f} s; Kafka or Redis does not answer")
+        return Readiness(True, f"{self._waiting} alerts wait for an endpoint")
 
     def deliver_due(self) -> int:
         """Send in this thread whatever is due now; return the number of attempts. For hosts without threads."""

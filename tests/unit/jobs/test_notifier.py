@@ -252,3 +252,14 @@ def test_a_stop_ends_the_run_while_something_waits(house: House) -> None:
     house.produce(make_alert("a1"))
     house.notifier(Recorder(house.clock, answer)).run(stop, poll_timeout_ms=5)
     assert house.log.waiting("e1") == 1
+
+
+def test_a_notifier_that_no_longer_reads_is_not_ready(house: House) -> None:
+    house.produce(make_alert("a1"))
+    notifier = house.notifier(Recorder(house.clock, lambda _id, _before: DOWN))
+    notifier.step()
+    assert notifier.readiness() == (True, "1 alerts wait for an endpoint")
+    house.clock.now_ms += 61_000
+    assert not notifier.readiness().ready
+    notifier.step()
+    assert notifier.readiness().ready

@@ -94,7 +94,7 @@ def test_score_posts_yields_one_scored_post_per_entity_in_time_order() -> None:
             [("A terrible scandal", ("ACME", "ZZZ")), ("what a great profit", ("ACME",)), ("hm", ())]
         )
     ]
-    scored = list(score_posts(posts, FakeEncoder()))
+    scored = list(score_posts(posts, FakeEncoder(), SETTINGS))
     assert [(post.event_id, post.entity) for post in scored] == [("p0", "ACME"), ("p0", "ZZZ"), ("p1", "ACME"), ("p2", "")]
     assert scored[0].sentiment.negative > 0.5 > scored[2].sentiment.negative
 
