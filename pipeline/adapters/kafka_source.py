@@ -166,10 +166,16 @@ class KafkaSource:
             return consumer
 
     def _reconnect(self) -> None:
+        """Replace the consumer; where no broker answers, keep the old one and try again after another timeout."""
+        self._joined_s = monotonic()
+        try:
+            fresh = self._connect()
+        except Unavailable as error:
+            log.warning("consumer_not_recreated", group=self._group, error=str(error))
+            return
         log.warning("consumer_recreated", group=self._group)
         self._disconnect()
-        self._consumer = self._connect()
-        self._joined_s = monotonic()
+        self._consumer = fresh
 
     def _count_stall(self) -> None:
         if self._metrics is not None:
@@ -192,13 +198,14 @@ class KafkaSource:
         rebalance: members with short polls and long work in between would never settle.
         """
         patience_ms = timeout_ms if self._is_settled() else max(timeout_ms, REBALANCE_POLL_MS)
-        try:
-            fetched: dict[ClientPartition, list[Any]] = self._consumer.poll(timeout_ms=patience_ms, max_records=max_records)
-        except errors.RetriableError as error:
-            log.warning("poll_failed", group=self._group, error=repr(error))
-            threading.Event().wait(timeout_ms / 1000)  # a refused connection fails at once: no busy loop
-            return {}
-        return fetched
+        with translated(f"poll of group {self._group}", self._kafka):
+            try:
+                fetched: dict[ClientPartition, list[Any]] = self._consumer.poll(timeout_ms=patience_ms, max_records=max_records)
+            except errors.RetriableError as error:
+                log.warning("poll_failed", group=self._group, error=repr(error))
+                threading.Event().wait(timeout_ms / 1000)  # a refused connection fails at once: no busy loop
+                return {}
+            return fetched
 
     def _is_settled(self) -> bool:
         return bool(self._consumer.group_metadata().state == MemberState.STABLE)
@@ -244,11 +251,9 @@ class KafkaSource:
         if not silent:
             return
         try:
-            lag = self._lag({ClientPartition(*p) for p in silent})
+            self._rescue(silent, self._lag({ClientPartition(*p) for p in silent}), now_s)
         except errors.KafkaError as error:
             log.warning("lag_unknown", group=self._group, error=repr(error))
-            return
-        self._rescue(silent, lag, now_s)
 
     def _rescue(self, silent: list[TopicPartition], lag: Mapping[TopicPartition, int], now_s: float) -> None:
         strikes = 0

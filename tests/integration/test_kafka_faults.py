@@ -7,6 +7,7 @@ from pathlib import Path
 from time import time
 
 import pytest
+from kafka import TopicPartition as ClientPartition
 
 from infra.kafka_server import KafkaServer
 from infra.ports import free_port
@@ -18,6 +19,7 @@ from pipeline.adapters.streams import TopicPartition
 from pipeline.adapters.waiting import wait_until
 from pipeline.errors import Unavailable
 from pipeline.settings import KafkaSettings
+from pipeline.telemetry import Metrics
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(180)]
 NOW_MS = int(time() * 1000)
@@ -68,3 +70,23 @@ def test_nobody_at_the_address_is_unavailable(unused_port: int) -> None:
         KafkaSink(settings)
     with pytest.raises(Unavailable, match=str(unused_port)):
         KafkaSource(settings, "g", ["t"])
+
+
+def test_a_partition_that_stopped_delivering_is_sought_again_and_then_read_by_a_new_consumer(
+    kafka_bootstrap: str, topic_prefix: str
+) -> None:
+    settings, metrics = KafkaSettings(bootstrap=kafka_bootstrap, stall_timeout_s=1.0), Metrics()
+    topic = f"{topic_prefix}t"
+    with KafkaAdmin(settings) as admin:
+        admin.create([TopicState(topic, 1, 1, {})])
+    sink, source = KafkaSink(settings), KafkaSource(settings, f"{topic_prefix}g", [topic], metrics)
+    sink.write(topic, b"k", b"first", NOW_MS)
+    sink.flush()
+    assert wait_until(lambda: [r.value for r in source.poll(10, 200)] == [b"first"], 30.0)
+    source.commit({TopicPartition(topic, 0): 1})
+    source._consumer.pause(ClientPartition(topic, 0))  # the library's fault: nothing comes, and nobody told it to pause
+    sink.write(topic, b"k", b"second", NOW_MS)
+    sink.close()
+    assert wait_until(lambda: [r.value for r in source.poll(10, 200)] == [b"second"], 40.0)
+    assert metrics.registry.get_sample_value("groundswell_stalls_total") == 2.0
+    source.close()
