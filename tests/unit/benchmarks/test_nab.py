@@ -1,0 +1,94 @@
+"""The NAB benchmark on a made-up corpus; the known values of NAB's own data where the data are there."""
+
+import gzip
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks import nab
+from benchmarks.nab_scoring import PROFILES, Series
+from pipeline.core.volume import VolumeRules
+
+START_MS = 1_400_000_000_000
+DATA = Path(os.environ.get("GROUNDSWELL_DATA", "../shared/data")) / "streams" / "nab_real_tweets.jsonl.gz"
+
+
+def write_corpus(path: Path, rows: int = 3_000) -> Path:
+    rng = np.random.default_rng(3)
+    with gzip.open(path, "wt") as lines:
+        for number in range(3):
+            counts = rng.negative_binomial(2, 0.2, rows)
+            spikes = [1_200 + 100 * number, 2_300 + 100 * number]
+            for spike in spikes:
+                counts[spike : spike + 12] += 150
+            times = [START_MS + row * nab.PANE_MS for row in range(rows)]
+            document = {
+                "entity": f"E{number}",
+                "labels": [times[spike] for spike in spikes],
+                "windows": [[times[spike - 100], times[spike + 100]] for spike in spikes],
+                "counts": [[time, int(count)] for time, count in zip(times, counts, strict=True)],
+            }
+            lines.write(json.dumps(document) + "\n")
+    return path
+
+
+def test_planted_bursts_are_found_at_once_and_json_has_the_promised_fields(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    nab.main(["--counts", str(write_corpus(tmp_path / "counts.jsonl.gz")), "--json"])
+    result = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert {"standard", "low_fp", "low_fn", "windows_found", "windows", "prompt_recall", "dummies"} <= set(result)
+    assert (result["windows_found"], result["windows"]) == (6, 6)
+    assert result["prompt_recall"] == 1.0
+    assert result["standard"] > 75
+    assert result["dummies"]["never"] == {
+        "standard": 0.0, "low_fp": 0.0, "low_fn": 0.0, "windows_found": 0, "false_alerts_per_entity_day": 0.0,
+    }  # fmt: skip
+    assert result["standard"] > result["dummies"]["every_72h"]["standard"]
+
+
+def test_a_score_depends_on_the_past_alone(tmp_path: Path) -> None:
+    data = nab.read_counts(write_corpus(tmp_path / "counts.jsonl.gz", rows=2_700))
+    whole = nab.volume_scores(data, VolumeRules(), "UTC")
+    cut = [nab.Counts(Series(one.series.entity, one.series.times_ms[:1500], (), ()), one.counts[:1500]) for one in data]
+    for full, early in zip(whole, nab.volume_scores(cut, VolumeRules(), "UTC"), strict=True):
+        assert np.array_equal(full[:1500], early)
+
+
+def test_a_left_out_series_does_not_choose_its_own_threshold(tmp_path: Path) -> None:
+    data = nab.read_counts(write_corpus(tmp_path / "counts.jsonl.gz"))
+    scores = nab.volume_scores(data, VolumeRules(), "UTC")
+    before = nab.leave_one_out(data, scores, PROFILES[0]).thresholds["E0"]
+    changed = [np.where(scores[0] > 2, 8.9, scores[0]), *scores[1:]]
+    assert nab.leave_one_out(data, changed, PROFILES[0]).thresholds["E0"] == before
+
+
+def test_an_alert_that_gets_much_worse_is_announced_once_more() -> None:
+    times = START_MS + np.arange(600, dtype=np.int64) * nab.PANE_MS
+    series = Series("X", times, (), ())
+    scores = np.zeros(600)
+    scores[[100, 120, 130, 500]] = [4.0, 7.0, 9.0, 4.0]
+    assert nab.announcements(series, scores, 4.0) == [100, 120, 500]
+    assert nab.announcements(series, scores, 7.0) == [120]
+
+
+def test_unsorted_counts_are_refused_by_name(tmp_path: Path) -> None:
+    path = tmp_path / "counts.jsonl"
+    counts = [[START_MS, 1], [START_MS - nab.PANE_MS, 2]]
+    path.write_text(json.dumps({"entity": "X", "labels": [], "windows": [], "counts": counts}) + "\n")
+    with pytest.raises(SystemExit, match="times of X do not ascend"):
+        nab.read_counts(path)
+
+
+@pytest.mark.data
+def test_blind_dummies_have_the_published_scores() -> None:
+    if not DATA.is_file():
+        pytest.skip(f"needs {DATA}")
+    found = nab.dummies(nab.read_counts(DATA))
+    assert found["every_72h"]["standard"] == pytest.approx(28.6, abs=0.05)
+    assert found["every_72h"]["false_alerts_per_entity_day"] == pytest.approx(0.284, abs=0.001)
+    assert found["every_24h"]["standard"] == pytest.approx(20.7, abs=0.05)
+    assert found["every_24h"]["windows_found"] == 33
