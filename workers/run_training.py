@@ -1,6 +1,7 @@
 """A training run from its YAML file to a folder of weights."""
 
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -30,6 +31,9 @@ class NoCurves:
     def add_scalar(self, tag: str, scalar_value: float, global_step: int) -> None:
         """Forget the value."""
 
+    def close(self) -> None:
+        """Do nothing."""
+
 
 def run(config_path: Path, intents_path: Path, settings: Settings, folder: Path, tellers: Tellers) -> Path:
     """Train, calibrate and publish; return the folder of the weights. ``tellers`` get progress and lines of text.
@@ -45,7 +49,8 @@ def run(config_path: Path, intents_path: Path, settings: Settings, folder: Path,
     show(0, config.steps, "reading data")
     sets = [prepare(one, settings.data, tokenizer, config.class_balance) for one in config.data]
     model = TunedModel(load_file(base_folder / "model.safetensors"), read_sizes(base_folder), config, sets)
-    progress = train(config, model, sets, folder, _watch(config, folder, show, tell))
+    with closing(_curves(folder)) as curves:
+        progress = train(config, model, sets, folder, _watch(config, curves, show, tell))
     show(config.steps, config.steps, "calibrating")
     tensors, facts = finish(config, model, sets, tokenizer, examples)
     facts |= {"steps": progress.step, "best_step": progress.best_step, "data": data_hashes(config.data, settings.data)}
@@ -55,14 +60,14 @@ def run(config_path: Path, intents_path: Path, settings: Settings, folder: Path,
     return folder / "weights"
 
 
-def _watch(config: TrainConfig, folder: Path, show: Callable[[int, int, str], None], tell: Callable[[str], None]) -> Watch:
+def _watch(config: TrainConfig, curves: Curves, show: Callable[[int, int, str], None], tell: Callable[[str], None]) -> Watch:
     def on_step(step: int, losses: dict[str, float]) -> None:
         show(step, config.steps, "  ".join(f"{name} {value:.3f}" for name, value in losses.items()))
 
     def on_dev(step: int, metrics: dict[str, float]) -> None:
         tell(f"step {step}: " + ", ".join(f"{name} {100 * value:.1f}" for name, value in metrics.items()))
 
-    return Watch(_curves(folder), on_step, on_dev)
+    return Watch(curves, on_step, on_dev)
 
 
 def _curves(folder: Path) -> Curves:

@@ -33,6 +33,9 @@ class Curves(Protocol):
     def add_scalar(self, tag: str, scalar_value: float, global_step: int) -> None:
         """Note one value at one step."""
 
+    def close(self) -> None:
+        """Write out what was noted."""
+
 
 @dataclass(frozen=True, slots=True)
 class Watch:
@@ -179,7 +182,8 @@ def _optimiser(model: TunedModel, config: TrainConfig) -> torch.optim.AdamW:
 def training_sample(sets: Sequence[Prepared], config: TrainConfig) -> list[TokenIds]:
     """Return the training texts that a whitening is fitted on, in the shares of the batches."""
     feed = batches([one.lengths for one in sets], [one.config.share for one in sets], config.batch_tokens, config.seed + 1)
-    picks = itertools.islice(itertools.chain.from_iterable(feed), WHITENING_TEXTS)
+    count = min(WHITENING_TEXTS, sum(len(one.tokens) for one in sets))
+    picks = itertools.islice(itertools.chain.from_iterable(feed), count)
     return [sets[index].tokens[row] for index, row in picks]
 
 

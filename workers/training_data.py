@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.errors import ConfigurationError
 from workers.encoder import SENTIMENTS, TokenIds
 from workers.labelled import Labelled, read_labelled
 from workers.publishing import sha256_of
@@ -48,6 +49,8 @@ def prepare(config: DataSet, root: Path, tokenizer: TextTokenizer, balance: floa
     dev = read_labelled(root / config.dev, names) if config.dev else Labelled((), ())
     seen = set(dev.texts)
     kept = [place for place, text in enumerate(train.texts) if text and text not in seen]
+    if not kept:
+        raise ConfigurationError(f"data.{config.name}: every text of {config.train} also stands in {config.dev}; split them")
     classes = _indices([train.labels[place] for place in kept], names)
     return Prepared(
         config=config,

@@ -1,0 +1,77 @@
+from pathlib import Path
+
+import pytest
+import torch
+
+from pipeline.errors import ConfigurationError
+from workers import intents
+from workers.run_training import DEFAULT_INTENTS
+
+
+def clusters(count: int, per_class: int, seed: int = 0) -> tuple[torch.Tensor, list[str]]:
+    draw = torch.Generator().manual_seed(seed)
+    centres = torch.eye(16)[:count].repeat_interleave(per_class, 0)
+    vectors = torch.nn.functional.normalize(centres + 0.15 * torch.randn(centres.shape, generator=draw), dim=1)
+    return vectors, [f"intent{index}" for index in range(count) for _ in range(per_class)]
+
+
+def test_a_head_knows_its_intents_and_turns_the_rest_away() -> None:
+    vectors, labels = clusters(6, 12)
+    head = intents.fit(vectors, labels)
+    fresh, truth = clusters(6, 20, seed=1)
+    probabilities = head(fresh)
+    assert head.names[-1] == intents.NONE
+    assert [head.names[index] for index in probabilities[:, :-1].argmax(1)] == truth
+    strangers = torch.nn.functional.normalize(torch.eye(16)[8:], dim=1)
+    assert float(probabilities[:, -1].mean()) < 0.5 < float(head(strangers)[:, -1].mean())
+    torch.testing.assert_close(probabilities.sum(1), torch.ones(120))
+
+
+def test_examples_of_no_intent_are_learned() -> None:
+    vectors, labels = clusters(5, 12)
+    head = intents.fit(vectors, [intents.NONE if label == "intent4" else label for label in labels])
+    assert head.names == ("intent0", "intent1", "intent2", "intent3", "none")
+    assert float(head(vectors)[-12:, -1].min()) > 0.5
+
+
+def test_fitting_twice_gives_the_same_head() -> None:
+    vectors, labels = clusters(4, 8)
+    first, second = intents.fit(vectors, labels), intents.fit(vectors, labels)
+    torch.testing.assert_close(first.weight, second.weight, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(first.gate, second.gate, atol=1e-3, rtol=1e-3)
+
+
+@pytest.mark.parametrize("labels", [["a", "a", "b"], ["a", "a", "a"], ["a", "a", "none"]])
+def test_too_few_examples_are_refused(labels: list[str]) -> None:
+    with pytest.raises(ConfigurationError, match="at least two intents with two examples"):
+        intents.fit(torch.eye(16)[:3], labels)
+
+
+@pytest.mark.parametrize(
+    ("document", "said"),
+    [
+        ("intent: {}", "intent: the keys are intents and none"),
+        ("[1]", "list"),
+        ("intents: {a: [x, y]}", "at least two names"),
+        ("intents: {a: [x, y], b: [z]}", "b: 1 example"),
+        ("intents: {a: [x, y], b: [z, z]}", "'z' stands there twice"),
+        ("intents: {a: [x, y], b: [x, z]}", "under both a and b"),
+        ("intents: {a: [x, y], b: [z, ' ']}", "example 2 holds no text"),
+        ("intents: {a: [x, y], b: text}", "list of example sentences"),
+        ("intents: {a: [x, y], none: [z, w]}", "the name is taken"),
+        ("intents: {a: [x", "cannot be read"),
+    ],
+)
+def test_a_wrong_file_is_refused_with_what_to_mend(tmp_path: Path, document: str, said: str) -> None:
+    path = tmp_path / "intents.yaml"
+    path.write_text(document, "utf-8")
+    with pytest.raises(ConfigurationError, match=said):
+        intents.read_intents(path)
+
+
+def test_the_default_intents_have_forty_examples_in_two_languages() -> None:
+    found = intents.read_intents(DEFAULT_INTENTS)
+    for name, texts in found.examples.items():
+        chinese = sum(any("\u4e00" <= char <= "\u9fff" for char in text) for text in texts)
+        assert (chinese, len(texts) - chinese) == (20, 20), name
+    assert len(found.none) >= 40

@@ -1,0 +1,44 @@
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from pipeline.errors import ModelError
+from tests.unit.workers.tiny_model import write_trained
+from workers import shipped
+
+
+def test_tensors_come_back_by_part(tmp_path: Path) -> None:
+    tensors = {"adapter.encoder.layer.3.x.down": torch.ones(2, 3), "whitening.mean": torch.zeros(4)}
+    shipped.save(tmp_path / "w", tensors, {"name": "n"})
+    found = shipped.load(tmp_path / "w")
+    assert set(found.hashes) == {"adapter-03.safetensors", "whitening.safetensors"}
+    assert torch.equal(found.part("adapter")["encoder.layer.3.x.down"], torch.ones(2, 3))
+    assert found.part("sentiment") == {}
+
+
+def test_a_missing_and_an_altered_file_are_named(tmp_path: Path) -> None:
+    folder = write_trained(tmp_path / "w")
+    (folder / "intents.safetensors").write_bytes(b"other")
+    with pytest.raises(ModelError, match=r"intents\.safetensors was altered"):
+        shipped.load(folder)
+    (folder / "intents.safetensors").unlink()
+    with pytest.raises(ModelError, match=r"intents\.safetensors is missing"):
+        shipped.load(folder)
+
+
+@pytest.mark.parametrize("record", ["", "{}", "[]"])
+def test_a_record_that_vouches_for_nothing_is_refused(tmp_path: Path, record: str) -> None:
+    (tmp_path / "record.json").write_text(record, "utf-8")
+    with pytest.raises(ModelError, match=r"record\.json"):
+        shipped.load(tmp_path)
+
+
+def test_the_project_ships_weights_below_ten_megabytes_that_their_record_vouches_for() -> None:
+    found = shipped.load(shipped.SHIPPED)
+    files = [path for path in shipped.SHIPPED.iterdir() if path.suffix == ".safetensors"]
+    assert {path.name for path in files} == set(found.hashes)
+    assert sum(path.stat().st_size for path in files) < 10_000_000
+    assert max(path.stat().st_size for path in files) < 1_000_000
+    assert json.loads((shipped.SHIPPED / "record.json").read_text("utf-8"))["data"]

@@ -1,0 +1,153 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from pipeline.errors import ConfigurationError
+from pipeline.settings import EncoderSettings, Settings
+from tests.unit.workers.tiny_model import write_model
+from workers import shipped
+from workers.run_training import run
+from workers.sampling import batches
+from workers.training import fit_temperature
+from workers.training_config import read_config
+from workers.training_data import class_weights
+from workers.transformer import load_encoder
+
+pytestmark = pytest.mark.timeout(300)  # a dozen seconds of arithmetic, on a machine that may be busy
+RECIPE = """
+name: tiny
+mode: {mode}
+steps: {steps}
+batch_tokens: 96
+max_tokens: 32
+precision: fp32
+evaluate_every: 4
+checkpoint_every: 3
+distil_every: 2
+lora: {{rank: 4, alpha: 8, layers: 1}}
+data:
+  - {{name: three, task: sentiment, share: 3, train: three.jsonl, dev: dev.jsonl}}
+  - {{name: two, task: sentiment, share: 2, train: two.jsonl}}
+  - {{name: asks, task: intent, share: 1, train: asks.jsonl, dev: asks_dev.jsonl}}
+"""
+INTENTS = "intents: {buy: [w1 w2, w1 w3, w1 w4], sell: [w5 w6, w5 w7, w5 w8], keep: [w11 w12, w11 w13]}\nnone: [w9 w10, w9 w11]\n"
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    write_model(tmp_path / "model")
+    draw = np.random.default_rng(0)
+    words = {"negative": 20, "neutral": 60, "positive": 100, "first": 140, "second": 170}
+
+    def write(name: str, labels: list[str], count: int) -> None:
+        lines = []
+        for index in range(count):
+            label = labels[index % len(labels)]
+            text = " ".join(f"w{word}" for word in words[label] + draw.integers(0, 30, draw.integers(3, 9)))
+            lines.append(json.dumps({"text": f"{text} w{index % 200}", "label": label}))
+        (tmp_path / name).write_text("\n".join(lines), "utf-8")
+
+    write("three.jsonl", ["negative", "neutral", "positive"], 60)
+    write("dev.jsonl", ["negative", "neutral", "positive"], 30)
+    write("two.jsonl", ["negative", "positive"], 40)
+    write("asks.jsonl", ["first", "second"], 40)
+    write("asks_dev.jsonl", ["first", "second"], 10)
+    (tmp_path / "intents.yaml").write_text(INTENTS, "utf-8")
+    return tmp_path
+
+
+def trained(place: Path, out: str, mode: str = "lora", steps: int = 12) -> shipped.Shipped:
+    recipe = place / f"{out}.yaml"
+    recipe.write_text(RECIPE.format(mode=mode, steps=steps), "utf-8")
+    encoder = EncoderSettings(model=str(place / "model"), device="cpu")
+    settings = Settings(data=place, cache=place / "cache", encoder=encoder)
+    folder = run(recipe, place / "intents.yaml", settings, place / out, (lambda *_: None, lambda _: None))
+    return shipped.load(folder)
+
+
+def test_training_lowers_the_loss_and_ships_what_the_encoder_loads(place: Path) -> None:
+    found = trained(place, "a", steps=40)
+    assert found.record["dev"]["three"]["accuracy"] > 0.8
+    assert found.record["intents"] == ["buy", "keep", "sell", "none"]
+    assert set(found.record["data"]) == {"three.jsonl", "dev.jsonl", "two.jsonl", "asks.jsonl", "asks_dev.jsonl"}
+    encoder = load_encoder(EncoderSettings(model=str(place / "model"), weights=place / "a" / "weights", device="cpu"), place)
+    answers = encoder.encode(encoder.tokenize(["w20 w25 w30", "w100 w110 w120"]))
+    assert answers.sentiment.argmax(1).tolist() == [0, 2]
+
+
+def test_a_run_that_was_cut_off_ends_in_the_same_weights(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = trained(place, "whole")
+    from workers import training
+
+    step = training._step
+
+    def cut(*arguments: object) -> dict[str, float]:
+        if arguments[-1] == 8:
+            raise KeyboardInterrupt
+        return step(*arguments)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "_step", cut)
+        with pytest.raises(KeyboardInterrupt):
+            trained(place, "cut")
+    assert (place / "cut" / "last" / "progress.json").is_file()
+    assert not (place / "cut" / "weights").exists()
+    resumed = trained(place, "cut")
+    for name, tensor in whole.tensors.items():
+        torch.testing.assert_close(resumed.tensors[name], tensor, msg=name)
+
+
+@pytest.mark.parametrize("mode", ["frozen", "full"])
+def test_every_mode_ships_weights_that_load(place: Path, mode: str) -> None:
+    found = trained(place, mode, mode, steps=4)
+    assert bool(found.part("adapter")) == (mode == "full")
+    load_encoder(EncoderSettings(model=str(place / "model"), weights=place / mode / "weights", device="cpu"), place)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (("steps: 12", "steps: 12\ncolour: red"), "colour"),
+        (("steps: 12", "steps: none"), "steps"),
+        (("rank: 4", "rank: 0"), "lora.rank"),
+        (("share: 3", "shares: 3"), "data.0.share"),
+        (("mode: lora", "mode: magic"), "mode"),
+        (("data:", "data: ["), "cannot be read"),
+    ],
+)
+def test_a_wrong_key_is_named(tmp_path: Path, change: tuple[str, str], said: str) -> None:
+    path = tmp_path / "run.yaml"
+    path.write_text(RECIPE.format(mode="lora", steps=12).replace(*change), "utf-8")
+    with pytest.raises(ConfigurationError, match=said):
+        read_config(path)
+
+
+def test_batches_hold_each_set_in_its_share_and_repeat_exactly() -> None:
+    lengths = [np.full(1000, 10), np.full(10, 10)]
+    feed = batches(lengths, [3, 1], 400, seed=1)
+    picks = [pick for _ in range(100) for pick in next(feed)]
+    share = sum(chosen == 0 for chosen, _ in picks) / len(picks)
+    assert 0.72 < share < 0.78
+    again = batches(lengths, [3, 1], 400, seed=1)
+    assert [pick for _ in range(100) for pick in next(again)] == picks
+    rows = [row for chosen, row in picks if chosen == 1][:10]
+    assert sorted(rows) == list(range(10))
+
+
+def test_class_weights_are_one_on_average_and_favour_the_rare() -> None:
+    classes = np.array([0] * 90 + [1] * 10)
+    weights = class_weights(classes, 3, 0.5)
+    assert weights[1] == pytest.approx(3 * weights[0], rel=1e-5)
+    assert float(weights[classes].mean()) == pytest.approx(1, rel=1e-5)
+    assert weights[2] == 0
+
+
+def test_the_temperature_mends_overconfidence() -> None:
+    truth = torch.tensor([0, 2] * 50)
+    logits = torch.zeros(100, 3)
+    logits[torch.arange(100), truth] = 8.0
+    logits[:30] = logits[:30].flip(1)
+    assert fit_temperature(logits, truth, torch.zeros(100, dtype=torch.bool)) > 3
