@@ -4,6 +4,8 @@ from threading import Event
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from pipeline.adapters.memory import MemoryBroker, MemorySink
 from pipeline.errors import ConfigurationError, InvalidRecord, Reason, Unavailable
@@ -15,7 +17,7 @@ from producers.rows import Line
 
 T0 = 1_700_000_000_000
 MAPPING = compile_mapping(
-    {"contract": "post", "fields": {"event_time_ms": "t", "author_id": {"const": "a"}, "text": "text"}}, "m"
+    {"contract": "post", "source": "s", "fields": {"event_time_ms": "t", "author_id": {"const": "a"}, "text": "text"}}, "m"
 )
 
 
@@ -151,3 +153,24 @@ def test_equal_rows_have_equal_ids_on_every_run() -> None:
     first.publisher().run(lines(0, 1, 2))
     second.publisher().run(list(lines(0, 1, 2))[1:])
     assert [r.key for r in first.broker.records("posts")][1:] == [r.key for r in second.broker.records("posts")]
+
+
+JSON_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(exclude_categories=[]), max_size=20),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=5,
+)
+TIMES = st.integers(T0, T0 + 10**9) | JSON_VALUES
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.fixed_dictionaries({}, optional={"t": TIMES, "text": st.text(max_size=20) | JSON_VALUES}), max_size=8))
+def test_any_row_is_sent_or_refused_with_a_reason(rows: list[dict[str, Any]]) -> None:
+    run = Run()
+    publisher = run.publisher(allow_unordered=True)
+    assert publisher.run(Line(number, row, 0) for number, row in enumerate(rows, 1))
+    assert publisher.sent + publisher.rejected == len(rows)
+    assert [SocialPost.model_validate_json(record.value).source for record in run.broker.records("posts")] == [
+        "s"
+    ] * publisher.sent
+    assert all(error.field and error.fix for _, error in run.rejects)
