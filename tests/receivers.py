@@ -48,7 +48,7 @@ class Seen:
 class Receiver(ThreadingHTTPServer):
     """Remembers every attempt; ``script`` gets the delivery id and how often it came before, and says what to answer."""
 
-    daemon_threads = True
+    daemon_threads = False  # closing the server waits for its handlers, so that no socket is left to the collector
     request_queue_size = 64
 
     def __init__(self, script: Callable[[str, int], Reply]) -> None:
@@ -76,6 +76,7 @@ class Receiver(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     server: Receiver
+    timeout = 5.0
 
     def do_POST(self) -> None:
         receiver = self.server

@@ -23,7 +23,7 @@ class Webhooked:
 class LocalReceiver(ThreadingHTTPServer):
     """Listens on a free port of the loopback interface; answers 204 to what verifies and 401 to what does not."""
 
-    daemon_threads = True
+    daemon_threads = False  # closing the server waits for its handlers
 
     def __init__(self, secret: str) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
@@ -63,6 +63,7 @@ class LocalReceiver(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     server: LocalReceiver
+    timeout = 5.0
 
     def do_POST(self) -> None:
         """Take one webhook."""

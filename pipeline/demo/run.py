@@ -9,7 +9,7 @@ from typing import Final
 
 from pipeline.adapters.webhook import WebhookReceiver
 from pipeline.demo import pictures
-from pipeline.demo.frames import Frame, Mover, ProfileWatch, View
+from pipeline.demo.frames import Frame, ProfileWatch, View
 from pipeline.demo.receiver import LocalReceiver, receiving
 from pipeline.demo.tally import Tally
 from pipeline.events import Alert, Trend
@@ -63,10 +63,12 @@ class Demo:
         self._settings = _impatient(settings)
         self._clock = clock
         self._secret = secret
+        self._watch = ProfileWatch()
+        self._started_s = clock.monotonic_s()
 
     def run(self, records: Iterable[Incoming], view: View, out: Path) -> Summary:
         """Feed everything, wait for the deliveries, write the files into ``out``; return the summary."""
-        started_s = self._clock.monotonic_s()
+        self._started_s = self._clock.monotonic_s()
         with receiving(self._secret) as receiver:
             endpoint = WebhookReceiver(receiver.url, [self._secret], WEBHOOK_TIMEOUT_S)
             pipeline = InProcess(self._encoder, self._settings, [endpoint], self._clock)
@@ -76,21 +78,20 @@ class Demo:
                 pipeline.await_deliveries(threading.Event())
             finally:
                 pipeline.close()
-            view.show(self._frame(pipeline, receiver, started_s, ()), self.tally)
+            self._show(view, pipeline, receiver)
         paths = write_files(out, self.trends, self.alerts)
-        seconds = self._clock.monotonic_s() - started_s
+        seconds = self._clock.monotonic_s() - self._started_s
         summary = self._summary(pipeline, receiver, seconds, complete, paths)
         (out / "summary.json").write_text(summary.to_json(), "utf-8")
         return summary
 
     def _feed(self, pipeline: InProcess, records: Iterable[Incoming], receiver: LocalReceiver, view: View) -> bool:
-        started_s, watch = self._clock.monotonic_s(), ProfileWatch()
         for batch in turns(records, TURN_RECORDS):
             if self.stop.is_set():
                 return False
             self._keep(pipeline.turn(batch))
-            watch.note(batch, self.tally)
-            view.show(self._frame(pipeline, receiver, started_s, watch.movers(pipeline.store.get)), self.tally)
+            self._watch.note(batch, self.tally)
+            self._show(view, pipeline, receiver)
         return True
 
     def _keep(self, turn: Turn) -> None:
@@ -99,9 +100,11 @@ class Demo:
         self.tally.add_posts(turn.posts)
         self.tally.add_alerts(turn.alerts)
 
-    def _frame(self, pipeline: InProcess, receiver: LocalReceiver, started_s: float, movers: tuple[Mover, ...]) -> Frame:
-        seconds = self._clock.monotonic_s() - started_s
-        return Frame(pipeline.accounting(), seconds, movers, len(pipeline.store), tuple(receiver.received))
+    def _show(self, view: View, pipeline: InProcess, receiver: LocalReceiver) -> None:
+        seconds = self._clock.monotonic_s() - self._started_s
+        movers = self._watch.movers(pipeline.store.get)
+        frame = Frame(pipeline.accounting(), seconds, movers, len(pipeline.store), tuple(receiver.received))
+        view.show(frame, self.tally)
 
     def _summary(
         self, pipeline: InProcess, receiver: LocalReceiver, seconds: float, complete: bool, paths: Sequence[Path]

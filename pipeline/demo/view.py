@@ -5,7 +5,6 @@ from types import TracebackType
 from typing import Final, Self
 
 from rich.console import Console, Group, RenderableType
-from rich.layout import Layout
 from rich.live import Live
 from rich.markup import escape
 from rich.panel import Panel
@@ -17,7 +16,7 @@ from pipeline.demo.tally import Tally
 from pipeline.events import AlertStatus
 
 BAR: Final = 24
-ENTITIES, PROFILES, ALERTS, WEBHOOKS = 10, 6, 7, 6
+ENTITIES, PROFILES, ALERTS, WEBHOOKS = 10, 6, 10, 6
 REFRESH_PER_SECOND: Final = 6
 PLAIN_EVERY_S: Final = 10.0
 STYLES: Final = {
@@ -65,17 +64,16 @@ class PlainView:
 
 def render(frame: Frame, tally: Tally, head: str) -> RenderableType:
     """Return the whole view."""
-    body = Layout()
-    body.split_row(Layout(name="left", ratio=3), Layout(name="right", ratio=4))
-    body["left"].split_column(
-        Panel(_moods(tally), title="mood of the newest posts", title_align="left"),
-        Panel(_movers(frame), title="profiles that moved", title_align="left"),
-    )
-    body["right"].split_column(
-        Panel(_alerts(tally), title="alerts", title_align="left"),
-        Panel(_webhooks(frame), title="webhooks received", title_align="left"),
-    )
+    body = Table.grid(expand=True)
+    body.add_column(ratio=3)
+    body.add_column(ratio=4)
+    body.add_row(_panel("mood of the newest posts", _moods(tally), ENTITIES), _panel("alerts", _alerts(tally), ENTITIES))
+    body.add_row(_panel("profiles that moved", _movers(frame), PROFILES), _panel("webhooks received", _webhooks(frame), PROFILES))
     return Group(Text.from_markup(head), _status(frame, tally), body)
+
+
+def _panel(title: str, content: RenderableType, lines: int) -> Panel:
+    return Panel(content, title=title, title_align="left", height=lines + 2)
 
 
 def _status(frame: Frame, tally: Tally) -> Text:
@@ -112,7 +110,7 @@ def _alerts(tally: Tally) -> Table:
     for latest, peak in tally.incidents(ALERTS):
         status = Text(latest.status, style=STYLES[latest.status])
         rule = Text(f"{peak.rule.replace('_', ' ')}, {peak.severity}", overflow="ellipsis", no_wrap=True)
-        seen = f"{peak.observed:.0f} negative, {peak.band.expected:.1f} expected"
+        seen = f"{peak.observed:.0f} seen, {peak.band.expected:.1f} expected"
         table.add_row(_clock(latest.event_time_ms)[5:], status, Text(latest.entity), Text(seen, no_wrap=True), rule)
     return table
 

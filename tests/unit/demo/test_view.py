@@ -68,7 +68,7 @@ def test_the_view_shows_accounts_moods_profiles_alerts_and_webhooks() -> None:
         "turned 0.25",
         "a kettle [bold]",
         "resolved",
-        "21 negative, 3.0 expected",
+        "21 seen, 3.0 expected",
         "signature ok",
         "REFUSED",
         "99 profiles",
