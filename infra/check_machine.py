@@ -15,7 +15,7 @@ from infra.findings import Finding, error, warning
 from infra.home import Home
 from infra.ports import is_listening
 from infra.processes import is_alive
-from infra.runtime import JARS_LOCK, java_version, locked_jars, sha256_of
+from infra.runtime import JARS_LOCK, flink_environment, java_version, locked_jars, python_for_flink, sha256_of, uv_binary
 from infra.versions import OLDEST_JAVA
 from pipeline.settings import ENV_PREFIX, Settings, StackSettings
 
@@ -97,6 +97,13 @@ def check_jars(cache: Path) -> Iterator[Finding]:
             path = cache / "jars" / f"{artifact}-{version}-{sha256[:12]}.jar"
             if path.is_file() and sha256_of(path) != sha256:
                 yield error("jars", f"{path} is not what {JARS_LOCK.name} locks", f"rm {path} && groundswell up")
+
+
+def check_flink_python(cache: Path) -> Iterator[Finding]:
+    """Look for a Python that Flink's packages support, where its environment still has to be built."""
+    if not flink_environment(cache).exists():
+        python_for_flink(str(uv_binary()))
+    yield from ()
 
 
 def check_environment(environ: Mapping[str, str] = os.environ) -> Iterator[Finding]:

@@ -105,7 +105,7 @@ def is_alive(process: Started) -> bool:
     """
     try:
         found = psutil.Process(process.pid)
-        same = abs(found.create_time() - process.started_s) < SAME_START_S or _carries(found, process.marker, os.getuid())
+        same = abs(found.create_time() - process.started_s) < SAME_START_S or _marker_of(found, os.getuid()) == process.marker
         return same and found.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
@@ -113,8 +113,16 @@ def is_alive(process: Started) -> bool:
 
 def members(marker: str) -> list[psutil.Process]:
     """Return every process of this account that carries ``marker``: the service, its children, and orphans of both."""
-    mine = os.getuid()
-    return [each for each in psutil.process_iter() if _carries(each, marker, mine)]
+    return [found for found, carried in _marked() if carried == marker]
+
+
+def owned(owner: str) -> list[Started]:
+    """Return every process of this account that was started for ``owner``, remembered or not."""
+    return [
+        Started(carried.rpartition("#")[2], found.pid, found.create_time(), carried, "")
+        for found, carried in _marked()
+        if carried.startswith(f"{owner}#")
+    ]
 
 
 def stop(process: Started, timeout_s: float = 20.0, first: signal.Signals = signal.SIGTERM) -> int:
@@ -177,13 +185,22 @@ def _end_with_parent() -> None:
         ctypes.CDLL(None).prctl(1, signal.SIGTERM)
 
 
-def _carries(process: psutil.Process, marker: str, uid: int) -> bool:
+def _marked() -> Iterator[tuple[psutil.Process, str]]:
+    """Yield the living processes of this account with their markers."""
+    mine = os.getuid()
+    for process in psutil.process_iter():
+        marker = _marker_of(process, mine)
+        if marker is not None:
+            yield process, marker
+
+
+def _marker_of(process: psutil.Process, uid: int) -> str | None:
     try:
         if process.uids().real != uid or process.status() == psutil.STATUS_ZOMBIE:
-            return False
-        return bool(process.environ().get(MARKER) == marker)
+            return None
+        return process.environ().get(MARKER)
     except (psutil.NoSuchProcess, psutil.AccessDenied):
-        return False
+        return None
 
 
 def _signal(processes: Sequence[psutil.Process], number: signal.Signals) -> None:

@@ -108,8 +108,12 @@ def flink_python(cache: Path) -> Path:
 
     The folder carries the lock's hash: a changed lock makes a new environment, and never half of one.
     """
-    lock = hashlib.sha256(FLINK_LOCK.read_bytes()).hexdigest()[:16]
-    return published(cache / "flink" / lock, _build_flink) / "bin" / "python"
+    return published(flink_environment(cache), _build_flink) / "bin" / "python"
+
+
+def flink_environment(cache: Path) -> Path:
+    """Return where the Flink environment stands, or will."""
+    return cache / "flink" / hashlib.sha256(FLINK_LOCK.read_bytes()).hexdigest()[:16]
 
 
 def flink_home(python: Path) -> Path:
@@ -177,13 +181,13 @@ def _download(coordinates: str, sha256: str, target: Path) -> None:
 def _build_flink(target: Path) -> None:
     """Make the environment in ``target``; relocatable, because it is renamed afterwards."""
     uv = str(uv_binary())
-    make = [uv, "venv", "--quiet", "--relocatable", "--python", _python_for_flink(uv), str(target)]
+    make = [uv, "venv", "--quiet", "--relocatable", "--python", python_for_flink(uv), str(target)]
     run(make, {}, BUILD_TIMEOUT_S, "making the Flink environment")
     sync = [uv, "pip", "sync", "--quiet", "--python", str(target / "bin" / "python"), "--require-hashes", str(FLINK_LOCK)]
     run(sync, {}, BUILD_TIMEOUT_S, "filling the Flink environment")
 
 
-def _python_for_flink(uv: str) -> str:
+def python_for_flink(uv: str) -> str:
     """Return the first interpreter on this machine that apache-flink has wheels for."""
     for version in FLINK_PYTHONS:
         found = subprocess.run(

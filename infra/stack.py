@@ -10,7 +10,7 @@ from infra.flink_cluster import FlinkCluster
 from infra.home import Home, Ports
 from infra.kafka_server import KafkaServer
 from infra.ports import LOOPBACK, is_listening
-from infra.processes import Command, Startable, Started, is_alive, members, start, stop, wait_ready
+from infra.processes import Command, Startable, Started, is_alive, owned, start, stop, wait_ready
 from infra.redis_server import RedisServer
 from infra.runtime import flink_connector_jar, flink_python, java_binary, kafka_jars, redis_binary
 from pipeline.adapters.kafka_admin import KafkaAdmin
@@ -102,15 +102,16 @@ def bring_up(home: Home, services: Sequence[Service], timeout_s: float, tell: Te
     Raises Unavailable with the end of the log when one does not come up in time, and ends that one.
     """
     begun = time.monotonic()
+    _refuse_taken_ports(home, services)
     started = {service.name: _ensure(home, service) for service in services}
     for service in services:
         process, fresh = started[service.name]
         try:
             wait_ready(process, service.server.ready, timeout_s)
-        except Unavailable:
+        except Unavailable as problem:
             stop(process)
             home.forget(service.name)
-            raise
+            raise Unavailable(f"{problem}\nAsk what is wrong: groundswell doctor. Then go on: groundswell up") from problem
         seconds = f"ready after {time.monotonic() - begun:.1f} s" if fresh else "runs already"
         tell(f"{service.name}: {seconds}, {service.address}")
 
@@ -131,15 +132,11 @@ def bring_down(home: Home, tell: Tell, names: Iterable[str] | None = None) -> in
     return ended
 
 
-def leftovers(home: Home, services: Iterable[str]) -> list[Started]:
-    """Return processes that carry this stack's marker although no file remembers them."""
-    known = home.started()
-    return [
-        Started(name, found.pid, found.create_time(), f"{home.marker}#{name}", "")
-        for name in services
-        if name not in known
-        for found in members(f"{home.marker}#{name}")
-    ]
+def sweep(home: Home, tell: Tell) -> None:
+    """End processes that carry this stack's marker although no file remembers them."""
+    for stray in owned(home.marker):
+        stop(stray, STOP_TIMEOUT_S)
+        tell(f"{stray.name}: ended process {stray.pid}, which was left over")
 
 
 def _ensure(home: Home, service: Service) -> tuple[Started, bool]:
@@ -149,16 +146,24 @@ def _ensure(home: Home, service: Service) -> tuple[Started, bool]:
         if is_alive(known):
             return known, False
         stop(known)  # it died; what it left behind must not stay beside its successor
-    taken = [port for port in service.ports if is_listening(port)]
-    if taken:
-        raise ConfigurationError(
-            f"port {taken[0]} of {service.name} is taken by another process on {LOOPBACK}; "
-            f"end that one (find it with: groundswell doctor), or give this stack other ports: {_port_settings(service.name)}"
-        )
     service.prepare()
     process = start(service.server.command(), home.marker)
     home.remember(process)
     return process, True
+
+
+def _refuse_taken_ports(home: Home, services: Iterable[Service]) -> None:
+    """Raise ConfigurationError before anything is started, where somebody else listens on a port of the stack."""
+    known = home.started()
+    for service in services:
+        if service.name in known and is_alive(known[service.name]):
+            continue
+        taken = [port for port in service.ports if is_listening(port)]
+        if taken:
+            raise ConfigurationError(
+                f"port {taken[0]} of {service.name} is taken by another process on {LOOPBACK}; end that one (groundswell "
+                f"doctor names it), or give this stack another port: {_port_settings(service.name)}"
+            )
 
 
 def _port_settings(name: str) -> str:

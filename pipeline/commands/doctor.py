@@ -62,6 +62,7 @@ def checks(home: "Home", settings: Settings) -> "list[Check]":
         Check("java", lambda: machine.check_java(java_candidates())),
         Check("packages", lambda: machine.check_packages(PACKAGES)),
         Check("jars", lambda: machine.check_jars(settings.cache)),
+        Check("flink-python", lambda: machine.check_flink_python(settings.cache)),
         Check("disk", lambda: machine.check_disk(settings.home)),
         Check("memory", machine.check_memory),
         Check("home", lambda: machine.check_home(home)),

@@ -70,7 +70,8 @@ def up(
 ) -> None:
     """Start Kafka, Redis and Flink without Docker, make the topics, then start workers, trends job and notifier.
 
-    What runs already is left alone, what died is started again. The first time fetches about 900 MB of software.
+    What runs already is left alone, what died is started again. The first time fetches Kafka and builds Flink's environment
+    (about 770 MB on disk), and fetches the model.
     """
     from infra.home import Home
 
@@ -157,6 +158,7 @@ def _bring_down(place: "Home", settings: Settings, say: "Say") -> None:
     if all(name in started and is_alive(started[name]) for name in ("flink-jobmanager", "flink-taskmanager")):
         _stop_trends(stack.flink_cluster(place, settings, place.ports(settings.stack)), settings, say)
     stack.bring_down(place, say.done)
+    stack.sweep(place, say.done)
     place.retire()
 
 

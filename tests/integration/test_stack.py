@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -100,6 +101,35 @@ def test_data_and_ports_survive_a_restart_and_down_leaves_nothing(stack: Stack) 
     stack.up()
     assert stack.settings() == first
     assert stack.status()["accepted"] == 5
+
+
+def test_a_port_that_somebody_else_took_is_named_before_anything_starts(tmp_path: Path) -> None:
+    other = Stack(tmp_path / "home", tmp_path / "state")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        taken = server.getsockname()[1]
+        other.env["GROUNDSWELL_STACK__REDIS_PORT"] = str(taken)
+        failed = other.run("up", "--home", str(other.home.folder), *ONLY_SERVERS)
+    assert failed.returncode == 1
+    said = " ".join(failed.stderr.split())
+    assert f"port {taken} of redis is taken" in said
+    assert "GROUNDSWELL_STACK__REDIS_PORT=PORT groundswell up" in said
+    assert other.processes() == []
+
+
+def test_a_server_that_does_not_come_up_shows_the_end_of_its_log(tmp_path: Path) -> None:
+    other = Stack(tmp_path / "home", tmp_path / "state")
+    (other.home.folder / "redis" / "data" / "appendonlydir").mkdir(parents=True)
+    manifest = other.home.folder / "redis" / "data" / "appendonlydir" / "appendonly.aof.manifest"
+    manifest.write_text("file nowhere.aof seq 1 type b\n", "utf-8")
+    try:
+        failed = other.run("up", "--home", str(other.home.folder), *ONLY_SERVERS)
+        assert failed.returncode == 1
+        assert "redis ended while starting" in failed.stderr
+        assert "nowhere.aof" in failed.stderr
+        assert "groundswell doctor" in failed.stderr
+    finally:
+        other.run("down", "--home", str(other.home.folder))
+    assert other.processes() == []
 
 
 def test_status_counts_what_the_workers_counters_say_and_sees_a_lost_record(stack: Stack) -> None:

