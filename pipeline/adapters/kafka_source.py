@@ -197,6 +197,7 @@ class KafkaSource:
         kafka-python 3.0.12 throws a join away that ends between two polls and joins again, which starts the next
         rebalance: members with short polls and long work in between would never settle.
         """
+        self._resume_rebalance()
         patience_ms = timeout_ms if self._is_settled() else max(timeout_ms, REBALANCE_POLL_MS)
         with translated(f"poll of group {self._group}", self._kafka):
             try:
@@ -210,10 +211,21 @@ class KafkaSource:
     def _is_settled(self) -> bool:
         return bool(self._consumer.group_metadata().state == MemberState.STABLE)
 
+    def _resume_rebalance(self) -> None:
+        """Join again where nobody waits for the join any more.
+
+        A change of metadata within a short poll begins a rebalance. Where its answer comes between two polls, kafka-python
+        3.0.12 takes the metadata for settled and the group for rebalancing: no poll would end that, and no commit succeed.
+        """
+        coordinator = self._consumer._coordinator
+        if not self._is_settled() and not coordinator.need_rejoin():
+            coordinator.request_rejoin()
+
     def _finish_rebalance(self) -> None:
         """Take part in a rebalance without taking records."""
         was_paused = self._paused
         self.pause()
+        self._resume_rebalance()
         self._consumer.poll(timeout_ms=REBALANCE_POLL_MS)
         if not was_paused:
             self.resume()
