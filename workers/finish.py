@@ -15,7 +15,7 @@ from workers.lora import LowRankLinear
 from workers.metrics import Scores
 from workers.model_store import Manifest
 from workers.tokenizer import TextTokenizer
-from workers.training import dev_scores, fit_temperature, training_sample, tuned_vectors
+from workers.training import DevAnswers, dev_answers, dev_scores, fit_temperature, training_sample, tuned_vectors
 from workers.training_config import TrainConfig
 from workers.training_data import Prepared
 from workers.tuned import FullLinear, TunedModel
@@ -27,9 +27,11 @@ def finish(
     config: TrainConfig, model: TunedModel, sets: Sequence[Prepared], tokenizer: TextTokenizer, examples: intents.IntentSet
 ) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Return the tensors to ship, and of the record what the model says: intents, temperature, dev scores."""
+    answers = dev_answers(config, model, sets, None)
+    temperature = calibration(sets, answers)
+    scores = dev_scores(model, sets, answers, temperature)
+    model.sentiment.temperature.mul_(temperature)
     whitening = fit_whitening(tuned_vectors(model, training_sample(sets, config))[0])
-    temperature = calibrate(model, sets)
-    scores = dev_scores(config, model, sets, None)
     texts, labels = examples.rows()
     head = intents.fit(whitening(tuned_vectors(model, tokenizer(texts))[0]), labels)
     tensors = _tensors(model, whitening) | intents.tensors_of(head)
@@ -40,20 +42,15 @@ def finish(
     }
 
 
-def calibrate(model: TunedModel, sets: Sequence[Prepared]) -> float:
-    """Set the temperature of the sentiment head to what fits all dev texts best, every set weighing the same."""
-    logits, classes, two_class = [], [], []
-    for one in sets:
-        if one.config.task != "sentiment" or not one.dev_tokens:
-            continue
-        logits.append(tuned_vectors(model, one.dev_tokens)[1])
-        classes.append(torch.from_numpy(one.dev_classes))
-        two_class.append(torch.full((len(one.dev_tokens),), one.two_class))
-    if not logits:
+def calibration(sets: Sequence[Prepared], answers: dict[int, DevAnswers]) -> float:
+    """Return the temperature of the sentiment head that fits all dev texts best."""
+    own = {index: found for index, found in answers.items() if sets[index].config.task == "sentiment"}
+    if not own:
         return 1.0
-    temperature = fit_temperature(torch.cat(logits), torch.cat(classes), torch.cat(two_class))
-    model.sentiment.temperature.mul_(temperature)
-    return float(model.sentiment.temperature)
+    logits = torch.cat([found.logits for found in own.values()])
+    truth = torch.cat([torch.from_numpy(found.truth) for found in own.values()])
+    masked = torch.cat([torch.full((len(found.truth),), sets[index].two_class) for index, found in own.items()])
+    return fit_temperature(logits, truth, masked)
 
 
 def publish(target: Path, tensors: dict[str, Tensor], config: TrainConfig, base: Manifest, facts: dict[str, Any]) -> None:

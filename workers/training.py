@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -81,22 +82,38 @@ def tuned_vectors(model: TunedModel, tokens: Sequence[TokenIds]) -> tuple[Tensor
     return _forward(model, tokens, tuned=True)
 
 
-def dev_scores(config: TrainConfig, model: TunedModel, sets: Sequence[Prepared], rows: int | None) -> dict[str, Scores]:
-    """Return the scores on each set's dev texts (the first ``rows`` of a fixed order, or all)."""
+@dataclass(frozen=True, slots=True)
+class DevAnswers:
+    """What the tuned model says of one set's dev texts. vectors: (n, hidden); logits: (n, 3); truth: (n,)."""
+
+    vectors: Tensor
+    logits: Tensor
+    truth: npt.NDArray[np.int64]
+
+
+def dev_answers(config: TrainConfig, model: TunedModel, sets: Sequence[Prepared], rows: int | None) -> dict[int, DevAnswers]:
+    """Return, by place of the set, the answers for its dev texts (the first ``rows`` of a fixed order, or all)."""
     found = {}
     for index, one in enumerate(sets):
         chosen = np.random.default_rng(config.seed).permutation(len(one.dev_tokens))[:rows]
-        if not len(chosen):
-            continue
-        vectors, logits = tuned_vectors(model, [one.dev_tokens[place] for place in chosen])
-        truth = one.dev_classes[chosen]
+        if len(chosen):
+            vectors, logits = tuned_vectors(model, [one.dev_tokens[place] for place in chosen])
+            found[index] = DevAnswers(vectors, logits, one.dev_classes[chosen])
+    return found
+
+
+def dev_scores(
+    model: TunedModel, sets: Sequence[Prepared], answers: dict[int, DevAnswers], temperature: float = 1.0
+) -> dict[str, Scores]:
+    """Return the scores by name of the set; ``temperature`` divides the sentiment logits."""
+    found = {}
+    for index, own in answers.items():
+        one = sets[index]
         if is_intent(one):
-            assert model.whitening is not None
-            weights = pooling.unit(model.intents[str(index)].detach())
-            probabilities = torch.softmax(16.0 * model.whitening(vectors) @ weights.T, 1).numpy()
+            probabilities = torch.softmax(model.intent_logits(index, own.vectors), 1).detach().numpy()
         else:
-            probabilities = torch.softmax(logits, 1).numpy()
-        found[one.config.name] = score(without_class(probabilities, NEUTRAL) if one.two_class else probabilities, truth)
+            probabilities = torch.softmax(own.logits / temperature, 1).numpy()
+        found[one.config.name] = score(without_class(probabilities, NEUTRAL) if one.two_class else probabilities, own.truth)
     return found
 
 
@@ -153,7 +170,7 @@ def _rate_factor(step: int, config: TrainConfig) -> float:
 def _judge(
     config: TrainConfig, model: TunedModel, sets: Sequence[Prepared], progress: Progress, folder: Path, watch: Watch
 ) -> None:
-    scores = dev_scores(config, model, sets, config.dev_rows)
+    scores = dev_scores(model, sets, dev_answers(config, model, sets, config.dev_rows))
     metrics = {one.config.name: float(getattr(scores[one.config.name], one.config.metric)) for one in sets if one.dev_tokens}
     mean = float(np.mean(list(metrics.values())))
     watch.on_dev(progress.step, metrics | {"mean": mean})

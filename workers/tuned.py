@@ -108,6 +108,11 @@ class TunedModel(nn.Module):
             terms["distillation"] = (1 - near).mean()
         return terms
 
+    def intent_logits(self, index: int, mean: Tensor) -> Tensor:
+        """Return the logits of the head of one intent set for mean-pooled vectors (n, hidden)."""
+        assert self.whitening is not None
+        return INTENT_SCALE * self.whitening(mean) @ pooling.unit(self.intents[str(index)]).T
+
     def _sentiment_loss(self, features: Tensor, own: Tensor, classes: Tensor, sets: Sequence[Prepared]) -> dict[str, Tensor]:
         losses = []
         for index, one in enumerate(sets):
@@ -128,10 +133,9 @@ class TunedModel(nn.Module):
         losses = []
         for index, one in enumerate(sets):
             here = own == index
-            if not is_intent(one) or not bool(here.any()) or self.whitening is None:
+            if not is_intent(one) or not bool(here.any()):
                 continue
-            logits = INTENT_SCALE * self.whitening(mean[here]) @ pooling.unit(self.intents[str(index)]).T
-            losses.append(cross_entropy(logits, classes[here], reduction="none"))
+            losses.append(cross_entropy(self.intent_logits(index, mean[here]), classes[here], reduction="none"))
         return {"intent": torch.cat(losses).mean()} if losses else {}
 
 

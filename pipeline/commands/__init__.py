@@ -6,6 +6,7 @@ import typer
 
 GROUPS = (
     "backtest",
+    "bench",
     "contracts",
     "demo",
     "dlq",

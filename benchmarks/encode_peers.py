@@ -1,0 +1,152 @@
+"""What others would run on the same texts, one core each. Every contestant: texts in, (n, 384) vectors out."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Texts = Sequence[str]
+Contestant = Callable[[Texts], npt.NDArray[np.float32]]
+BATCH = 32
+
+
+def sentence_transformers_default(folder: Path, max_tokens: int) -> Contestant:
+    """As its users start it: fp32, batches of 32."""
+    model = _sentence_transformer(folder, max_tokens, {})
+    return lambda texts: np.asarray(model.encode(_prefixed(texts), batch_size=BATCH, normalize_embeddings=True))
+
+
+def sentence_transformers_bf16(folder: Path, max_tokens: int) -> Contestant:
+    """The best that it does here without another backend: bf16 weights, larger batches."""
+    import torch
+
+    model = _sentence_transformer(folder, max_tokens, {"dtype": torch.bfloat16})
+
+    def run(texts: Texts) -> npt.NDArray[np.float32]:
+        vectors = model.encode(_prefixed(texts), batch_size=2 * BATCH, normalize_embeddings=True, convert_to_tensor=True)
+        return np.asarray(vectors.float().cpu().numpy())
+
+    return run
+
+
+def transformers_one_by_one(folder: Path, max_tokens: int) -> Contestant:
+    """Plain transformers, a text at a time, as a first script does it."""
+    import torch
+    from transformers import AutoTokenizer, BertModel
+
+    model = BertModel.from_pretrained(folder, add_pooling_layer=False)
+    model.train(False)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+
+    def run(texts: Texts) -> npt.NDArray[np.float32]:
+        rows = []
+        with torch.inference_mode():
+            for text in _prefixed(texts):
+                batch = tokenizer(text, truncation=True, max_length=max_tokens, return_tensors="pt")
+                rows.append(model(**batch).last_hidden_state.mean(1)[0].numpy())
+        return _unit(np.stack(rows))
+
+    return run
+
+
+def onnxruntime_model(folder: Path, max_tokens: int, cache: Path, int8: bool) -> Contestant:
+    """ONNX Runtime as its users run it: an exported graph, batches of 32 padded to the longest, one thread."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    path = _exported(folder, cache, int8)
+    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    tokenizer = _tokenizer(folder, max_tokens)
+
+    def run(texts: Texts) -> npt.NDArray[np.float32]:
+        vectors = []
+        prefixed = _prefixed(texts)
+        for start in range(0, len(prefixed), BATCH):
+            encodings = tokenizer.encode_batch(prefixed[start : start + BATCH])
+            ids = np.array([encoding.ids for encoding in encodings], dtype=np.int64)
+            mask = np.array([encoding.attention_mask for encoding in encodings], dtype=np.int64)
+            (hidden,) = session.run(None, {"input_ids": ids, "attention_mask": mask})
+            weight = mask[:, :, None].astype(np.float32)
+            vectors.append((hidden * weight).sum(1) / weight.sum(1))
+        return _unit(np.concatenate(vectors))
+
+    return run
+
+
+def padded_share(lengths: Sequence[int]) -> float:
+    """Return the share of padding when batches of 32 are cut from texts sorted by length, as sentence-transformers does."""
+    ordered = sorted(lengths, reverse=True)
+    rows = sum(
+        max(ordered[start : start + BATCH]) * len(ordered[start : start + BATCH]) for start in range(0, len(ordered), BATCH)
+    )
+    return 1 - sum(ordered) / rows
+
+
+def _prefixed(texts: Texts) -> list[str]:
+    return ["query: " + text for text in texts]
+
+
+def _unit(vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True))
+
+
+def _sentence_transformer(folder: Path, max_tokens: int, model_options: dict[str, Any]) -> Any:
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
+
+    transformer = Transformer(str(folder), max_seq_length=max_tokens, model_kwargs=model_options)
+    return SentenceTransformer(modules=[transformer, Pooling(384, "mean")], device="cpu")
+
+
+def _tokenizer(folder: Path, max_tokens: int) -> Any:
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    tokenizer.enable_truncation(max_tokens)
+    tokenizer.enable_padding(pad_id=1)
+    return tokenizer
+
+
+def _exported(folder: Path, cache: Path, int8: bool) -> Path:
+    from workers.publishing import published_file
+
+    plain, small = cache / "bench" / "e5.onnx", cache / "bench" / "e5-int8.onnx"
+    if not plain.is_file():
+        with published_file(plain) as scratch:
+            _export(folder, scratch)
+    if int8 and not small.is_file():
+        from onnxruntime.quantization import QuantType, quantize_dynamic
+
+        with published_file(small) as scratch:
+            quantize_dynamic(plain, scratch, weight_type=QuantType.QInt8)
+    return small if int8 else plain
+
+
+def _export(folder: Path, target: Path) -> None:
+    import torch
+    from transformers import BertModel
+
+    class Hidden(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = BertModel.from_pretrained(folder, add_pooling_layer=False, attn_implementation="eager")
+            self.model.train(False)
+
+        def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+            hidden: torch.Tensor = self.model(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+            return hidden
+
+    example = (torch.ones(2, 9, dtype=torch.long), torch.ones(2, 9, dtype=torch.long))
+    axes = {name: {0: "batch", 1: "length"} for name in ("input_ids", "attention_mask", "hidden")}
+    torch.onnx.export(
+        Hidden(),
+        example,
+        str(target),
+        input_names=["input_ids", "attention_mask"],
+        output_names=["hidden"],
+        dynamic_axes=axes,
+        dynamo=False,
+    )

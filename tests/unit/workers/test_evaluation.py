@@ -1,0 +1,77 @@
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline.errors import ConfigurationError
+from workers import evaluation
+from workers.encoder import SENTIMENTS, Encodings, TokenIds
+
+
+class ByFirstWord:
+    """Answers by the first character of a text: n, u or p for a sentiment; its code point for the vector."""
+
+    model = "first-word"
+    revision = "1"
+
+    def tokenize(self, texts: Sequence[str]) -> list[TokenIds]:
+        return [np.array([ord(char) for char in text] or [0], dtype=np.int32) for text in texts]
+
+    def encode(self, tokens: Sequence[TokenIds]) -> Encodings:
+        sentiment = np.full((len(tokens), 3), 0.1, np.float32)
+        vectors = np.zeros((len(tokens), 384), np.float32)
+        for row, ids in enumerate(tokens):
+            sentiment[row, {"n": 0, "u": 1, "p": 2}.get(chr(ids[0]), 1)] = 0.8
+            vectors[row, ids[0] % 384] = 1.0
+        intents = np.tile(np.array([0.3, 0.3, 0.4], np.float32), (len(tokens), 1))
+        return Encodings(vectors, sentiment, intents, ("ask", "buy", "none"))
+
+
+def written(path: Path, rows: list[tuple[str, str]]) -> Path:
+    path.write_text("\n".join(json.dumps({"text": text, "label": label}) for text, label in rows), "utf-8")
+    return path
+
+
+def test_sentiment_reports_the_fields_others_rely_on(tmp_path: Path) -> None:
+    rows = [("n one", "negative"), ("u two", "neutral"), ("p three", "positive"), ("p four", "negative")]
+    report, scores = evaluation.sentiment(ByFirstWord(), written(tmp_path / "a.jsonl", rows), lambda _: None)
+    assert {"n", "accuracy", "macro_precision", "macro_recall", "macro_f1", "ece", "texts_per_s"} <= set(report)
+    assert (report["n"], report["accuracy"], report["neutral_masked"]) == (4, 0.75, False)
+    assert scores.confusion.tolist() == [[1, 0, 1], [0, 1, 0], [0, 0, 1]]
+    assert json.loads(json.dumps(report)) == report
+
+
+def test_a_file_of_two_classes_is_scored_without_neutral_and_says_so(tmp_path: Path) -> None:
+    rows = [("u looks neutral", "positive"), ("n", "negative")]
+    report, scores = evaluation.sentiment(ByFirstWord(), written(tmp_path / "a.jsonl", rows), lambda _: None)
+    assert report["neutral_masked"]
+    assert scores.confusion[:, SENTIMENTS.index("neutral")].sum() == 0
+
+
+def test_slices_by_language_and_length_add_up(tmp_path: Path) -> None:
+    rows = [("p short", "positive"), ("跌了很多", "negative"), ("n " + "long " * 12, "negative")]
+    report, _ = evaluation.sentiment(ByFirstWord(), written(tmp_path / "a.jsonl", rows), lambda _: None)
+    assert {name: part["n"] for name, part in report["by_language"].items()} == {"other": 2, "zh": 1}
+    assert sum(part["n"] for part in report["by_tokens"].values()) == 3
+
+
+def test_a_head_is_fitted_first_and_out_of_scope_rows_are_ranked(tmp_path: Path) -> None:
+    letters = {"a": "first", "b": "second", "c": "third", "d": "fourth", "e": "fifth"}
+    train = [(f"{letter} {word}", label) for letter, label in letters.items() for word in range(10)]
+    test = [(f"{letter} new {word}", label) for letter, label in letters.items() for word in range(4)]
+    oos = [(f"{letter} x", "oos") for letter in "uvwxyz"]
+    paths = [written(tmp_path / f"{name}.jsonl", rows) for name, rows in (("train", train), ("test", test), ("oos", oos))]
+    report, _, names = evaluation.intent(ByFirstWord(), paths[1], paths[0], paths[2], lambda _: None)
+    assert names == tuple(sorted(letters.values()))
+    assert report["accuracy"] == 1.0
+    assert report["auroc"] == 1.0
+    assert report["oos_recall"] >= 0.85
+    assert report["in_scope_accuracy"] == 1.0
+
+
+def test_labels_that_the_head_does_not_know_are_named(tmp_path: Path) -> None:
+    path = written(tmp_path / "a.jsonl", [("x", "ask"), ("y", "fly")])
+    with pytest.raises(ConfigurationError, match=r"a\.jsonl:2: label = 'fly'; use one of ask, buy"):
+        evaluation.intent(ByFirstWord(), path, None, None, lambda _: None)
