@@ -1,0 +1,73 @@
+"""Grids: checked as a whole before anything runs."""
+
+from pathlib import Path
+
+import pytest
+
+from pipeline.backtest.grid import check_grid, configured, numbers, points, read_grid
+from pipeline.core.detector_config import DetectorConfig
+from pipeline.errors import ConfigurationError
+
+CONFIG = DetectorConfig()
+
+
+def test_points_are_all_combinations_in_order() -> None:
+    grid = check_grid({"share_weight": [0.5, 1.0], "lanes.0.support.authors": [2, 3]}, CONFIG)
+    assert points(grid) == [
+        {"share_weight": 0.5, "lanes.0.support.authors": 2},
+        {"share_weight": 0.5, "lanes.0.support.authors": 3},
+        {"share_weight": 1.0, "lanes.0.support.authors": 2},
+        {"share_weight": 1.0, "lanes.0.support.authors": 3},
+    ]
+
+
+def test_a_point_changes_what_it_names_and_nothing_else() -> None:
+    changed = configured(CONFIG, {"lanes.0.support.authors": 7, "lifecycle.cooldown_ms": 5})
+    assert changed.lanes[0].support.authors == 7
+    assert changed.lifecycle.cooldown_ms == 5
+    assert configured(changed, {"lanes.0.support.authors": 3, "lifecycle.cooldown_ms": CONFIG.lifecycle.cooldown_ms}) == CONFIG
+
+
+def test_every_number_of_the_configuration_can_be_named() -> None:
+    names = dict(numbers(CONFIG))
+    assert names["half_life_ms"] == CONFIG.half_life_ms
+    assert names["lanes.0.windows_ms.0"] == CONFIG.lanes[0].windows_ms[0]
+    assert "prior.tiers.0.dispersion" in names
+
+
+@pytest.mark.parametrize(
+    ("document", "message"),
+    [
+        (None, "expected a mapping"),
+        ([1], "expected a mapping"),
+        ({}, "expected a mapping"),
+        ({"share_wieght": [1.0]}, "share_wieght is no number of the detector's configuration; did you mean share_weight"),
+        ({"share_weight": []}, "give a list with at least one value"),
+        ({"share_weight": 0.5}, "give a list with at least one value"),
+        ({"share_weight": ["high"]}, "share_weight holds 'high'; expected numbers"),
+        ({"share_weight": [float("nan")]}, "expected numbers"),
+        ({"half_life_ms": [1.5]}, "expected whole numbers"),
+        ({"half_life_ms": [True]}, "expected whole numbers"),
+        ({"half_life_ms": [0]}, "half_life_ms must be above 0"),
+        ({"half_life_ms": [-5]}, "no setting of the detector is negative"),
+        ({"false_alerts_per_entity_day": [2.0]}, r"must lie in \(0, 1\]"),
+        ({"share_weight": [1.0, 1.0]}, "holds a value twice"),
+        ({"lanes.0.windows_ms.0": [86_400_000]}, "must ascend"),
+        (
+            {"share_weight": [i / 1000 for i in range(200)], "share_strength": [float(i) for i in range(1, 200)]},
+            "more than 10000",
+        ),
+    ],
+)
+def test_impossible_grids_say_what_is_wrong(document: object, message: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"grid: .*{message}"):
+        check_grid(document, CONFIG)
+
+
+def test_a_file_that_is_no_yaml_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "grid.yaml"
+    path.write_text("a: [1")
+    with pytest.raises(ConfigurationError, match="cannot be read as YAML"):
+        read_grid(path, CONFIG)
+    with pytest.raises(ConfigurationError, match="cannot be read as YAML"):
+        read_grid(tmp_path / "absent.yaml", CONFIG)

@@ -1,0 +1,92 @@
+"""The analyses find a detector that looks ahead, and clear one that does not."""
+
+from collections.abc import Sequence
+
+from pipeline.backtest.lookahead import cut_points, lookahead, warmup
+from pipeline.core.detector_config import DetectorConfig
+from pipeline.events import Alert, Evidence, ScoredPost
+from tests.unit.backtest.alarms import alert
+from tests.unit.core.streams import DAY_MS, HOUR_MS, START_MS, background, eventful, in_order, scored_post, shift
+
+CONFIG = DetectorConfig()
+
+
+def clairvoyant(posts: Sequence[ScoredPost], config: DetectorConfig) -> Sequence[Alert]:
+    """Alert where the whole recording was most negative: only who knows the end can say so."""
+    worst = max(posts, key=lambda post: (post.sentiment.negative, post.event_time_ms))
+    return [alert("x", worst.entity, posts[0].event_time_ms + HOUR_MS, score=worst.event_time_ms / 1e12)]
+
+
+def cumulative(posts: Sequence[ScoredPost], config: DetectorConfig) -> Sequence[Alert]:
+    """Alert at each thousandth post since the beginning: start-up length matters for ever."""
+    return [alert(str(at), "A", post.event_time_ms) for at, post in enumerate(posts) if at % 100 == 99]
+
+
+def test_the_shipped_detector_is_clean() -> None:
+    found = lookahead(eventful(), CONFIG, None)
+    assert found.clean
+    assert len(found.cuts_ms) == 5
+    assert found.summary()["changed"] == []
+
+
+def test_a_detector_that_knows_the_end_is_found() -> None:
+    found = lookahead(eventful(), CONFIG, None, clairvoyant)
+    assert not found.clean
+    assert len(found.changed) >= 5
+
+
+def test_evidence_from_after_the_alert_is_found() -> None:
+    posts = [scored_post(str(i), START_MS + i * HOUR_MS) for i in range(20)]
+    late = posts[10]
+    evidence = Evidence(event_id=late.event_id, text="", author_id="a", event_time_ms=late.event_time_ms, negative=0.9)
+
+    def cheat(known: Sequence[ScoredPost], config: DetectorConfig) -> Sequence[Alert]:
+        return [alert("x", "A", START_MS + 5 * HOUR_MS, evidence=(evidence,))]
+
+    assert [record.alert_id for record in lookahead(posts, CONFIG, None, cheat).early] == ["x"]
+
+
+def test_an_alert_available_before_it_happened_is_found() -> None:
+    posts = [scored_post(str(i), START_MS + i * HOUR_MS) for i in range(20)]
+
+    def early(known: Sequence[ScoredPost], config: DetectorConfig) -> Sequence[Alert]:
+        return [alert("x", "A", START_MS + 5 * HOUR_MS, available_at_ms=START_MS)]
+
+    assert lookahead(posts, CONFIG, None, early).early
+
+
+def test_posts_not_yet_available_at_the_cut_are_not_known_there() -> None:
+    posts = [scored_post(str(i), START_MS + i * HOUR_MS, available_at_ms=START_MS + 99 * DAY_MS) for i in range(20)]
+    seen: list[int] = []
+
+    def count(known: Sequence[ScoredPost], config: DetectorConfig) -> Sequence[Alert]:
+        seen.append(len(known))
+        return []
+
+    lookahead(posts, CONFIG, None, count)
+    assert seen == [20, 0, 0, 0, 0, 0]
+
+
+def test_a_model_that_learned_from_the_span_is_hindsight() -> None:
+    posts = [scored_post("1", START_MS)]
+    assert lookahead(posts, CONFIG, START_MS - 1).hindsight is False
+    assert lookahead(posts, CONFIG, START_MS).hindsight is True
+    assert lookahead(posts, CONFIG, None).hindsight is None
+    assert not lookahead(posts, CONFIG, START_MS).clean
+
+
+def test_cuts_lie_on_panes_within_the_recording() -> None:
+    posts = [scored_post(str(i), START_MS + i * HOUR_MS) for i in range(60)]
+    cuts = cut_points(posts)
+    assert all(cut % 300_000 == 0 and START_MS < cut <= posts[-1].event_time_ms for cut in cuts)
+    assert cut_points([]) == ()
+
+
+def test_warm_up_shows_a_detector_that_never_settles_and_clears_one_that_does() -> None:
+    posts = in_order(background("A", 40, 20, 1), shift("A", START_MS + 39 * DAY_MS, 16))
+    span = (START_MS + 35 * DAY_MS, START_MS + 41 * DAY_MS)
+    steady = {row.days: row.summary() for row in warmup(posts, CONFIG, span)}
+    assert list(steady) == [3, 7, 14, 28]
+    assert steady[28] == {"days": 28, "same": 1, "gained": 0, "lost": 0, "moved": 0}
+    restless = warmup(posts, CONFIG, span, cumulative)
+    assert any(row.change.moved or row.change.gained or row.change.lost for row in restless)

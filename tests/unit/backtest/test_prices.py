@@ -1,0 +1,111 @@
+"""Sessions, abnormal returns and losses from daily prices, holes included."""
+
+import json
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline.backtest.prices import abnormal_returns, close_ms, in_market_hours, read_prices, standardised
+from pipeline.backtest.truth import price_incidents
+from pipeline.errors import ConfigurationError
+
+
+def utc_ms(text: str) -> int:
+    return round(datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp() * 1000)
+
+
+def write_prices(path: Path, sessions: int = 90, fall_at: tuple[int, ...] = (), hole_at: tuple[int, ...] = ()) -> Path:
+    """Write three tickers with small seeded moves; A falls by a tenth in some sessions, and lacks a price in others."""
+    rng = np.random.default_rng(1)
+    close = dict.fromkeys("ABC", 100.0)
+    with path.open("w") as lines:
+        for session in range(sessions):
+            day = date(2014, 1, 1) + timedelta(days=session)
+            for ticker in "ABC":
+                close[ticker] *= 1 + rng.normal(0, 0.005) - (0.1 if ticker == "A" and session in fall_at else 0.0)
+                if ticker != "A" or session not in hole_at:
+                    lines.write(json.dumps({"ticker": ticker, "date": day.isoformat(), "adj_close": close[ticker]}) + "\n")
+    return path
+
+
+def test_sessions_close_at_16_in_new_york_summer_and_winter() -> None:
+    assert close_ms(date(2014, 1, 2)) == utc_ms("2014-01-02T21:00")
+    assert close_ms(date(2014, 7, 2)) == utc_ms("2014-07-02T20:00")
+    assert in_market_hours(utc_ms("2014-07-02T13:30"))
+    assert not in_market_hours(utc_ms("2014-01-02T14:29"))
+    assert not in_market_hours(utc_ms("2014-07-05T15:00"))
+
+
+def test_a_post_belongs_to_the_session_whose_close_follows(tmp_path: Path) -> None:
+    prices = read_prices(write_prices(tmp_path / "p.jsonl", sessions=30))
+    assert prices.session_of(utc_ms("2014-01-03T20:59:59")) == 2
+    assert prices.session_of(utc_ms("2014-01-03T21:00:00")) == 3
+    assert prices.session_of(utc_ms("2015-01-01")) == -1
+
+
+def test_abnormal_return_is_against_the_mean_of_all_tickers() -> None:
+    abnormal = abnormal_returns(np.array([[100.0, 100.0], [110.0, 100.0], [110.0, np.nan], [121.0, 100.0]]))
+    assert abnormal[1].tolist() == pytest.approx([0.05, -0.05])
+    assert abnormal[2].tolist() == pytest.approx([0.0, np.nan], nan_ok=True)
+    assert abnormal[3].tolist() == pytest.approx([0.0, np.nan], nan_ok=True)
+
+
+def test_deviation_uses_the_sessions_before_alone() -> None:
+    rng = np.random.default_rng(0)
+    abnormal = rng.normal(0, 1, (80, 1))
+    changed = abnormal.copy()
+    changed[70:] = 50.0
+    assert np.array_equal(standardised(abnormal)[:70], standardised(changed)[:70], equal_nan=True)
+    assert standardised(changed)[70, 0] == pytest.approx(50.0 / abnormal[10:70, 0].std(ddof=1))
+    assert np.isnan(standardised(abnormal)[:20]).all()
+
+
+def test_losses_within_three_sessions_are_one_incident_from_close_to_close(tmp_path: Path) -> None:
+    prices = read_prices(write_prices(tmp_path / "p.jsonl", fall_at=(60, 62, 80)))
+    losses = price_incidents(prices, ["A", "B", "unknown"])
+    assert [loss.entity for loss in losses] == ["A", "A"]
+    assert losses[0].from_ms == prices.closes_ms[59]
+    assert losses[0].to_ms == prices.closes_ms[62]
+    assert losses[1].to_ms - losses[1].from_ms == 86_400_000
+
+
+def test_no_return_is_computed_over_a_hole(tmp_path: Path) -> None:
+    whole = read_prices(write_prices(tmp_path / "a.jsonl", fall_at=(60,)))
+    holed = read_prices(write_prices(tmp_path / "b.jsonl", fall_at=(60,), hole_at=(59, 70)))
+    assert whole.z[60, 0] < -3
+    assert np.isnan(holed.z[[59, 60, 70, 71], 0]).all()
+    assert not np.isnan(holed.z[72, 0])
+    assert price_incidents(holed, ["A"]) == ()
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({"date": "2014-01-01", "close": 1.0}, "line 1: field 'ticker' is missing"),
+        ({"ticker": "A", "date": "01/02/2014", "close": 1.0}, "is not a date; write it as YYYY-MM-DD"),
+        ({"ticker": "A", "date": "2014-01-01", "close": "12"}, "is not a number; leave it out for a hole"),
+    ],
+)
+def test_lines_that_cannot_be_used_are_named(tmp_path: Path, row: dict[str, object], message: str) -> None:
+    path = tmp_path / "p.jsonl"
+    path.write_text(json.dumps(row) + "\n")
+    with pytest.raises(ConfigurationError, match=message):
+        read_prices(path)
+
+
+def test_null_zero_and_absent_prices_are_holes(tmp_path: Path) -> None:
+    path = tmp_path / "p.jsonl"
+    rows = [
+        {"ticker": "A", "date": f"2014-01-0{day}", "close": close} for day, close in ((1, 1.0), (2, None), (3, 0.0), (4, 2.0))
+    ]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert np.isnan(read_prices(path).abnormal).all()
+
+
+def test_an_empty_file_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "p.jsonl"
+    path.write_text("\n")
+    with pytest.raises(ConfigurationError, match="holds no prices"):
+        read_prices(path)

@@ -1,0 +1,57 @@
+"""Files of truth: what they hold, and how they are refused."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from pipeline.backtest.truth import Incident, read_truth, within
+from pipeline.errors import ConfigurationError
+
+HOUR_MS = 3_600_000
+
+
+def write_truth(path: Path, *rows: dict[str, object]) -> Path:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def row(entity: str = "A", from_ms: object = 0, to_ms: object = HOUR_MS, kind: str = "negative_spike") -> dict[str, object]:
+    return {"entity": entity, "kind": kind, "from_ms": from_ms, "to_ms": to_ms}
+
+
+def test_incidents_come_in_time_order(tmp_path: Path) -> None:
+    path = write_truth(tmp_path / "t.jsonl", row("B", HOUR_MS, 2 * HOUR_MS), row("A"))
+    assert [incident.entity for incident in read_truth(path, ["A", "B"])] == ["A", "B"]
+
+
+def test_unknown_entities_are_named_with_the_nearest_known_one(tmp_path: Path) -> None:
+    path = write_truth(tmp_path / "t.jsonl", row("ACMEE"), row("A"), row("zzz"))
+    with pytest.raises(ConfigurationError, match=r"names 'ACMEE' \(did you mean 'ACME'\?\), 'zzz', which no post names"):
+        read_truth(path, ["ACME", "A"])
+
+
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        (row(to_ms=0), "to_ms = 0 is not after from_ms = 0"),
+        (row(from_ms="now"), "from_ms = 'now'; expected int"),
+        ({"entity": "A", "kind": "x", "from_ms": 1}, "to_ms = None; expected int"),
+        (row(from_ms=True), "from_ms = True; expected int"),
+    ],
+)
+def test_bad_lines_are_named(tmp_path: Path, bad: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"line 2: {message}"):
+        read_truth(write_truth(tmp_path / "t.jsonl", row(), bad), ["A"])
+
+
+@pytest.mark.parametrize(
+    ("kind", "is_trap"), [("bot_flood", True), ("control", True), ("volume_spike", True), ("negative_spike", False), ("x", False)]
+)
+def test_floods_and_controls_are_traps(kind: str, is_trap: bool) -> None:
+    assert Incident("A", kind, 0, 1).is_trap is is_trap
+
+
+def test_within_takes_incidents_that_begin_in_the_span() -> None:
+    incidents = [Incident("A", "x", begin, begin + 100) for begin in (0, 5, 9, 10)]
+    assert [incident.from_ms for incident in within(incidents, 5, 10)] == [5, 9]
