@@ -6,12 +6,12 @@ share term is what finds spikes in busy entities; the slow lane (an hour to a da
 """
 
 from collections.abc import Sequence
-from math import log
 from typing import NamedTuple
 
 from pipeline.core.baseline import Baseline, Expectation, expectation
 from pipeline.core.detector_config import DAY_MS, DetectorConfig, Flood, Lane
 from pipeline.core.tails import count_tail, share_tail
+from pipeline.core.thresholds import OwnRate, open_threshold
 from pipeline.core.windows import PaneHistory, WindowSums
 
 
@@ -66,15 +66,25 @@ class Situation(NamedTuple):
     cold: bool
 
 
-def assess(history: PaneHistory, end_ms: int, baseline: Baseline, is_open: bool, config: DetectorConfig) -> Assessment:
-    """Return the assessment of the moment ``end_ms``, by when all panes end. ``is_open``: an incident is."""
+class Known(NamedTuple):
+    """What the past says of an entity, and whether an incident is open."""
+
+    baseline: Baseline
+    own_rate: OwnRate
+    is_open: bool
+
+
+def assess(history: PaneHistory, end_ms: int, known: Known, config: DetectorConfig) -> Assessment:
+    """Return the assessment of the moment ``end_ms``, by when all panes end."""
+    baseline = known.baseline
     expected = expectation(baseline, max(baseline.as_of_ms, end_ms - config.guard_ms), config)
     cold = expected.age_ms < config.cold_start_ms
     dispersion = expected.dispersion * (config.cold_dispersion if cold else 1.0)
     moment = Situation(history, end_ms, expected, dispersion, cold)
-    views = [look(moment, lane, config) for lane in config.lanes if is_open or _has_support(moment, lane, config)]
+    views = [look(moment, lane, config) for lane in config.lanes if known.is_open or _has_support(moment, lane, config)]
     leading = max(views, key=lambda view: (view.supported, view.score)) if views else None
-    return Assessment(end_ms, expected, dispersion, cold, open_threshold(expected.tier, config), leading)
+    threshold = open_threshold(known.own_rate, config.prior.tiers[expected.tier], config)
+    return Assessment(end_ms, expected, dispersion, cold, threshold, leading)
 
 
 def view_of(history: PaneHistory, seen: Assessment, config: DetectorConfig) -> LaneView:
@@ -128,12 +138,6 @@ def without_negatives(assessment: Assessment, view: LaneView, removed: float, co
     ]
     at = view.lane.windows_ms.index(view.lane.reference_ms)
     return _tails(sums, at, view.means, assessment.expected, assessment.dispersion, config)[2]
-
-
-def open_threshold(tier: int, config: DetectorConfig) -> float:
-    """Return the score that the tier exceeds ``false_alerts_per_entity_day`` times per day (exponential tail)."""
-    law = config.prior.tiers[tier]
-    return law.threshold_base + law.threshold_scale * max(0.0, log(law.rate_at_base / config.false_alerts_per_entity_day))
 
 
 def is_flood(history: PaneHistory, end_ms: int, rules: Flood) -> bool:

@@ -84,6 +84,8 @@ class DetectorConfig:
     cluster_memory_ms: int = DAY_MS
     cluster_capacity: int = 2048
     posts_per_author: int = 2
+    own_rate_half_life_ms: int = 60 * DAY_MS
+    own_rate_strength_ms: int = 60 * DAY_MS
     flood: Flood = field(default_factory=Flood)
     lifecycle: Lifecycle = field(default_factory=Lifecycle)
     prior: Prior = field(default_factory=Prior)

@@ -14,11 +14,12 @@ from pipeline.core.alerts import Incident
 from pipeline.core.baseline import Baseline
 from pipeline.core.clusters import Clusters
 from pipeline.core.detector_config import DetectorConfig
+from pipeline.core.thresholds import OwnRate
 from pipeline.core.windows import Content, Mention, Pane, PaneHistory, Totals
 from pipeline.errors import StateVersionError
 from pipeline.events import Alert, Rule, Severity
 
-STATE_VERSION = 1
+STATE_VERSION = 2
 _HEADER = struct.Struct(">H")
 LONG_AGO = -(2**62)
 
@@ -31,6 +32,7 @@ class Decided:
 
     time_ms: int
     baseline: Baseline | None = None
+    own_rate: OwnRate | None = None
     opinion: Incident | None = None
     flood: Incident | None = None
 
@@ -41,7 +43,9 @@ class Decided:
 
     def copy(self) -> "Decided":
         """Return an independent copy."""
-        return Decided(self.time_ms, None if self.baseline is None else self.baseline.copy(), self.opinion, self.flood)
+        baseline = None if self.baseline is None else self.baseline.copy()
+        own_rate = None if self.own_rate is None else self.own_rate.copy()
+        return Decided(self.time_ms, baseline, own_rate, self.opinion, self.flood)
 
 
 @dataclass(slots=True)
@@ -90,6 +94,8 @@ def decode(encoded: bytes, config: DetectorConfig) -> EntityState:
             f"the state of an entity has version {version}, this code reads up to {STATE_VERSION}; upgrade before restoring"
         )
     document = json.loads(encoded[_HEADER.size :])
+    if version < 2:
+        _from_1_to_2(document)
     clusters = Clusters(config.cluster_memory_ms, config.cluster_capacity)
     clusters.restore(b64decode(document["leaders"]), b64decode(document["first_ms"]))
     decided, newer, older = (_decided_in(d) for d in document["checkpoints"])
@@ -109,14 +115,26 @@ def decode(encoded: bytes, config: DetectorConfig) -> EntityState:
     )
 
 
+def _from_1_to_2(document: dict[str, Any]) -> None:
+    """Version 2 knows the entity's own rate of episodes: it begins at the last decision."""
+    for values in document["checkpoints"]:
+        values.insert(2, None if values[1] is None else list(astuple(OwnRate(values[0]))))
+
+
 def _decided_out(decided: Decided) -> list[Any]:
-    parts = (decided.baseline, decided.opinion, decided.flood)
+    parts = (decided.baseline, decided.own_rate, decided.opinion, decided.flood)
     return [decided.time_ms, *(None if part is None else astuple(part) for part in parts)]
 
 
 def _decided_in(values: list[Any]) -> Decided:
-    time_ms, baseline, opinion, flood = values
-    return Decided(time_ms, None if baseline is None else Baseline(*baseline), _incident_in(opinion), _incident_in(flood))
+    time_ms, baseline, own_rate, opinion, flood = values
+    return Decided(
+        time_ms,
+        None if baseline is None else Baseline(*baseline),
+        None if own_rate is None else OwnRate(*own_rate),
+        _incident_in(opinion),
+        _incident_in(flood),
+    )
 
 
 def _incident_in(values: list[Any] | None) -> Incident | None:

@@ -5,18 +5,17 @@ order. So it does not matter when the watermark came by: a post that arrives aft
 go back to a checkpoint, decide again, and tell the differences as higher revisions.
 """
 
-from pipeline.core.alerts import Decision, Moment, advance
 from pipeline.core.baseline import absorb, fresh
 from pipeline.core.clusters import Clusters
 from pipeline.core.corrections import reconcile
-from pipeline.core.detect import Assessment, LaneView, assess, is_flood, view_of
-from pipeline.core.detector_config import DAY_MS, DETECTOR_VERSION, DetectorConfig
+from pipeline.core.decide import decide, trend_of
+from pipeline.core.detect import Assessment, Known, assess
+from pipeline.core.detector_config import DetectorConfig
 from pipeline.core.entity_state import EntityState, decode, encode
-from pipeline.core.explain import Sight, band_of, describe
-from pipeline.core.severity import severity_of
+from pipeline.core.thresholds import OwnRate, observe
 from pipeline.core.trends import NOTHING, PANE_MS, Step, TrendOperator
 from pipeline.core.windows import THIN_AFTER_MS, Pane, PaneRules, mention_of, pane_start, summarise
-from pipeline.events import Alert, Rule, ScoredPost, Severity, Trend
+from pipeline.events import Alert, ScoredPost, Trend
 
 QUIET_TICK_MS = 6 * PANE_MS  # an open incident is looked at when a pane closes, and this often while nobody speaks
 
@@ -126,7 +125,7 @@ class NegativeSpikeOperator:
         """Let time pass without posts: only open incidents care."""
         while state.decided.is_open and (tick := _next_tick(state.decided.time_ms)) <= until:
             state.decided.time_ms = tick
-            self._decide(state, self._assess(state, state.decided.time_ms), None, alerts)
+            alerts += decide(state, self._assess(state, tick), active=False, config=self.config)
         state.decided.time_ms = max(state.decided.time_ms, until)
 
     def _checkpoint(self, state: EntityState) -> None:
@@ -166,7 +165,8 @@ class NegativeSpikeOperator:
         state.history.append(pane)
         state.decided.time_ms = end
         moment = self._assess(state, end)
-        self._decide(state, moment, pane, alerts)
+        alerts += decide(state, moment, active=True, config=self.config)
+        self._observe(state, moment)
         pane.frozen = state.decided.opinion is not None and state.decided.opinion.is_open
         self._tell_trend(state, pane, moment, trends)
 
@@ -174,71 +174,26 @@ class NegativeSpikeOperator:
         baseline = state.decided.baseline
         if baseline is None:
             baseline = state.decided.baseline = fresh(start)
+            state.decided.own_rate = OwnRate(start)
         panes = state.history.panes
         for at in range(state.history.since(baseline.as_of_ms), len(panes)):
             if panes[at].start_ms + PANE_MS > until:
                 break
             absorb(baseline, panes[at], self.config)
 
+    def _observe(self, state: EntityState, seen: Assessment) -> None:
+        if state.decided.own_rate is not None:
+            observe(state.decided.own_rate, seen.end_ms, seen.score, self.config.prior.tiers[seen.expected.tier], self.config)
+
     def _assess(self, state: EntityState, end_ms: int) -> Assessment:
-        baseline = state.decided.baseline
-        assert baseline is not None
-        return assess(state.history, end_ms, baseline, state.decided.is_open, self.config)
-
-    def _decide(self, state: EntityState, seen: Assessment, pane: Pane | None, alerts: list[Alert]) -> None:
-        """Advance both incidents: mood, and coordinated activity, which vetoes mood."""
-        decided, view = state.decided, seen.leading
-        flooded = is_flood(state.history, seen.end_ms, self.config.flood)
-        if flooded or decided.flood is not None:
-            moment = self._flood_moment(state, seen, pane, flooded)
-            decided.flood, told = advance(decided.flood, moment, self.config)
-            self._record(state, told, seen, alerts)
-        if view is not None:
-            moment = self._mood_moment(state, seen, view, pane, flooded)
-            decided.opinion, told = advance(decided.opinion, moment, self.config)
-            self._record(state, told, seen, alerts)
-
-    def _mood_moment(self, state: EntityState, seen: Assessment, view: LaneView, pane: Pane | None, flooded: bool) -> Moment:
-        return Moment(
-            rule=view.lane.rule,
-            entity=state.entity,
-            end_ms=seen.end_ms,
-            starts_at_ms=seen.end_ms - PANE_MS,
-            score=view.score,
-            threshold=seen.threshold,
-            mass=view.reference.negative,
-            severity=severity_of(seen, view, self.config),
-            fires=seen.score >= seen.threshold,
-            vetoed=flooded,
-            active=pane is not None,
-        )
-
-    def _flood_moment(self, state: EntityState, seen: Assessment, pane: Pane | None, flooded: bool) -> Moment:
-        return Moment(
-            rule=Rule.COORDINATED_ACTIVITY,
-            entity=state.entity,
-            end_ms=seen.end_ms,
-            starts_at_ms=seen.end_ms - PANE_MS,
-            score=float(flooded),
-            threshold=1.0,
-            mass=float(state.history.sums(seen.end_ms, self.config.flood.window_ms).posts),
-            severity=Severity.INFO,
-            fires=flooded,
-            vetoed=False,
-            active=pane is not None,
-        )
-
-    def _record(self, state: EntityState, decision: Decision | None, seen: Assessment, alerts: list[Alert]) -> None:
-        if decision is None:
-            return
-        view = view_of(state.history, seen, self.config)
-        recent = state.history.recent(seen.end_ms, view.lane.reference_ms)
-        last = state.history.panes[-1]
-        alerts.append(describe(Sight(state.entity, seen, view, recent, last.model, last.model_revision), decision, self.config))
+        baseline, own_rate = state.decided.baseline, state.decided.own_rate
+        assert baseline is not None, "from its first pane on an entity has a past"
+        assert own_rate is not None
+        return assess(state.history, end_ms, Known(baseline, own_rate, state.decided.is_open), self.config)
 
     def _tell_trend(self, state: EntityState, pane: Pane, moment: Assessment, trends: list[Trend]) -> None:
         told = state.told_trends.get(pane.start_ms)
-        trend = self._trend(state.entity, pane, moment, 0 if told is None else told[0] + 1)
+        trend = trend_of(state.entity, pane, moment, 0 if told is None else told[0] + 1, self.config)
         numbers = (
             trend.posts, trend.posts_effective, trend.negative_mass, trend.positive_mass, trend.authors, trend.clusters,
             trend.score, trend.band.low, trend.band.expected, trend.band.high,
@@ -246,27 +201,6 @@ class NegativeSpikeOperator:
         if told is None or told[1] != numbers:
             state.told_trends[pane.start_ms] = (trend.revision, numbers)
             trends.append(trend)
-
-    def _trend(self, entity: str, pane: Pane, moment: Assessment, revision: int) -> Trend:
-        exposure = self.config.prior.season.exposure(pane.start_ms, moment.end_ms) / DAY_MS
-        share = pane.negative / pane.effective if pane.effective > 0 else 0.0
-        return Trend(
-            entity=entity,
-            event_time_ms=moment.end_ms,
-            window_start_ms=pane.start_ms,
-            window_end_ms=moment.end_ms,
-            revision=revision,
-            posts=pane.posts,
-            posts_effective=float(pane.effective),
-            negative_mass=pane.negative,
-            positive_mass=pane.positive,
-            negative_share=round(min(1.0, share), 4),
-            authors=len(pane.authors),
-            clusters=pane.clusters,
-            band=band_of(moment.expected.negative_per_day * exposure, moment.dispersion),
-            score=round(moment.score, 4),
-            detector_version=DETECTOR_VERSION,
-        )
 
 
 def _next_tick(time_ms: int) -> int:

@@ -1,0 +1,42 @@
+import math
+from dataclasses import replace
+
+import pytest
+
+from pipeline.core.detector_config import DAY_MS, DetectorConfig
+from pipeline.core.prior import Tier
+from pipeline.core.thresholds import OwnRate, observe, open_threshold
+from tests.unit.core.streams import START_MS
+
+CONFIG = DetectorConfig(false_alerts_per_entity_day=0.005)
+TIER = Tier(10.0, 0.3, threshold_base=2.0, threshold_scale=1.5, rate_at_base=0.02)
+
+
+def test_without_history_it_is_the_tiers_law() -> None:
+    assert open_threshold(OwnRate(START_MS), TIER, CONFIG) == pytest.approx(2.0 + 1.5 * math.log(0.02 / 0.005))
+
+
+def test_a_rarer_alert_needs_a_higher_score() -> None:
+    rates = [0.02, 0.005, 0.001]
+    thresholds = [open_threshold(OwnRate(0), TIER, replace(CONFIG, false_alerts_per_entity_day=rate)) for rate in rates]
+    assert thresholds == sorted(thresholds)
+    assert thresholds[0] == pytest.approx(2.0)
+
+
+def lived(days: int, every: int) -> OwnRate:
+    own = OwnRate(START_MS)
+    for day in range(days):
+        observe(own, START_MS + day * DAY_MS, 3.0 if day % every == 0 else 0.0, TIER, CONFIG)
+    return own
+
+
+def test_an_entity_that_exceeds_its_tier_is_asked_for_more_and_a_calm_one_for_less() -> None:
+    tier = open_threshold(OwnRate(START_MS), TIER, CONFIG)
+    assert open_threshold(lived(200, 5), TIER, CONFIG) > tier > open_threshold(lived(200, 1_000), TIER, CONFIG)
+
+
+def test_one_episode_a_cooldown() -> None:
+    own = OwnRate(START_MS)
+    for minute in range(60):
+        observe(own, START_MS + minute * 60_000, 9.0, TIER, CONFIG)
+    assert own.episodes == pytest.approx(1.0, abs=1e-3)

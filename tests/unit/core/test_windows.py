@@ -1,0 +1,96 @@
+import pytest
+
+from pipeline.core.clusters import Clusters
+from pipeline.core.trends import PANE_MS
+from pipeline.core.windows import (
+    OLD_AUTHORS,
+    THIN_AFTER_MS,
+    ZERO,
+    Pane,
+    PaneHistory,
+    PaneRules,
+    mention_of,
+    pane_start,
+    summarise,
+    thinned,
+)
+from pipeline.events import ScoredPost
+from tests.unit.core.streams import DAY_MS, HOUR_MS, MINUTE_MS, START_MS, scored_post
+
+RULES = PaneRules(young_age_ms=30 * DAY_MS, out_of_orderness_ms=2 * MINUTE_MS, posts_per_author=2)
+
+
+def pane_of(*posts: ScoredPost, history: PaneHistory | None = None) -> Pane:
+    start = pane_start(posts[0].event_time_ms)
+    before = ZERO if history is None else history.totals
+    return summarise(start, [mention_of(post) for post in posts], Clusters(DAY_MS, 100), before, RULES)
+
+
+def history_of(*starts_and_counts: tuple[int, int]) -> PaneHistory:
+    history = PaneHistory()
+    for number, (start, count) in enumerate(starts_and_counts):
+        posts = [scored_post(f"{number}-{i}", start + i, 0.3, author_id=f"{number}-{i}") for i in range(count)]
+        history.append(pane_of(*posts, history=history))
+    return history
+
+
+def test_a_pane_holds_its_start_and_not_its_end() -> None:
+    assert pane_start(START_MS) == START_MS
+    assert pane_start(START_MS + PANE_MS - 1) == START_MS
+    assert pane_start(START_MS + PANE_MS) == START_MS + PANE_MS
+
+
+def test_copies_count_once_and_are_told() -> None:
+    pane = pane_of(*(scored_post(str(i), START_MS + i, 0.9, simhash=f"{i % 2:016x}") for i in range(6)))
+    assert (pane.posts, pane.effective, pane.clusters) == (6, 1, 1)
+    assert pane.negative == 0.9
+    assert [(content.event_id, content.times) for content in pane.contents] == [("0", 6)]
+
+
+def test_one_author_counts_at_most_twice_a_pane() -> None:
+    pane = pane_of(*(scored_post(str(i), START_MS + i, 0.5, author_id="one") for i in range(5)))
+    assert (pane.effective, pane.negative, len(pane.authors)) == (2, 1.0, 1)
+
+
+def test_young_accounts_and_late_posts_are_counted_from_the_post_itself() -> None:
+    young = scored_post("young", START_MS, author_created_ms=START_MS - DAY_MS)
+    old = scored_post("old", START_MS, author_created_ms=START_MS - 60 * DAY_MS, available_at_ms=START_MS + HOUR_MS)
+    pane = pane_of(young, old, scored_post("unknown", START_MS))
+    assert (pane.young, pane.late) == (1, 1)
+
+
+def test_sums_of_windows_are_sums_of_panes() -> None:
+    history = history_of((START_MS, 2), (START_MS + PANE_MS, 3), (START_MS + HOUR_MS, 5))
+    end = START_MS + HOUR_MS + PANE_MS
+    assert history.sums(end, PANE_MS).posts == 5
+    assert history.sums(end, HOUR_MS).posts == 8
+    assert tuple(history.sums(end, 2 * HOUR_MS)) == (10, 10, pytest.approx(3.0), pytest.approx(7.0))
+    assert history.sums(end + DAY_MS, HOUR_MS).posts == 0
+
+
+def test_sums_stay_the_same_when_old_panes_are_forgotten() -> None:
+    history = history_of((START_MS, 2), (START_MS + PANE_MS, 3), (START_MS + HOUR_MS, 5))
+    end = START_MS + HOUR_MS + PANE_MS
+    before = history.sums(end, HOUR_MS)
+    history.forget_before(START_MS + PANE_MS)
+    assert history.sums(end, HOUR_MS) == before
+    assert len(history.panes) == 2
+
+
+def test_cutting_goes_back_to_the_totals_before() -> None:
+    history = history_of((START_MS, 2), (START_MS + PANE_MS, 3))
+    history.cut_from(START_MS + PANE_MS)
+    assert history.totals.posts == 2
+    history.cut_from(START_MS)
+    assert history.totals == ZERO
+
+
+def test_thinning_early_or_late_shows_the_same() -> None:
+    history = history_of((START_MS, 20), (START_MS + 4 * HOUR_MS, 20))
+    end = START_MS + 4 * HOUR_MS + PANE_MS
+    recent, authors = history.recent(end, DAY_MS), history.count_authors(end, DAY_MS)
+    history.thin_before(end - THIN_AFTER_MS)
+    assert history.recent(end, DAY_MS) == recent
+    assert history.count_authors(end, DAY_MS) == authors == OLD_AUTHORS + 20
+    assert [len(pane.contents) for pane in history.panes] == [1, 5]
+    assert thinned(history.panes[0]) is history.panes[0]
