@@ -16,6 +16,7 @@ from pipeline.settings import Settings
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from pipeline.core.trends import Step
     from pipeline.events import ScoredPost
     from pipeline.replay.raw import Scoring
     from workers.encoder import Encoder
@@ -38,7 +39,10 @@ def register(app: typer.Typer) -> None:
 
 
 def replay(  # noqa: PLR0913 - one parameter an option
-    paths: Annotated[list[Path], typer.Argument(help="Posts, scored or raw: JSON lines, CSV or Parquet, plain or .gz.")],
+    paths: Annotated[
+        list[str],
+        typer.Argument(help="Posts, scored or raw: JSON lines, CSV or Parquet, plain or .gz; topic:scored or topic:posts."),
+    ],
     out: Annotated[Path, typer.Option(help="Folder for trends.jsonl, alerts.jsonl and summary.json.")],
     from_: Annotated[str | None, typer.Option("--from", help="First event time: a date, or epoch milliseconds.")] = None,
     to: Annotated[str | None, typer.Option(help="Event time to stop before.")] = None,
@@ -51,6 +55,9 @@ def replay(  # noqa: PLR0913 - one parameter an option
     encoder: Annotated[
         EncoderChoice, typer.Option(help="fake needs no weights and knows few words.")
     ] = EncoderChoice.TRANSFORMER,
+    publish: Annotated[
+        str | None, typer.Option(help="Also write to the topics of this prefix, which is not the live one.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
 ) -> None:
     """Play recorded posts through the trend operator in event time; the same alerts as live, byte for byte.
@@ -69,19 +76,44 @@ def replay(  # noqa: PLR0913 - one parameter an option
         posts = _posts(paths, scoring, (from_ms - round(warm_up * DAY_MS), to_ms), arrival)
     if factor is not None:
         posts = play.paced(posts, factor, threading.Event().wait)
-    play.write(play.since(play.play(posts, config, tally), from_ms), out)
+    steps = play.since(play.play(posts, config, tally), from_ms)
+    play.write(steps if publish is None else _published(steps, publish, settings), out)
     summary = tally.summary(config) | {"seconds": round(perf_counter() - begun, 3)}
     play.write_summary(summary, out)
     _tell(summary, out, as_json)
 
 
-def _posts(paths: "list[Path]", scoring: "Scoring", span: tuple[int, int], by_arrival: bool) -> "Iterable[ScoredPost]":
+def _posts(paths: list[str], scoring: "Scoring", span: tuple[int, int], by_arrival: bool) -> "Iterable[ScoredPost]":
+    from pipeline.replay.from_topics import SCHEME
     from pipeline.replay.raw import read_posts
     from pipeline.replay.recorded import arrival, between, merged
 
-    files = [read_posts(path, scoring) for path in paths]
-    posts = between(merged(files), *span)
+    sources = [_topic(path, scoring, span) if path.startswith(SCHEME) else read_posts(Path(path), scoring) for path in paths]
+    posts = between(merged(sources), *span)
     return sorted(posts, key=arrival) if by_arrival else posts
+
+
+def _topic(name: str, scoring: "Scoring", span: tuple[int, int]) -> "Iterable[ScoredPost]":
+    from pipeline.adapters.kafka_reader import KafkaReader
+    from pipeline.inprocess import score_posts
+    from pipeline.replay.from_topics import read_topic
+
+    kafka = scoring.settings.kafka
+    return read_topic(
+        KafkaReader(kafka),
+        name,
+        kafka.topic_prefix,
+        (max(0, span[0]), span[1]),
+        lambda posts: score_posts(posts, scoring.make_encoder(), scoring.settings),
+    )
+
+
+def _published(steps: "Iterable[Step]", prefix: str, settings: Settings) -> "Iterable[Step]":
+    from pipeline.adapters.kafka_sink import KafkaSink
+    from pipeline.replay.from_topics import check_prefix, published
+
+    check_prefix(prefix, settings.kafka.topic_prefix)
+    return published(steps, KafkaSink(settings.kafka), prefix)
 
 
 @contextmanager

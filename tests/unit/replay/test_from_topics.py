@@ -1,0 +1,71 @@
+import pytest
+
+from pipeline.adapters.memory import MemoryBroker, MemoryReader, MemorySink
+from pipeline.core.detector_config import DetectorConfig
+from pipeline.errors import ConfigurationError
+from pipeline.events import Alert, ScoredPost, SocialPost
+from pipeline.replay.from_topics import check_prefix, published, read_topic
+from pipeline.replay.play import Tally, play
+from tests.unit.core.streams import DAY_MS, START_MS, eventful, scored_post
+
+ALL = (0, START_MS + 100 * DAY_MS)
+
+
+def broker_with(posts: list[ScoredPost]) -> MemoryBroker:
+    broker = MemoryBroker.with_table("live.")
+    sink = MemorySink(broker)
+    for post in posts:
+        sink.write("live.scored", post.entity.encode(), post.to_json(), post.event_time_ms)
+    sink.write("live.scored", b"A", b"not json", START_MS)
+    sink.flush()
+    return broker
+
+
+def no_scores(posts: object) -> list[ScoredPost]:
+    raise AssertionError("scored posts need no scoring")
+
+
+def test_a_topic_gives_its_posts_in_event_time_order_over_all_partitions() -> None:
+    posts = eventful()
+    read = list(read_topic(MemoryReader(broker_with(posts[::-1])), "topic:scored", "live.", ALL, no_scores))
+    assert read == posts
+
+
+def test_a_range_is_exclusive_at_its_end() -> None:
+    posts = eventful()
+    span = (posts[10].event_time_ms, posts[20].event_time_ms)
+    read = list(read_topic(MemoryReader(broker_with(posts)), "topic:scored", "live.", span, no_scores))
+    assert read == posts[10:20]
+
+
+def test_raw_posts_of_a_topic_are_scored() -> None:
+    broker = MemoryBroker.with_table("")
+    raw = SocialPost(event_id="1", event_time_ms=START_MS, author_id="a", text="t")
+    sink = MemorySink(broker)
+    sink.write("posts", b"1", raw.to_json(), START_MS)
+    seen: list[SocialPost] = []
+
+    def score(posts: object) -> list[ScoredPost]:
+        seen.extend(posts)  # type: ignore[call-overload]
+        return [scored_post("1", START_MS)]
+
+    assert [post.event_id for post in read_topic(MemoryReader(broker), "topic:posts", "", ALL, score)] == ["1"]
+    assert seen == [raw]
+
+
+def test_another_topic_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="topic:alerts cannot be replayed"):
+        read_topic(MemoryReader(MemoryBroker({})), "topic:alerts", "", ALL, no_scores)
+
+
+def test_a_published_replay_stands_in_topics_of_its_own() -> None:
+    broker = MemoryBroker.with_table("again.")
+    steps = list(published(play(eventful(), DetectorConfig(), Tally()), MemorySink(broker), "again."))
+    stored = [Alert.model_validate_json(record.value) for record in MemoryReader(broker).read_range("again.alerts")]
+    assert stored == [alert for step in steps for alert in step.alerts]
+    assert len(list(MemoryReader(broker).read_range("again.trends"))) == sum(len(step.trends) for step in steps)
+
+
+def test_the_live_prefix_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="is the live prefix"):
+        check_prefix("groundswell.", "groundswell.")
