@@ -23,7 +23,8 @@ from pipeline.core.trends import Step
 from pipeline.errors import InvalidRecord
 from pipeline.events import Alert, ScoredPost, SocialPost, Trend
 from pipeline.jobs.detector import detector_config
-from pipeline.jobs.notifier import LEASE_MARGIN_MS, Desk, Letters, Notifier, Receiver
+from pipeline.jobs.notifier import Notifier
+from pipeline.jobs.sender import LEASE_MARGIN_MS, Desk, Letters, Receiver
 from pipeline.jobs.trends import TrendHost
 from pipeline.settings import Settings
 from pipeline.telemetry import Metrics

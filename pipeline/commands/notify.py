@@ -65,7 +65,8 @@ def _run(settings: Settings, receivers: "list[WebhookReceiver]", delivery_log: "
     from pipeline.adapters.health import HealthServer
     from pipeline.adapters.kafka_streams import KafkaSink, KafkaSource
     from pipeline.core.delivery import RetryPolicy
-    from pipeline.jobs.notifier import LEASE_MARGIN_MS, Desk, Letters, Notifier
+    from pipeline.jobs.notifier import Notifier
+    from pipeline.jobs.sender import LEASE_MARGIN_MS, Desk, Letters
     from pipeline.telemetry import Metrics
     from pipeline.topics import ALERTS, DEAD_LETTERS
     from workers.hosting import stop_on_signals

@@ -1,149 +1,28 @@
 """The notifier: alerts out as signed webhooks, each id until it has arrived and never again.
 
 The main thread reads the alerts topic, queues each alert durably for every endpoint, and only then commits. Each endpoint
-has senders of its own, which take what is due from the delivery log, so a slow endpoint does not hold up another. All rules
-are in ``core.delivery``; time is asked from ``now_ms``, waiting is for a condition.
+has senders of its own, which take what is due from the delivery log, so a slow endpoint does not hold up another. Waiting
+is for a condition, never for a while.
 """
 
 import threading
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from time import perf_counter
-from typing import Protocol
+from collections.abc import Sequence
 
 import structlog
 from pydantic import ValidationError
 
-from pipeline.adapters.delivery_log import DeliveryLog
 from pipeline.adapters.health import Readiness
-from pipeline.adapters.streams import Record, Sink, Source
-from pipeline.core.delivery import (
-    Answer,
-    Delivery,
-    Outcome,
-    RetryPolicy,
-    Status,
-    body,
-    endpoint_after,
-    exhausted_letter,
-    settle,
-)
-from pipeline.errors import Reason
+from pipeline.adapters.streams import Record, Source
+from pipeline.core.delivery import Delivery
+from pipeline.core.refusals import refusal
+from pipeline.errors import Unavailable
 from pipeline.events import Alert, DeadLetter
-from pipeline.telemetry import Metrics
+from pipeline.jobs.sender import LONGEST_WAIT_S, RETRY_S, Desk, Receiver, Sender
 
-LEASE_MARGIN_MS = 5_000  # beyond the timeout of an attempt, before another sender may take what a dead one had claimed
-LONGEST_WAIT_S = 1.0  # another process may have queued something; look again after this long
 POLL_RECORDS = 500
 STUCK_AFTER_S = 60.0
 
 log = structlog.get_logger()
-
-
-class Receiver(Protocol):
-    """Where webhooks go: ``adapters.webhook.WebhookReceiver``, or a function in a test."""
-
-    @property
-    def endpoint(self) -> str:
-        """Return the id under which the delivery log knows it."""
-
-    @property
-    def name(self) -> str:
-        """Return what people see, without secrets."""
-
-    def send(self, delivery_id: str, body: bytes, now_ms: int) -> Answer:
-        """Try once."""
-
-
-class Letters:
-    """Writes dead letters, each durable before the call returns; several threads share it."""
-
-    def __init__(self, sink: Sink, topic: str, metrics: Metrics) -> None:
-        self._sink = sink
-        self._topic = topic
-        self._metrics = metrics
-        self._lock = threading.Lock()
-
-    def write(self, letter: DeadLetter) -> None:
-        """Write one dead letter and wait until it is durable."""
-        with self._lock:
-            self._sink.write(self._topic, letter.topic.encode(), letter.to_json(), letter.timestamp_ms)
-            self._sink.flush()
-        self._metrics.count("dead_letters_total", topic=letter.topic, reason=letter.reason)
-
-
-@dataclass(frozen=True, slots=True)
-class Desk:
-    """What every sender shares: the log, the rules, the way to the dead letters, the metrics and the clock."""
-
-    log: DeliveryLog
-    policy: RetryPolicy
-    letters: Letters
-    metrics: Metrics
-    now_ms: Callable[[], int]
-    lease_ms: int
-
-
-class Sender:
-    """Takes what is due for one endpoint and sends it. Several may serve one endpoint at once."""
-
-    def __init__(self, receiver: Receiver, desk: Desk) -> None:
-        self.receiver = receiver
-        self._desk = desk
-
-    def step(self) -> bool:
-        """Send the delivery that is due longest; say whether there was one."""
-        desk, endpoint = self._desk, self.receiver.endpoint
-        state, now_ms = desk.log.endpoint(endpoint), desk.now_ms()
-        if state.gone or now_ms < state.quiet_until_ms:
-            return False
-        delivery = desk.log.claim(endpoint, now_ms, desk.lease_ms)
-        if delivery is None:
-            return False
-        self._attempt(delivery)
-        return True
-
-    def drain(self) -> int:
-        """Send until nothing is due; return the number of attempts."""
-        attempts = 0
-        while self.step():
-            attempts += 1
-        return attempts
-
-    def idle(self) -> bool:
-        """Say whether nothing is left to send, as far as the endpoint lets itself be reached."""
-        endpoint = self.receiver.endpoint
-        return self._desk.log.waiting(endpoint) == 0 or self._desk.log.endpoint(endpoint).gone
-
-    def wait_s(self) -> float:
-        """Return how long nothing can be due, at most ``LONGEST_WAIT_S``."""
-        endpoint = self.receiver.endpoint
-        due_ms, state = self._desk.log.next_due_ms(endpoint), self._desk.log.endpoint(endpoint)
-        if due_ms is None or state.gone:
-            return LONGEST_WAIT_S
-        return min(LONGEST_WAIT_S, max(0, max(due_ms, state.quiet_until_ms) - self._desk.now_ms()) / 1000)
-
-    def _attempt(self, delivery: Delivery) -> None:
-        desk = self._desk
-        sent = body(Alert.model_validate_json(delivery.value))
-        begun = perf_counter()
-        answer = self.receiver.send(delivery.delivery_id, sent, desk.now_ms())
-        desk.metrics.observe("delivery_seconds", perf_counter() - begun)
-        desk.metrics.count("deliveries_total", outcome=answer.outcome)
-        settled = settle(delivery, answer, desk.policy, desk.now_ms())
-        self._remember_endpoint(answer)
-        if settled.status is Status.EXHAUSTED:
-            desk.letters.write(exhausted_letter(settled, self.receiver.name, sent))
-        desk.log.store(settled, desk.now_ms())
-        if answer.outcome is not Outcome.DELIVERED:
-            log.warning("delivery failed", to=self.receiver.name, id=delivery.delivery_id, answer=str(answer), now=settled.status)
-
-    def _remember_endpoint(self, answer: Answer) -> None:
-        desk, endpoint = self._desk, self.receiver.endpoint
-        state = desk.log.endpoint(endpoint)
-        after = endpoint_after(state, answer, desk.policy, desk.now_ms())
-        if after != state:
-            desk.log.set_endpoint(endpoint, after)
 
 
 class Notifier:
@@ -153,21 +32,26 @@ class Notifier:
         self._source = source
         self._desk = desk
         self._receivers = tuple(receivers)
-        self._senders = tuple(Sender(receiver, desk) for receiver in receivers)
+        self._ended = threading.Event()
+        self._senders = tuple(Sender(receiver, desk, self._ended) for receiver in receivers)
         self._senders_each = senders_each
         self._wake = threading.Condition()
-        self._ended = threading.Event()
+        self._taken: Sequence[Record] = ()
         self._failure: BaseException | None = None
         self._stepped_ms = desk.now_ms()
         self._waiting = 0
 
     def step(self, timeout_ms: int = 0) -> int:
-        """Take what the topic has, queue it durably, commit; return the number of records."""
-        records = self._source.poll(POLL_RECORDS, timeout_ms)
+        """Take what the topic has, queue it durably, commit; return the number of records.
+
+        Raises Unavailable, and may then be called again: it goes on with the same records.
+        """
+        records = self._taken = self._taken or self._source.poll(POLL_RECORDS, timeout_ms)
         for record in records:
             self._queue(record)
         if records:
             self._source.commit({record.topic_partition: record.offset + 1 for record in records})
+            self._taken = ()
             with self._wake:
                 self._wake.notify_all()
         self._waiting = self.waiting()
@@ -200,13 +84,16 @@ class Notifier:
         return bool(lag) and not any(lag.values()) and all(sender.idle() for sender in self._senders)
 
     def run(self, stop: threading.Event, until_idle: bool = False, poll_timeout_ms: int = 200) -> None:
-        """Work until ``stop`` is set, or with ``until_idle`` until nothing is left. An error of a sender ends the run."""
+        """Work until ``stop`` is set, or with ``until_idle`` until nothing is left.
+
+        A server that does not answer is waited for; any other error, also of a sender, ends the run.
+        """
         threads = [threading.Thread(target=self._send, args=(s,)) for s in self._senders for _ in range(self._senders_each)]
         for thread in threads:
             thread.start()
         try:
             while not (stop.is_set() or self._ended.is_set()):
-                if self.step(poll_timeout_ms) == 0 and until_idle and self.idle():
+                if self._patient_step(poll_timeout_ms, stop) and until_idle:
                     break
         finally:
             self._end()
@@ -214,6 +101,15 @@ class Notifier:
                 thread.join()
         if self._failure is not None:
             raise self._failure
+
+    def _patient_step(self, timeout_ms: int, stop: threading.Event) -> bool:
+        """Do a step; say whether nothing at all is left to do."""
+        try:
+            return self.step(timeout_ms) == 0 and self.idle()
+        except Unavailable as error:
+            log.warning("server_unavailable", error=str(error), next_try_s=RETRY_S)
+            stop.wait(RETRY_S)
+            return False
 
     def _queue(self, record: Record) -> None:
         try:
@@ -227,12 +123,19 @@ class Notifier:
     def _send(self, sender: Sender) -> None:
         try:
             while not self._ended.is_set():
-                if not sender.step():
-                    with self._wake:
-                        self._wake.wait(sender.wait_s())
+                self._patient_send(sender)
         except BaseException as error:  # the thread has nobody to raise to: the main loop ends and raises it
             self._failure = error
             self._end()
+
+    def _patient_send(self, sender: Sender) -> None:
+        try:
+            if not sender.step():
+                with self._wake:
+                    self._wake.wait(sender.wait_s())
+        except Unavailable as error:
+            log.warning("server_unavailable", error=str(error), next_try_s=RETRY_S)
+            self._ended.wait(RETRY_S)
 
     def _end(self) -> None:
         self._ended.set()
@@ -259,13 +162,12 @@ def _delivery(record: Record, alert: Alert, endpoint: str, now_ms: int) -> Deliv
 
 def invalid_letter(record: Record, error: ValidationError, now_ms: int) -> DeadLetter:
     """Return the dead letter of a record of the alerts topic that is no alert."""
-    first = error.errors(include_url=False)[0]
-    reasons = {"json_invalid": Reason.INVALID_JSON, "missing": Reason.MISSING_FIELD}
+    refused = refusal(error, record.value)
     return DeadLetter(
-        reason=reasons.get(first["type"], Reason.INVALID_VALUE),
-        field=".".join(str(part) for part in first["loc"]) or "value",
-        value=str(first["input"])[: DeadLetter.MAX_VALUE_CHARS],
-        fix=f"{first['msg']}; only the trends job writes this topic",
+        reason=refused.reason,
+        field=refused.field,
+        value=refused.value[: DeadLetter.MAX_VALUE_CHARS],
+        fix=f"{refused.fix}; only the trends job writes this topic",
         topic=record.topic,
         partition=record.partition,
         offset=record.offset,

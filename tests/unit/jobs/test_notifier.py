@@ -1,15 +1,17 @@
 import json
 import threading
 from collections.abc import Callable
+from random import Random
 
 import pytest
 
 from pipeline.adapters.delivery_log import MemoryDeliveryLog
 from pipeline.adapters.memory import MemoryBroker, MemorySink, MemorySource
 from pipeline.core.delivery import Answer, Delivery, Outcome, RetryPolicy, Status
-from pipeline.errors import Reason, Unavailable
+from pipeline.errors import ConfigurationError, Reason, Unavailable
 from pipeline.events import Alert, DeadLetter
-from pipeline.jobs.notifier import Desk, Letters, Notifier
+from pipeline.jobs.notifier import Notifier
+from pipeline.jobs.sender import Desk, Letters
 from pipeline.telemetry import Metrics
 from tests.alerts import make_alert
 
@@ -217,7 +219,7 @@ def test_a_record_that_is_no_alert_is_a_dead_letter_and_the_next_one_is_sent(hou
         house.broker.append("alerts", None, value, 1_000_000_000_000)
     house.produce(make_alert("a2"))
     settle_all(house, house.notifier(receiver))
-    assert [letter.reason for letter in house.letters()] == [Reason.INVALID_JSON, Reason.MISSING_FIELD, Reason.INVALID_VALUE]
+    assert [letter.reason for letter in house.letters()] == [Reason.INVALID_JSON, Reason.MISSING_FIELD, Reason.WRONG_TYPE]
     assert house.letters()[2].field == "score"
     assert receiver.ids() == ["a2.0"]
     assert list(house.broker.committed("notifier").values()) == [4]
@@ -235,10 +237,10 @@ def test_the_threads_deliver_everything_and_end_when_idle(house: House) -> None:
 
 def test_an_error_of_a_sender_ends_the_run(house: House) -> None:
     def refuse(_id: str, _before: int) -> Answer:
-        raise Unavailable("no log, no sending")
+        raise ConfigurationError("this cannot go on")
 
     house.produce(make_alert("a1"))
-    with pytest.raises(Unavailable, match="no sending"):
+    with pytest.raises(ConfigurationError, match="cannot go on"):
         house.notifier(Recorder(house.clock, refuse)).run(threading.Event(), poll_timeout_ms=5)
 
 
@@ -263,3 +265,40 @@ def test_a_notifier_that_no_longer_reads_is_not_ready(house: House) -> None:
     assert not notifier.readiness().ready
     notifier.step()
     assert notifier.readiness().ready
+
+
+class FlakyLog(MemoryDeliveryLog):
+    """Does not answer one call in five."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.failures = 0
+        self._random = Random(3)
+
+    def _maybe(self) -> None:
+        if self._random.random() < 0.2:
+            self.failures += 1
+            raise Unavailable("the log does not answer")
+
+    def add(self, delivery: Delivery) -> bool:
+        self._maybe()
+        return super().add(delivery)
+
+    def claim(self, endpoint: str, now_ms: int, lease_ms: int) -> Delivery | None:
+        self._maybe()
+        return super().claim(endpoint, now_ms, lease_ms)
+
+    def store(self, delivery: Delivery, now_ms: int) -> None:
+        self._maybe()
+        super().store(delivery, now_ms)
+
+
+def test_a_log_that_fails_now_and_then_loses_and_doubles_nothing(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeline.jobs.notifier.RETRY_S", 0.001)
+    monkeypatch.setattr("pipeline.jobs.sender.RETRY_S", 0.001)
+    receiver, flaky = Recorder(house.clock), FlakyLog()
+    house.produce(*(make_alert(f"a{n}") for n in range(10)))
+    house.notifier(receiver, log=flaky).run(threading.Event(), until_idle=True, poll_timeout_ms=5)
+    assert sorted(receiver.ids()) == sorted(f"a{n}.0" for n in range(10))
+    assert flaky.failures > 3
+    assert list(house.broker.committed("notifier").values()) == [10]

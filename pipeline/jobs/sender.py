@@ -1,0 +1,155 @@
+"""Taking what is due from the delivery log and sending it, one delivery at a time. Several senders may serve one endpoint.
+
+All rules are in ``core.delivery``; time is asked from ``now_ms``.
+"""
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Protocol
+
+import structlog
+
+from pipeline.adapters.delivery_log import DeliveryLog
+from pipeline.adapters.streams import Sink
+from pipeline.core.delivery import (
+    Answer,
+    Delivery,
+    Outcome,
+    RetryPolicy,
+    Status,
+    body,
+    endpoint_after,
+    exhausted_letter,
+    settle,
+)
+from pipeline.errors import Unavailable
+from pipeline.events import Alert, DeadLetter
+from pipeline.telemetry import Metrics
+
+LEASE_MARGIN_MS = 5_000  # beyond the timeout of an attempt, before another sender may take what a dead one had claimed
+LONGEST_WAIT_S = 1.0  # another process may have queued something; look again after this long
+RETRY_S = 1.0  # between tries at a server that does not answer
+
+log = structlog.get_logger()
+
+
+class Receiver(Protocol):
+    """Where webhooks go: ``adapters.webhook.WebhookReceiver``, or a function in a test."""
+
+    @property
+    def endpoint(self) -> str:
+        """Return the id under which the delivery log knows it."""
+
+    @property
+    def name(self) -> str:
+        """Return what people see, without secrets."""
+
+    def send(self, delivery_id: str, body: bytes, now_ms: int) -> Answer:
+        """Try once."""
+
+
+class Letters:
+    """Writes dead letters, each durable before the call returns; several threads share it."""
+
+    def __init__(self, sink: Sink, topic: str, metrics: Metrics) -> None:
+        self._sink = sink
+        self._topic = topic
+        self._metrics = metrics
+        self._lock = threading.Lock()
+
+    def write(self, letter: DeadLetter) -> None:
+        """Write one dead letter and wait until it is durable."""
+        with self._lock:
+            self._sink.write(self._topic, letter.topic.encode(), letter.to_json(), letter.timestamp_ms)
+            self._sink.flush()
+        self._metrics.count("dead_letters_total", topic=letter.topic, reason=letter.reason)
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """What every sender shares: the log, the rules, the way to the dead letters, the metrics and the clock."""
+
+    log: DeliveryLog
+    policy: RetryPolicy
+    letters: Letters
+    metrics: Metrics
+    now_ms: Callable[[], int]
+    lease_ms: int
+
+
+class Sender:
+    """Takes what is due for one endpoint and sends it. Several may serve one endpoint at once."""
+
+    def __init__(self, receiver: Receiver, desk: Desk, ended: threading.Event) -> None:
+        self.receiver = receiver
+        self._desk = desk
+        self._ended = ended
+
+    def step(self) -> bool:
+        """Send the delivery that is due longest; say whether there was one."""
+        desk, endpoint = self._desk, self.receiver.endpoint
+        state, now_ms = desk.log.endpoint(endpoint), desk.now_ms()
+        if state.gone or now_ms < state.quiet_until_ms:
+            return False
+        delivery = desk.log.claim(endpoint, now_ms, desk.lease_ms)
+        if delivery is None:
+            return False
+        self._attempt(delivery)
+        return True
+
+    def drain(self) -> int:
+        """Send until nothing is due; return the number of attempts."""
+        attempts = 0
+        while self.step():
+            attempts += 1
+        return attempts
+
+    def idle(self) -> bool:
+        """Say whether nothing is left to send, as far as the endpoint lets itself be reached."""
+        endpoint = self.receiver.endpoint
+        return self._desk.log.waiting(endpoint) == 0 or self._desk.log.endpoint(endpoint).gone
+
+    def wait_s(self) -> float:
+        """Return how long nothing can be due, at most ``LONGEST_WAIT_S``."""
+        endpoint = self.receiver.endpoint
+        due_ms, state = self._desk.log.next_due_ms(endpoint), self._desk.log.endpoint(endpoint)
+        if due_ms is None or state.gone:
+            return LONGEST_WAIT_S
+        return min(LONGEST_WAIT_S, max(0, max(due_ms, state.quiet_until_ms) - self._desk.now_ms()) / 1000)
+
+    def _attempt(self, delivery: Delivery) -> None:
+        desk = self._desk
+        sent = body(Alert.model_validate_json(delivery.value))
+        begun = perf_counter()
+        answer = self.receiver.send(delivery.delivery_id, sent, desk.now_ms())
+        desk.metrics.observe("delivery_seconds", perf_counter() - begun)
+        desk.metrics.count("deliveries_total", outcome=answer.outcome)
+        settled = settle(delivery, answer, desk.policy, desk.now_ms())
+        self._durably(lambda: self._record(settled, answer, sent))
+        if answer.outcome is not Outcome.DELIVERED:
+            log.warning("delivery failed", to=self.receiver.name, id=delivery.delivery_id, answer=str(answer), now=settled.status)
+
+    def _record(self, settled: Delivery, answer: Answer, sent: bytes) -> None:
+        self._remember_endpoint(answer)
+        if settled.status is Status.EXHAUSTED:
+            self._desk.letters.write(exhausted_letter(settled, self.receiver.name, sent))
+        self._desk.log.store(settled, self._desk.now_ms())
+
+    def _durably(self, action: Callable[[], None]) -> None:
+        """Do something with a server until it answers: what was sent must be known as sent, or it would be sent again."""
+        while True:
+            try:
+                return action()
+            except Unavailable as error:
+                log.warning("server_unavailable", error=str(error), next_try_s=RETRY_S)
+                if self._ended.wait(RETRY_S):
+                    raise
+
+    def _remember_endpoint(self, answer: Answer) -> None:
+        desk, endpoint = self._desk, self.receiver.endpoint
+        state = desk.log.endpoint(endpoint)
+        after = endpoint_after(state, answer, desk.policy, desk.now_ms())
+        if after != state:
+            desk.log.set_endpoint(endpoint, after)
