@@ -43,6 +43,8 @@ class Positions:
         for partition in sorted(self._known - progress.keys() & first.keys()):
             log.error("store_lost_everything", topic=partition.topic, partition=partition.partition, goes_on_at=first[partition])
         self._known |= progress.keys()
+        for partition in first.keys() - holes.keys():
+            self._sought.pop(partition, None)
         fresh = {partition: offset for partition, offset in holes.items() if self._sought.get(partition) != offset}
         self._sought |= fresh
         for partition, offset in fresh.items():

@@ -162,19 +162,36 @@ class Worker:
         return flight.chunk, flight.future.result()
 
     def _finish(self, chunk: Chunk, encoded: Encoded) -> None:
-        """Make every effect of a chunk durable, in this order, and commit."""
-        holes = self._durably("positions", lambda: self._positions.holes(chunk.records))
-        if holes:
-            self._go_back(chunk, holes)
-            return
+        """Make every effect of a chunk durable, and commit."""
         model = ModelName(self._encoder.model, self._encoder.revision, self._device.intent_names)
         with self._stage("effects"):
             effects = self._effect_rules.effects(chunk, encoded, model, self._clock.now_ms())
-        self._durably("apply", lambda: self._apply(effects))
-        self._durably("produce", lambda: self._produce(effects))
-        self._durably("advance", lambda: self._store.advance(effects.outcomes()))
+        holes = self._durably("durable", lambda: self._carry_out(chunk, effects))
+        if holes:
+            self._go_back(chunk, holes)
+            return
         self._durably("commit", lambda: self._source.commit(effects.next_offsets))
         self._accounting.settled(effects, self._clock.now_ms())
+
+    def _carry_out(self, chunk: Chunk, effects: Effects) -> Mapping[TopicPartition, int]:
+        """Write the effects, in this order; or write nothing and return the holes of the store.
+
+        When a server was away all of it is done again, for the server may have lost what it had confirmed.
+        """
+        with self._stage("positions"):
+            holes = self._positions.holes(chunk.records)
+        if holes:
+            return holes
+        with self._stage("apply"):
+            applied = self._store.apply(effects.updates, self._rules.profile_spec(self._encoder))
+        self._metrics.count("fenced_writes_total", applied.fenced)
+        with self._stage("produce"):
+            for outgoing in effects.outgoing:
+                self._sink.write(*outgoing)
+            self._sink.flush()
+        with self._stage("advance"):
+            self._store.advance(effects.outcomes())
+        return {}
 
     def _go_back(self, chunk: Chunk, holes: Mapping[TopicPartition, int]) -> None:
         """Drop this chunk and the one on the device, and read again from where the store stands."""
@@ -185,15 +202,6 @@ class Worker:
             self._source.seek(partition, offset)
         for one in dropped:
             self._accounting.dropped(one.records)
-
-    def _apply(self, effects: Effects) -> None:
-        applied = self._store.apply(effects.updates, self._rules.profile_spec(self._encoder))
-        self._metrics.count("fenced_writes_total", applied.fenced)
-
-    def _produce(self, effects: Effects) -> None:
-        for outgoing in effects.outgoing:
-            self._sink.write(*outgoing)
-        self._sink.flush()
 
     def _durably(self, stage: str, action: Callable[[], Result]) -> Result:
         """Do something with a server, again and again until it answers."""

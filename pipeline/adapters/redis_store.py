@@ -40,9 +40,13 @@ _PASSING = (
 
 
 def connect(url: str, timeout_s: float = 10.0) -> "redis.Redis":
-    """Return a client that gives up after ``timeout_s`` and repeats a command once on a stale connection."""
+    """Return a client that gives up after ``timeout_s``.
+
+    It never repeats a command by itself: a connection that broke may mean a server that lost its tail, which the worker
+    must see (``workers.positions``).
+    """
     return redis.Redis.from_url(
-        url, socket_timeout=timeout_s, socket_connect_timeout=timeout_s, retry=Retry(NoBackoff(), 1), client_name="groundswell"
+        url, socket_timeout=timeout_s, socket_connect_timeout=timeout_s, retry=Retry(NoBackoff(), 0), client_name="groundswell"
     )
 
 

@@ -40,3 +40,10 @@ def test_offsets_that_are_gone_are_sought_once(store: MemoryProfileStore) -> Non
     assert positions.holes(records(A, 12)) == {}
     store.advance({A: Outcomes(20, [], [])})
     assert positions.holes(records(A, 25)) == {A: 20}
+
+
+def test_the_same_hole_is_found_again_after_it_was_read(store: MemoryProfileStore) -> None:
+    positions = Positions(store)
+    assert positions.holes(records(A, 12)) == {A: 10}
+    assert positions.holes(records(A, 10)) == {}
+    assert positions.holes(records(A, 12)) == {A: 10}

@@ -277,7 +277,7 @@ def test_a_server_that_stays_away_ends_the_drain_with_an_error_and_commits_nothi
     thread.join(timeout=10)
     worker.close()
     assert taken
-    assert [str(error).partition(" takes")[0] for error in failures] == ["positions"]
+    assert [str(error).partition(" takes")[0] for error in failures] == ["durable"]
     assert (ground.committed(), worker.totals.in_flight) == (0, 1)
 
 
