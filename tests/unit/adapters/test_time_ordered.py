@@ -1,0 +1,102 @@
+import random
+
+from pipeline.adapters.memory import MemoryBroker, MemorySource
+from pipeline.adapters.streams import Record, TopicPartition
+from pipeline.adapters.time_ordered import TimeOrderedSource
+
+
+class Clock:
+    now_s = 0.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+class ChunkedSource(MemorySource):
+    """Hands over one partition after the other, as a broker does with a backlog; a silent partition shows nothing."""
+
+    silent: TopicPartition | None = None
+
+    def _take(self, max_records: int) -> list[Record]:
+        taken = super()._take(10**6)
+        keep = [each for each in taken if each.topic_partition != self.silent]
+        first = min((each.topic_partition for each in keep), default=None)
+        chunk = [each for each in keep if each.topic_partition == first][:max_records]
+        for partition in {each.topic_partition for each in taken}:
+            mine = [each.offset for each in chunk if each.topic_partition == partition]
+            start = min(each.offset for each in taken if each.topic_partition == partition)
+            self.seek(partition, max(mine) + 1 if mine else start)
+        return chunk
+
+
+def backlog(records: int = 400, partitions: int = 4) -> MemoryBroker:
+    broker, rng = MemoryBroker({"t": partitions}), random.Random(3)
+    for number in range(records):
+        broker.append("t", f"{rng.random()}".encode(), b"x", number)
+    return broker
+
+
+def drain(source: TimeOrderedSource, max_records: int = 7) -> list[int]:
+    times: list[int] = []
+    for _ in range(10_000):
+        times += [record.timestamp_ms for record in source.poll(max_records, 0)]
+        if not any(source.lag().values()):
+            return times
+    raise AssertionError("the source never came to its end")
+
+
+def test_a_backlog_comes_in_the_order_of_time_though_partitions_come_one_by_one() -> None:
+    broker = backlog()
+    raw = ChunkedSource(broker, "raw", ["t"])
+    unordered = [record.timestamp_ms for _ in range(20) for record in raw.poll(50, 0)]
+    assert sorted(unordered) == list(range(400))
+    assert unordered != sorted(unordered)
+    assert drain(TimeOrderedSource(ChunkedSource(broker, "g", ["t"]))) == list(range(400))
+
+
+def test_a_partition_without_records_holds_nobody_back() -> None:
+    broker = MemoryBroker({"t": 4})
+    for number in range(10):
+        broker.append("t", b"one key", b"x", number)
+    assert drain(TimeOrderedSource(MemorySource(broker, "g", ["t"]))) == list(range(10))
+
+
+def test_a_partition_that_stays_silent_holds_the_others_back_only_for_a_while() -> None:
+    broker, clock = backlog(), Clock()
+    inner = ChunkedSource(broker, "g", ["t"])
+    inner.silent = TopicPartition("t", 2)
+    source = TimeOrderedSource(inner, patience_s=5, clock_s=clock)
+    assert [source.poll(50, 0) for _ in range(10)] == [[]] * 10
+    clock.now_s = 6.0
+    assert source.poll(50, 0)
+
+
+def test_paused_it_delivers_nothing_and_lag_counts_what_it_holds() -> None:
+    broker = backlog()
+    source = TimeOrderedSource(MemorySource(broker, "g", ["t"]))
+    taken = len(source.poll(100, 0))
+    assert sum(source.lag().values()) == 400 - taken
+    source.pause()
+    assert list(source.poll(100, 0)) == []
+    source.resume()
+    assert taken + len(drain(source)) == 400
+
+
+def test_after_a_seek_the_partition_is_read_again_from_there() -> None:
+    broker = backlog()
+    source = TimeOrderedSource(MemorySource(broker, "g", ["t"]))
+    drain(source)
+    place = TopicPartition("t", 1)
+    source.seek(place, 0)
+    again = drain(source)
+    assert again == [record.timestamp_ms for record in broker.records("t") if record.partition == 1]
+
+
+def test_one_topic_does_not_wait_for_another() -> None:
+    broker = MemoryBroker({"old": 1, "new": 1})
+    for number in range(50):
+        broker.append("old", b"k", b"x", number)
+        broker.append("new", b"k", b"x", 10_000 + number)
+    source = TimeOrderedSource(MemorySource(broker, "g", ["old", "new"]))
+    first = [record for _ in range(3) for record in source.poll(20, 0)]
+    assert {record.topic for record in first} == {"old", "new"}
