@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from pipeline.backtest.truth import Incident
-from pipeline.events import Alert, Rule
+from pipeline.events import Alert, AlertStatus, Rule
 
 OPINION_RULES = frozenset({Rule.NEGATIVE_SPIKE, Rule.NEGATIVE_TREND})
 HOUR_MS = 3_600_000
@@ -14,11 +14,16 @@ FLOOD_COPIES = 3  # fewer copies are no flood, however few posts stand beside th
 
 
 class Detection(NamedTuple):
-    """One alert at its opening. ``peak`` is the highest score it ever had; ``incident`` indexes the truth, -1 for none."""
+    """One alert at its opening. ``escalated_ms``: when it was announced again because it got worse.
+
+    ``incident`` indexes the truth, -1 for none; ``hit_ms`` is the announcement that fell into it.
+    """
 
     alert: Alert
     peak: float
+    escalated_ms: tuple[int, ...] = ()
     incident: int = -1
+    hit_ms: int = 0
 
     @property
     def at_ms(self) -> int:
@@ -28,38 +33,44 @@ class Detection(NamedTuple):
 
 def detections(alerts: Iterable[Alert], rules: frozenset[Rule] = OPINION_RULES) -> list[Detection]:
     """Return one detection per alert of these rules, in time order; retracted ones count, for they were sent."""
-    first: dict[str, Alert] = {}
-    peak: dict[str, float] = {}
+    records: dict[str, list[Alert]] = {}
     for alert in alerts:
-        if alert.rule not in rules:
-            continue
-        known = first.get(alert.alert_id)
-        first[alert.alert_id] = alert if known is None or alert.revision < known.revision else known
-        peak[alert.alert_id] = max(peak.get(alert.alert_id, alert.score), alert.score)
-    ordered = sorted(first.values(), key=lambda alert: (alert.event_time_ms, alert.entity, alert.alert_id))
-    return [Detection(alert, peak[alert.alert_id]) for alert in ordered]
+        if alert.rule in rules:
+            records.setdefault(alert.alert_id, []).append(alert)
+    found = [_detection(own) for own in records.values()]
+    return sorted(found, key=lambda detection: (detection.at_ms, detection.alert.entity, detection.alert.alert_id))
+
+
+def _detection(records: Sequence[Alert]) -> Detection:
+    opening = min(records, key=lambda alert: alert.revision)
+    escalated = sorted(alert.event_time_ms for alert in records if alert.status is AlertStatus.ESCALATED)
+    return Detection(opening, max(alert.score for alert in records), tuple(escalated))
 
 
 def matched(found: Sequence[Detection], incidents: Sequence[Incident], grace_ms: int) -> list[Detection]:
-    """Return the detections with the first incident each falls into, up to ``grace_ms`` after its end; traps never match."""
+    """Return the detections with the incident each tells about: it opened or escalated during it, or up to ``grace_ms`` after.
+
+    Traps never match.
+    """
     targets: dict[str, list[tuple[int, Incident]]] = {}
     for index, incident in enumerate(incidents):
         if not incident.is_trap:
             targets.setdefault(incident.entity, []).append((index, incident))
-    return [d._replace(incident=_hit(d, targets.get(d.alert.entity, []), grace_ms)) for d in found]
+    return [_with_hit(d, targets.get(d.alert.entity, []), grace_ms) for d in found]
 
 
-def _hit(detection: Detection, targets: list[tuple[int, Incident]], grace_ms: int) -> int:
-    for index, incident in targets:
-        if incident.from_ms <= detection.at_ms < incident.to_ms + grace_ms:
-            return index
-    return -1
+def _with_hit(detection: Detection, targets: list[tuple[int, Incident]], grace_ms: int) -> Detection:
+    for at_ms in (detection.at_ms, *detection.escalated_ms):
+        for index, incident in targets:
+            if incident.from_ms <= at_ms < incident.to_ms + grace_ms:
+                return detection._replace(incident=index, hit_ms=at_ms)
+    return detection
 
 
 def first_hits(found: Sequence[Detection]) -> dict[int, Detection]:
-    """Return the earliest detection of each incident that has one."""
+    """Return the detection of each incident that was announced first."""
     hits: dict[int, Detection] = {}
-    for detection in found:
+    for detection in sorted(found, key=lambda detection: detection.hit_ms):
         if detection.incident >= 0:
             hits.setdefault(detection.incident, detection)
     return hits

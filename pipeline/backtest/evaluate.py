@@ -53,8 +53,8 @@ class PriceScores:
 class Evaluation:
     """The scores of one run. ``found`` are the detections of the span, with what they match; quantiles are (10, 50, 90) %.
 
-    ``lead_time_min`` counts from the first alert to the end of the incident (the close of the session, for prices);
-    ``delay_min`` from the beginning of the incident to the first alert.
+    ``lead_time_min`` counts from the first announcement (an alert opens or escalates) to the end of the incident (the close
+    of the session, for prices); ``delay_min`` from the beginning of the incident to the first announcement.
     """
 
     precision: float | None
@@ -112,8 +112,8 @@ def evaluate(alerts: Sequence[Alert], posts: ByEntity, truth: Truth, spans: Span
     targets = [index for index, incident in enumerate(incidents) if not incident.is_trap]
     visible = [index for index in targets if is_visible(incidents[index], posts)]
     days = len(posts.entities) * (spans.test[1] - spans.test[0]) / DAY_MS
-    leads = [(incidents[index].to_ms - hit.at_ms) / MINUTE_MS for index, hit in hits.items()]
-    delays = [(hit.at_ms - incidents[index].from_ms) / MINUTE_MS for index, hit in hits.items()]
+    leads = [(incidents[index].to_ms - hit.hit_ms) / MINUTE_MS for index, hit in hits.items()]
+    delays = [(hit.hit_ms - incidents[index].from_ms) / MINUTE_MS for index, hit in hits.items()]
     floods = sum(is_flooded(detection, posts) for detection in found)
     price_scores = None if truth.prices is None else score_by_prices(opened, posts, truth, spans)
     return Evaluation(

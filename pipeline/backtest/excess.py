@@ -73,13 +73,14 @@ def episodes(series: Sequence[tuple[int, float]], level: float, cooldown_ms: int
 def exceedance_law(tiers: Sequence[TierScores], target_rate: float, cooldown_ms: int = DAY_MS) -> list[Law]:
     """Return each tier's law, its scale shrunk to that of all tiers by the number of episodes.
 
-    Where even the support alone makes episodes rarer than wanted, the law starts at LEAST_LEVEL: support decides.
+    Where even the support alone makes episodes rarer than wanted, the law starts at LEAST_LEVEL: support decides. A tier
+    without entities has the law of all.
     """
     everything = TierScores(sum(t.entity_days for t in tiers), [series for t in tiers for series in t.series])
     pooled = _law(everything, BASE_RATE_FACTOR * target_rate, cooldown_ms)
     laws = []
     for tier in tiers:
-        own = _law(tier, BASE_RATE_FACTOR * target_rate, cooldown_ms)
+        own = _law(tier, BASE_RATE_FACTOR * target_rate, cooldown_ms) if tier.entity_days > 0 else pooled
         count = own.rate * tier.entity_days
         scale = (count * own.scale + POOL_EPISODES * pooled.scale) / (count + POOL_EPISODES)
         laws.append(Law(own.base, scale, own.rate))

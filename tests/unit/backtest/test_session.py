@@ -1,0 +1,121 @@
+"""From posts to a judged outcome, with the inputs that go wrong in practice."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from pipeline.backtest.evaluate import Spans
+from pipeline.backtest.session import Bounds, Recording, backtest, choose_spans, load, provenance
+from pipeline.core.detector_config import DetectorConfig
+from pipeline.errors import ConfigurationError
+from pipeline.events import ScoredPost
+from tests.unit.core.streams import DAY_MS, HOUR_MS, START_MS, background, in_order, scored_post, shift
+
+CONFIG = replace(DetectorConfig(), false_alerts_per_entity_day=0.02)
+SPIKE_MS = START_MS + 15 * DAY_MS
+BOUNDS = Bounds(from_ms=START_MS + 12 * DAY_MS)
+
+
+def recorded() -> list[ScoredPost]:
+    return in_order(background("A", 18, 30, 1), background("B", 18, 8, 2), shift("A", SPIKE_MS, 16))
+
+
+def write_truth(path: Path, entity: str = "A") -> Path:
+    incident = {"entity": entity, "kind": "negative_spike", "from_ms": SPIKE_MS, "to_ms": SPIKE_MS + HOUR_MS}
+    path.write_text(json.dumps(incident) + "\n")
+    return path
+
+
+def recording(tmp_path: Path, posts: list[ScoredPost]) -> Recording:
+    return load(posts, None, write_truth(tmp_path / "truth.jsonl"), BOUNDS)
+
+
+def test_a_planted_spike_is_found_and_judged(tmp_path: Path) -> None:
+    outcome = backtest(recording(tmp_path, recorded()), CONFIG, "UTC", seed=1)
+    assert outcome.scores.recall == 1.0
+    assert outcome.scores.delay_min["p50"] is not None
+    assert outcome.scores.delay_min["p50"] <= 60
+    assert outcome.config.prior.version.startswith("fitted-")
+    assert outcome.study is None
+
+
+def test_equal_input_gives_equal_output(tmp_path: Path) -> None:
+    one, two = (backtest(recording(tmp_path, recorded()), CONFIG, "UTC", seed=1) for _ in range(2))
+    assert one.run == two.run
+    assert one.scores == two.scores
+
+
+def test_without_fitting_the_given_prior_counts(tmp_path: Path) -> None:
+    assert backtest(recording(tmp_path, recorded()), CONFIG, None, seed=1).config is CONFIG
+
+
+def test_posts_behind_the_test_span_are_not_looked_at(tmp_path: Path) -> None:
+    bounds = replace(BOUNDS, to_ms=START_MS + 14 * DAY_MS)
+    found = load(recorded(), None, None, bounds)
+    assert found.posts[-1].event_time_ms < START_MS + 14 * DAY_MS
+    assert all(record.event_time_ms <= START_MS + 14 * DAY_MS + DAY_MS for record in backtest(found, CONFIG, None, 1).run.alerts)
+
+
+def test_duplicated_ids_change_nothing(tmp_path: Path) -> None:
+    twice = in_order(recorded(), recorded())
+    assert recording(tmp_path, twice).posts == recording(tmp_path, recorded()).posts
+
+
+def test_weeks_without_posts_and_clock_jumps_give_finite_numbers(tmp_path: Path) -> None:
+    gap = 40 * DAY_MS
+    later = [post.model_copy(update={"event_time_ms": post.event_time_ms + gap}) for post in background("A", 5, 30, 9)]
+    moved = [post.model_copy(update={"event_id": f"late-{post.event_id}"}) for post in later]
+    posts = in_order(recorded(), moved, [scored_post("jump", START_MS + 200 * DAY_MS)])
+    outcome = backtest(load(posts, None, write_truth(tmp_path / "t.jsonl"), BOUNDS), CONFIG, "UTC", seed=1)
+    text = json.dumps(outcome.scores.summary(), allow_nan=False)
+    assert "NaN" not in text
+    assert all(b"NaN" not in alert.to_json() for alert in outcome.run.alerts)
+    assert outcome.scores.recall == 1.0
+
+
+def test_entities_never_seen_in_training_are_judged_apart(tmp_path: Path) -> None:
+    posts = in_order(recorded(), background("New", 3, 30, 4, SPIKE_MS))
+    scores = backtest(recording(tmp_path, posts), CONFIG, "UTC", seed=1).scores
+    assert "new" in {row.tier for row in scores.tiers}
+    assert "new" not in scores.summary()["realised_over_target"]
+
+
+def test_unknown_entities_in_the_truth_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="which no post names"):
+        load(recorded(), None, write_truth(tmp_path / "t.jsonl", "Z"), BOUNDS)
+
+
+def test_posts_that_name_nobody_are_nothing_to_backtest() -> None:
+    with pytest.raises(ConfigurationError, match="nothing to backtest"):
+        load([scored_post("1", START_MS, entity="")], None, None, Bounds())
+
+
+def test_spans_by_default_are_the_halves_of_the_recording() -> None:
+    assert choose_spans(Bounds(), START_MS, START_MS + 10 * DAY_MS) == Spans(
+        test=(START_MS + 5 * DAY_MS, START_MS + 10 * DAY_MS), train=(START_MS, START_MS + 5 * DAY_MS)
+    )
+
+
+@pytest.mark.parametrize(
+    ("bounds", "message"),
+    [
+        (Bounds(from_ms=START_MS, to_ms=START_MS), "--from/--to"),
+        (Bounds(from_ms=START_MS + DAY_MS, to_ms=START_MS), "--from/--to"),
+        (Bounds(train_from_ms=START_MS + 6 * DAY_MS), "--train-from/--train-to"),
+        (Bounds(from_ms=START_MS + DAY_MS, train_to_ms=START_MS + 2 * DAY_MS), "tuned on what is reported"),
+    ],
+)
+def test_spans_that_cheat_or_hold_nothing_are_refused(bounds: Bounds, message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        choose_spans(bounds, START_MS, START_MS + 10 * DAY_MS)
+
+
+def test_provenance_names_files_by_name_and_hash_without_folders(tmp_path: Path) -> None:
+    found = recording(tmp_path, recorded())
+    facts = provenance(found, CONFIG, [tmp_path / "truth.jsonl"], 3)
+    assert list(facts["files"]) == ["truth.jsonl"]
+    assert len(facts["files"]["truth.jsonl"]) == 64
+    assert str(tmp_path) not in json.dumps(facts)
+    assert facts["models"] == ["m@1"]
