@@ -1,7 +1,8 @@
 """The encoder: a multilingual transformer, its adapter merged in, and three answers from one forward pass.
 
 The answer for a text is the same bits whatever else is in the batch: rows are packed, never padded to their neighbours
-(``workers.packing``), heads run on blocks of a constant shape, and on a CPU one thread does the sums.
+(``workers.packing``), layers are steady in the number of rows (``workers.steady``), heads run on blocks of a constant shape,
+and on a CPU one thread does the sums.
 """
 
 import hashlib
@@ -22,8 +23,9 @@ from workers import lora, model_store, pooling, shipped
 from workers.encoder import DIMENSIONS, Encodings, TokenIds
 from workers.heads import SentimentHead, Whitening, load_sentiment
 from workers.intents import IntentHead, load_intents
-from workers.packing import Bin, pack
+from workers.packing import ROW_MULTIPLE, Bin, pack, round_up
 from workers.quantise import int8_linear
+from workers.steady import steady_linear
 from workers.tokenizer import TextTokenizer
 from workers.trunk import LinearFactory, Sizes, Trunk, build, float_linear
 
@@ -129,7 +131,8 @@ def load_encoder(settings: EncoderSettings, cache: Path, mode: Mode | None = Non
         torch.set_num_threads(1)
     folder, manifest = model_store.verified(settings.model, cache)
     trained = shipped.load(settings.weights or shipped.SHIPPED)
-    linear, dtype = _number_format(chosen)
+    rows = CPU_ROWS if device.type == "cpu" else max(settings.batch_tokens, settings.max_tokens)
+    linear, dtype = _number_format(chosen, rows)
     adapter = {name: tensor.to(device) for name, tensor in trained.part("adapter").items()}
     weights = load_file(folder / "model.safetensors", device=str(device))
     whitening = trained.part("whitening")
@@ -141,7 +144,6 @@ def load_encoder(settings: EncoderSettings, cache: Path, mode: Mode | None = Non
         tokenizer=TextTokenizer(folder, settings.max_tokens),
     )
     revision = revision_of(manifest.files | trained.hashes, str(trained.record["name"]), chosen, settings.max_tokens)
-    rows = CPU_ROWS if device.type == "cpu" else settings.batch_tokens
     return TransformerEncoder(settings.model, revision, parts, rows)
 
 
@@ -195,11 +197,11 @@ def find_device(wanted: str) -> torch.device:
     return device
 
 
-def _number_format(mode: Mode) -> tuple[LinearFactory, torch.dtype]:
+def _number_format(mode: Mode, rows: int) -> tuple[LinearFactory, torch.dtype]:
     if mode == "int8":
         return int8_linear(), torch.float32
     dtype = torch.bfloat16 if mode == "bf16" else torch.float32
-    return float_linear(dtype), dtype
+    return steady_linear(float_linear(dtype), round_up(rows, ROW_MULTIPLE), dtype), dtype
 
 
 def _block(rows: Tensor, start: int, stop: int) -> Tensor:

@@ -1,0 +1,98 @@
+"""The real weights: what the shipped encoder promises, on our own sentences."""
+
+import functools
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline.core.text import normalise
+from pipeline.settings import load
+from workers import model_store
+from workers.encoder import SENTIMENTS, Encodings
+from workers.intents import read_intents
+from workers.run_training import DEFAULT_INTENTS
+from workers.transformer import MODES, Mode, TransformerEncoder, load_encoder
+
+pytestmark = [pytest.mark.model, pytest.mark.timeout(300)]
+
+
+@functools.cache
+def encoder_in(mode: Mode) -> TransformerEncoder:
+    settings = load()
+    return load_encoder(settings.encoder.model_copy(update={"device": "cpu"}), settings.cache, mode)
+
+
+@functools.cache
+def sentences() -> tuple[str, ...]:
+    examples = read_intents(DEFAULT_INTENTS).rows()[0]
+    return (*examples[::3], " ".join(examples[:40]), "涨")
+
+
+@functools.cache
+def answers_in(mode: Mode) -> Encodings:
+    encoder = encoder_in(mode)
+    return encoder.encode(encoder.tokenize(sentences()))
+
+
+def test_fetching_again_only_checks(tmp_path: Path) -> None:
+    settings = load()
+    folder, manifest, downloaded = model_store.fetch(settings.encoder.model, settings.cache, "auto")
+    assert not downloaded
+    assert set(manifest.files) == {path.name for path in folder.iterdir()} - {"manifest.json"}
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_an_answer_is_the_same_bits_in_any_company(mode: Mode) -> None:
+    encoder, whole = encoder_in(mode), answers_in(mode)
+    tokens = encoder.tokenize(sentences())
+    draw = np.random.default_rng(0)
+    for count in (1, 2, 7, 33, 80):
+        chosen = draw.permutation(len(tokens))[:count]
+        part = encoder.encode([tokens[place] for place in chosen])
+        assert part.vectors.tobytes() == whole.vectors[chosen].tobytes()
+        assert part.sentiment.tobytes() == whole.sentiment[chosen].tobytes()
+        assert part.intents.tobytes() == whole.intents[chosen].tobytes()
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_every_mode_stays_close_to_fp32(mode: Mode) -> None:
+    exact, answers = answers_in("fp32"), answers_in(mode)
+    assert float((exact.vectors * answers.vectors).sum(1).min()) >= 0.97
+    assert float((exact.vectors * answers.vectors).sum(1).mean()) >= 0.99
+    assert (exact.sentiment.argmax(1) == answers.sentiment.argmax(1)).mean() > 0.97
+
+
+@pytest.mark.parametrize(
+    ("text", "sentiment"),
+    [
+        ("Shares plunge after the company admits accounting fraud", "negative"),
+        ("Profit doubles and the dividend is raised again", "positive"),
+        ("This is the best phone I have ever owned", "positive"),
+        ("质量太差了，用两天就坏，千万别买", "negative"),
+        ("服务很好，味道也不错，下次还来", "positive"),
+        ("跌停了，亏惨了", "negative"),
+    ],
+)
+def test_plain_sentiment_is_read_in_both_languages(text: str, sentiment: str) -> None:
+    encoder = encoder_in("fp32")
+    answers = encoder.encode(encoder.tokenize([normalise(text)]))
+    assert SENTIMENTS[int(answers.sentiment[0].argmax())] == sentiment
+
+
+def test_vectors_join_what_means_the_same_in_two_languages() -> None:
+    encoder = encoder_in("fp32")
+    texts = ["The stock price will rise tomorrow", "股价明天会上涨", "I had noodles for lunch", "中午吃了一碗面"]
+    vectors = encoder.encode(encoder.tokenize(texts)).vectors
+    likeness = vectors @ vectors.T
+    assert likeness[0, 1] > 0.3 + max(likeness[0, 2], likeness[0, 3])
+    assert likeness[2, 3] > 0.1 + max(likeness[0, 2], likeness[1, 2])
+
+
+def test_the_default_intents_know_most_of_their_own_examples() -> None:
+    texts, labels = read_intents(DEFAULT_INTENTS).rows()
+    encoder = encoder_in("fp32")
+    answers = encoder.encode(encoder.tokenize(texts[::4]))
+    named = [answers.intent_names[index] for index in answers.intents[:, :-1].argmax(1)]
+    known = [(name, label) for name, label in zip(named, labels[::4], strict=True) if label != "none"]
+    assert np.mean([name == label for name, label in known]) > 0.85
