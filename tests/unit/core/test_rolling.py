@@ -117,6 +117,15 @@ def test_the_direction_agrees_with_the_float_definition() -> None:
         assert mass_at(family, now) == pytest.approx(mass, rel=1e-5)
 
 
+def test_sums_are_rounded_to_the_nearest_fixed_point() -> None:
+    edge = (START // HALF_LIVES[0]) * HALF_LIVES[0]
+    vector = np.array([0.6, -0.8, 0, 0, 0, 0, 0, 0], np.float32)
+    profile = folded([dataclasses.replace(event(1, edge, weight=3.0), vector=vector)])
+    sums = profile.families[0].buckets[edge // HALF_LIVES[0]].sums
+    assert sums.tolist() == [round(2**20 * 3 * float(x)) for x in vector]
+    assert sums.tolist()[:2] != [int(2**20 * 3 * float(x)) for x in vector][:2]
+
+
 def test_mass_halves_after_a_half_life() -> None:
     family = folded([event(1)]).families[0]
     assert mass_at(family, START) == pytest.approx(1.0, abs=1e-5)
