@@ -67,13 +67,12 @@ class Clusters:
             self._index = {}
             for at, leader in enumerate(self.leaders):
                 self._enter(self._index, at, leader)
-        near = (
-            at
-            for key in _blocks(fingerprint)
-            for at in self._index.get(key, ())
-            if at >= first and (self.leaders[at] ^ fingerprint).bit_count() <= MAX_DISTANCE
-        )
-        return min(near, default=-1)
+        best = -1
+        for key in _blocks(fingerprint):
+            for at in self._index.get(key, ()):
+                if (best < 0 or at < best) and at >= first and (self.leaders[at] ^ fingerprint).bit_count() <= MAX_DISTANCE:
+                    best = at
+        return best
 
     @staticmethod
     def _enter(index: dict[int, list[int]], at: int, leader: int) -> None:

@@ -115,7 +115,7 @@ def _has_support(moment: Situation, lane: Lane, config: DetectorConfig) -> bool:
     least = need.posts_effective_cold if moment.cold else need.posts_effective
     if reference.effective < least or reference.negative < need.lift * _mean(moment, lane.reference_ms, config):
         return False
-    return moment.history.count_authors(moment.end_ms, lane.reference_ms) >= need.authors
+    return moment.history.has_authors(need.authors, moment.end_ms, lane.reference_ms)
 
 
 def _tails(

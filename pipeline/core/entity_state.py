@@ -6,6 +6,7 @@ let the operator go back and decide again. Leaders and panes are kept once and c
 
 import json
 import struct
+import zlib
 from base64 import b64decode, b64encode
 from dataclasses import astuple, dataclass, field
 from typing import Any
@@ -20,6 +21,7 @@ from pipeline.errors import StateVersionError
 from pipeline.events import Alert, Rule, Severity
 
 STATE_VERSION = 2
+DEFLATE_ABOVE_BYTES = 8_192
 _HEADER = struct.Struct(">H")
 LONG_AGO = -(2**62)
 
@@ -67,7 +69,7 @@ class EntityState:
 
 
 def encode(state: EntityState) -> bytes:
-    """Return the state as a two-byte version and compact JSON."""
+    """Return the state as a two-byte version and compact JSON, deflated where it is large."""
     document = {
         "entity": state.entity,
         "leaders": b64encode(state.clusters.leaders.tobytes()).decode(),
@@ -82,8 +84,8 @@ def encode(state: EntityState) -> bytes:
         "told_alerts": [alert.model_dump(mode="json", exclude_none=True) for alert in state.told_alerts],
         "corrections": state.corrections,
     }
-    text = json.dumps(document, ensure_ascii=True, separators=(",", ":"), allow_nan=False)
-    return _HEADER.pack(STATE_VERSION) + text.encode()
+    body = json.dumps(document, ensure_ascii=True, separators=(",", ":"), allow_nan=False).encode()
+    return _HEADER.pack(STATE_VERSION) + (zlib.compress(body, 1) if len(body) > DEFLATE_ABOVE_BYTES else body)
 
 
 def decode(encoded: bytes, config: DetectorConfig) -> EntityState:
@@ -93,7 +95,8 @@ def decode(encoded: bytes, config: DetectorConfig) -> EntityState:
         raise StateVersionError(
             f"the state of an entity has version {version}, this code reads up to {STATE_VERSION}; upgrade before restoring"
         )
-    document = json.loads(encoded[_HEADER.size :])
+    body = encoded[_HEADER.size :]
+    document = json.loads(body if body.startswith(b"{") else zlib.decompress(body))
     if version < 2:
         _from_1_to_2(document)
     clusters = Clusters(config.cluster_memory_ms, config.cluster_capacity)

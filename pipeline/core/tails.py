@@ -11,6 +11,7 @@ LN10 = log(10.0)
 _TINY = 1e-300
 _PRECISION = 1e-14
 _MAX_TERMS = 500
+EXACT_TRIALS = 150
 
 
 def _lentz(term: float, previous: float) -> float:
@@ -96,17 +97,26 @@ def count_tail(observed: float, mean: float, dispersion: float) -> float:
 def share_tail(observed: float, trials: float, share: float, strength: float) -> float:
     """Return -log10 P(X >= observed) for a beta-binomial X of ``trials`` with Beta(share * strength, (1 - share) * strength).
 
-    Between whole numbers the logarithm is interpolated. ``trials`` is rounded; ``observed`` may not exceed it.
+    Between whole numbers the logarithm is interpolated. ``trials`` is rounded; ``observed`` may not exceed it. Beyond
+    EXACT_TRIALS the share X / n is taken as beta distributed with the beta-binomial's mean and variance.
     """
     n = max(round(trials), ceil(observed))
     if observed <= 0.0 or n == 0:
         return 0.0
+    if n > EXACT_TRIALS:
+        return _large_share_tail(observed, n, share, strength)
     low = floor(observed)
     at_low = _whole_share_tail(low, n, share * strength, (1.0 - share) * strength)
     if observed == low:
         return at_low
     at_high = _whole_share_tail(low + 1, n, share * strength, (1.0 - share) * strength)
     return at_low + (observed - low) * (at_high - at_low)
+
+
+def _large_share_tail(observed: float, n: int, share: float, strength: float) -> float:
+    matching = n * (strength + 1.0) / (n + strength) - 1.0  # 1 / (matching + 1) = (1 + (n - 1) / (strength + 1)) / n
+    above = (n - observed + 0.5) / n  # with the correction for continuity
+    return max(0.0, -log_incomplete_beta((1.0 - share) * matching, share * matching, min(1.0, above)) / LN10)
 
 
 def _whole_share_tail(k: int, n: int, a: float, b: float) -> float:

@@ -265,11 +265,16 @@ class PaneHistory:
             pane if pane.start_ms >= oldest_whole_ms else thinned(pane) for pane in self.panes[self.since(end_ms - size_ms) :]
         ]
 
-    def count_authors(self, end_ms: int, size_ms: int) -> int:
-        """Return the number of different authors in the window; of old panes only the few that ``thinned`` leaves."""
+    def has_authors(self, least: int, end_ms: int, size_ms: int) -> bool:
+        """Return whether the window has that many different authors; of old panes only those count that ``thinned`` leaves."""
         whole_ms = end_ms - THIN_AFTER_MS
-        panes = self.panes[self.since(end_ms - size_ms) :]
-        return len({author for p in panes for author in (p.authors if p.start_ms >= whole_ms else p.authors[:OLD_AUTHORS])})
+        found: set[int] = set()
+        for at in range(len(self.panes) - 1, self.since(end_ms - size_ms) - 1, -1):
+            pane = self.panes[at]
+            found.update(pane.authors if pane.start_ms >= whole_ms else pane.authors[:OLD_AUTHORS])
+            if len(found) >= least:
+                return True
+        return False
 
 
 EMPTY = WindowSums(0, 0, 0.0, 0.0)

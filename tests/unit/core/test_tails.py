@@ -33,10 +33,16 @@ def test_without_dispersion_it_is_poisson(observed: int, mean: float) -> None:
     assert count_tail(observed, mean, 0.0) == pytest.approx(-stats.poisson.logsf(observed - 1, mean) / math.log(10), rel=1e-6)
 
 
-@pytest.mark.parametrize(("k", "n", "share"), [(1, 5, 0.2), (5, 5, 0.1), (30, 80, 0.25), (200, 900, 0.2)])
+@pytest.mark.parametrize(("k", "n", "share"), [(1, 5, 0.2), (5, 5, 0.1), (30, 80, 0.25), (90, 150, 0.3)])
 def test_share_tail_of_whole_counts_is_the_beta_binomial(k: int, n: int, share: float) -> None:
     expected = -stats.betabinom.logsf(k - 1, n, share * 20, (1 - share) * 20) / math.log(10)
     assert share_tail(k, n, share, 20.0) == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize(("k", "n", "share"), [(80, 151, 0.25), (200, 900, 0.2), (500, 900, 0.2), (4_000, 9_000, 0.1)])
+def test_share_tail_of_many_is_close_to_the_beta_binomial(k: int, n: int, share: float) -> None:
+    expected = -stats.betabinom.logsf(k - 1, n, share * 20, (1 - share) * 20) / math.log(10)
+    assert share_tail(k, n, share, 20.0) == pytest.approx(expected, rel=0.06)
 
 
 def test_tails_grow_with_the_observation_and_stay_finite() -> None:

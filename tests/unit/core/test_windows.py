@@ -64,7 +64,10 @@ def test_sums_of_windows_are_sums_of_panes() -> None:
     end = START_MS + HOUR_MS + PANE_MS
     assert history.sums(end, PANE_MS).posts == 5
     assert history.sums(end, HOUR_MS).posts == 8
-    assert tuple(history.sums(end, 2 * HOUR_MS)) == (10, 10, pytest.approx(3.0), pytest.approx(7.0))
+    whole = history.sums(end, 2 * HOUR_MS)
+    assert (whole.posts, whole.effective) == (10, 10)
+    assert whole.negative == pytest.approx(3.0)
+    assert whole.positive == pytest.approx(7.0)
     assert history.sums(end + DAY_MS, HOUR_MS).posts == 0
 
 
@@ -88,9 +91,10 @@ def test_cutting_goes_back_to_the_totals_before() -> None:
 def test_thinning_early_or_late_shows_the_same() -> None:
     history = history_of((START_MS, 20), (START_MS + 4 * HOUR_MS, 20))
     end = START_MS + 4 * HOUR_MS + PANE_MS
-    recent, authors = history.recent(end, DAY_MS), history.count_authors(end, DAY_MS)
+    recent = history.recent(end, DAY_MS)
     history.thin_before(end - THIN_AFTER_MS)
     assert history.recent(end, DAY_MS) == recent
-    assert history.count_authors(end, DAY_MS) == authors == OLD_AUTHORS + 20
+    assert history.has_authors(OLD_AUTHORS + 20, end, DAY_MS)
+    assert not history.has_authors(OLD_AUTHORS + 21, end, DAY_MS)
     assert [len(pane.contents) for pane in history.panes] == [1, 5]
     assert thinned(history.panes[0]) is history.panes[0]
