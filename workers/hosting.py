@@ -21,6 +21,7 @@ from pipeline import settings as settings_module
 from pipeline.adapters.health import HealthServer
 from pipeline.adapters.kafka_streams import KafkaSink, KafkaSource
 from pipeline.adapters.redis_store import RedisProfileStore, connect
+from pipeline.adapters.time_ordered import TimeOrderedSource
 from pipeline.errors import GroundswellError, Stop
 from pipeline.settings import Settings
 from pipeline.telemetry import Metrics, setup_logging
@@ -129,7 +130,7 @@ def _connect(settings: Settings, rules: WorkerRules, metrics: Metrics, stack: Ex
     store = stack.enter_context(closing(RedisProfileStore(client, settings.redis.key_prefix, settings.profiles.idle_ttl_days)))
     sink = stack.enter_context(closing(KafkaSink(settings.kafka)))
     source = stack.enter_context(closing(KafkaSource(settings.kafka, settings.worker.group, topics, metrics)))
-    return Connections(source, sink, store)
+    return Connections(TimeOrderedSource(source), sink, store)
 
 
 def _replica(options: WorkOptions, replica: int) -> None:
