@@ -96,7 +96,7 @@ class Worker:
         """Take what the source has, start it on the device, finish the chunk before; return whether there was any work."""
         timeout_ms = self._rules.poll_timeout_ms if self._flight is None else 0
         with self._stage("poll"):
-            records = self._source.poll(self._rules.max_poll_records, timeout_ms)
+            records = self._poll(self._rules.max_poll_records, timeout_ms)
         chunk = self._prepare(records) if records else None
         landed = self._land()
         if chunk is not None:
@@ -242,8 +242,17 @@ class Worker:
         finally:
             self._source.resume()
 
+    def _poll(self, max_records: int, timeout_ms: int) -> Sequence[Record]:
+        """Poll; a broker that does not answer has no records now."""
+        try:
+            return self._source.poll(max_records, timeout_ms)
+        except Unavailable as error:
+            log.warning("poll_failed", error=str(error))
+            self._stop.wait(FIRST_PAUSE_S)
+            return ()
+
     def _keep_alive(self) -> None:
-        if self._source.poll(1, 0):
+        if self._poll(1, 0):
             raise AssertionError("a paused source delivered records, which are lost now; this is a bug of the source")
 
     @contextmanager

@@ -281,6 +281,27 @@ def test_a_server_that_stays_away_ends_the_drain_with_an_error_and_commits_nothi
     assert (ground.committed(), worker.totals.in_flight) == (0, 1)
 
 
+class Unsteady(MemorySource):
+    """Every other poll fails."""
+
+    polls = 0
+
+    def poll(self, max_records: int, timeout_ms: int) -> Sequence[Record]:
+        self.polls += 1
+        if self.polls % 2:
+            raise Unavailable("broker does not answer")
+        return super().poll(max_records, timeout_ms)
+
+
+def test_a_poll_that_fails_has_no_records_and_the_next_one_has_them(ground: Playground) -> None:
+    ground.give_posts(*(post(n) for n in range(10)))
+    source = Unsteady(ground.broker, GROUP, [ground.rules.topics.posts])
+    worker = ground.worker(Connections(source, MemorySink(ground.broker), ground.store))
+    worker.run(threading.Event(), until_idle=True)
+    worker.close()
+    assert worker.totals == (10, 10, 0)
+
+
 class Slow(FakeEncoder):
     """Encodes only when it is let."""
 
