@@ -3,6 +3,7 @@
 import json
 import os
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -24,6 +25,13 @@ if TYPE_CHECKING:
 SAVEPOINT_TIMEOUT_S: Final = 60.0
 REASON_CHARS: Final = 200
 HomeOption = Annotated[Path | None, typer.Option(help="Folder of the stack: data, logs, configuration.")]
+
+
+class Anew(StrEnum):
+    """What `up` may begin again instead of going on with it."""
+
+    TRENDS = "trends"
+    PROFILES = "profiles"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +74,9 @@ def up(
     encoder: Annotated[str, typer.Option(help="transformer, or fake, which needs no weights.")] = "transformer",
     flink: Annotated[bool, typer.Option(help="Flink and the trends job in it.")] = True,
     notifier: Annotated[bool, typer.Option(help="The process that sends alerts.")] = True,
-    replay_trends: Annotated[bool, typer.Option("--replay-trends", help="Compute trends from the beginning again.")] = False,
+    anew: Annotated[
+        list[Anew] | None, typer.Option(help="trends: compute them from the beginning; profiles: drop those of another model.")
+    ] = None,
 ) -> None:
     """Start Kafka, Redis and Flink without Docker, make the topics, then start workers, trends job and notifier.
 
@@ -78,7 +88,8 @@ def up(
     settings = settings_module.load(home)
     _refuse_foreign_endpoints()
     number = settings.stack.workers if workers is None else workers
-    chosen = Chosen(number, ("--encoder", encoder), flink, notifier, replay_trends)
+    work_options = ("--encoder", encoder, *(["--restart-profiles"] if Anew.PROFILES in (anew or ()) else ()))
+    chosen = Chosen(number, work_options, flink, notifier, Anew.TRENDS in (anew or ()))
     console = Console(stderr=True)
     place = Home(settings.home)
     with place.exclusive(), console.status("starting") as spinner:
