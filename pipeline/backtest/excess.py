@@ -9,13 +9,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 
-import numpy as np
-
 from pipeline.events import Trend
 
 DAY_MS = 86_400_000
 BASE_RATE_FACTOR = 4.0  # the law starts where episodes are four times as frequent as wanted
+LEAST_EPISODES = 5.0
 POOL_EPISODES = 20.0
+BUILT_IN_SCALE = 1.0  # of the decimal logarithms that scores are made of
 LEAST_LEVEL = 0.5  # an alert that never falls below half of its threshold would never end
 
 
@@ -71,29 +71,24 @@ def episodes(series: Sequence[tuple[int, float]], level: float, cooldown_ms: int
 
 
 def exceedance_law(tiers: Sequence[TierScores], target_rate: float, cooldown_ms: int = DAY_MS) -> list[Law]:
-    """Return each tier's law, its scale shrunk to that of all tiers by the number of episodes.
+    """Return each tier's law, its scale shrunk to that of all tiers by the number of episodes, and that to a built-in one.
 
-    Where even the support alone makes episodes rarer than wanted, the law starts at LEAST_LEVEL: support decides. A tier
-    without entities has the law of all.
+    The law starts where episodes are four times as frequent as wanted, or, in a short span, where there are at least five of
+    them. Where even the support alone makes episodes rarer, it starts at LEAST_LEVEL: support decides. A tier without
+    entities has the law of all.
     """
     everything = TierScores(sum(t.entity_days for t in tiers), [series for t in tiers for series in t.series])
-    pooled = _law(everything, BASE_RATE_FACTOR * target_rate, cooldown_ms)
-    laws = []
-    for tier in tiers:
-        own = _law(tier, BASE_RATE_FACTOR * target_rate, cooldown_ms) if tier.entity_days > 0 else pooled
-        count = own.rate * tier.entity_days
-        scale = (count * own.scale + POOL_EPISODES * pooled.scale) / (count + POOL_EPISODES)
-        laws.append(Law(own.base, scale, own.rate))
-    return laws
+    pooled = _law(everything, target_rate, cooldown_ms, BUILT_IN_SCALE)
+    return [_law(tier, target_rate, cooldown_ms, pooled.scale) if tier.entity_days > 0 else pooled for tier in tiers]
 
 
-def _law(tier: TierScores, rate: float, cooldown_ms: int) -> Law:
-    base = _level_of_rate(tier, rate, cooldown_ms)
-    maxima = [peak for series in tier.series for peak in episodes(series, base, cooldown_ms)]
-    if not maxima or tier.entity_days <= 0:
-        return Law(base, 1.0, 1e-9)
-    scale = float(np.mean(maxima)) - base
-    return Law(base, max(scale, 0.05), len(maxima) / tier.entity_days)
+def _law(tier: TierScores, target_rate: float, cooldown_ms: int, usual_scale: float) -> Law:
+    """Return the law; without any episode one is assumed, for not having seen one in a short span promises little."""
+    days = max(tier.entity_days, 1.0)
+    base = _level_of_rate(tier, max(BASE_RATE_FACTOR * target_rate, LEAST_EPISODES / days), cooldown_ms)
+    excess = [peak - base for series in tier.series for peak in episodes(series, base, cooldown_ms)]
+    scale = (sum(excess) + POOL_EPISODES * usual_scale) / (len(excess) + POOL_EPISODES)
+    return Law(base, max(scale, 0.05), max(len(excess), 1) / days)
 
 
 def _level_of_rate(tier: TierScores, rate: float, cooldown_ms: int) -> float:

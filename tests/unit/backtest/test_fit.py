@@ -85,6 +85,15 @@ def test_where_support_is_rarer_than_wanted_the_threshold_stays_above_zero() -> 
     assert law.rate < 0.005
 
 
+def test_a_span_too_short_to_see_anything_promises_nothing() -> None:
+    (silent,) = exceedance_law([TierScores(10, [])], 0.005)
+    assert silent.base + silent.scale * np.log(silent.rate / 0.005) > 3
+    few = TierScores(10, [[(day * DAY_MS, 1.0 + day / 10) for day in range(8)]])
+    (law,) = exceedance_law([few], 0.005)
+    assert law.rate == pytest.approx(0.5)
+    assert law.base + law.scale * np.log(law.rate / 0.005) > 1.8 + 2
+
+
 def test_thin_tiers_borrow_the_scale_of_all() -> None:
     rng = np.random.default_rng(2)
     thick = TierScores(5_000, [[(day * DAY_MS, float(s)) for day, s in enumerate(rng.exponential(1.0, 5_000))]])
