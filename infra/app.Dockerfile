@@ -4,10 +4,10 @@ FROM python:3.11-slim-bookworm
 
 RUN groupadd --gid 1000 app && useradd --uid 1000 --gid app --create-home app \
     && mkdir -p /data /flink && chown app:app /data /flink
-RUN pip install --no-cache-dir uv==0.9.*
 
 WORKDIR /opt/groundswell
-COPY infra/locks/app.txt infra/locks/app.txt
+COPY infra/locks/uv.txt infra/locks/app.txt infra/locks/
+RUN pip install --no-cache-dir --require-hashes -r infra/locks/uv.txt
 RUN uv pip install --system --no-cache --require-hashes -r infra/locks/app.txt
 
 COPY pyproject.toml README.md LICENSE ./
