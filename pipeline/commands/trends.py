@@ -79,12 +79,13 @@ def _run_here(settings: Settings) -> None:
     import structlog
 
     from pipeline.adapters.kafka_streams import KafkaSink, KafkaSource, wall_clock_ms
-    from pipeline.commands.notify import stopped_by_signals
+    from pipeline.adapters.time_ordered import TimeOrderedSource
     from pipeline.core.spikes import make_operator
     from pipeline.jobs.trends import TrendHost
     from pipeline.jobs.trends_live import LiveTrends
     from pipeline.jobs.trends_settings import describe
     from pipeline.telemetry import setup_logging
+    from workers.hosting import stop_on_signals
 
     setup_logging(settings.log_format, settings.log_level)
     job = describe(settings)
@@ -92,4 +93,4 @@ def _run_here(settings: Settings) -> None:
     group = f"{job.group}.in-process.{uuid4()}"  # never committed: the state lives as long as the process
     structlog.get_logger().info("the trends operator reads from the beginning", topic=job.scored)
     with closing(KafkaSource(settings.kafka, group, [job.scored])) as source, closing(KafkaSink(settings.kafka)) as sink:
-        LiveTrends(source, sink, host, job, wall_clock_ms).run(stopped_by_signals())
+        LiveTrends(TimeOrderedSource(source), sink, host, job, wall_clock_ms).run(stop_on_signals())
