@@ -124,11 +124,15 @@ def _counterfactual(moment: Assessment, view: LaneView, config: DetectorConfig) 
     if not view.supported or view.score < moment.threshold:
         return None
     need = max(view.lane.support.negative_mass, view.lane.support.lift * view.reference_mean)
-    most = ceil(view.reference.negative)
-    for fewer in range(most - 1, 0, -1):
-        if fewer < need or without_negatives(moment, view, view.reference.negative - fewer, config) < moment.threshold:
-            return fewer + 1
-    return 1
+
+    def fires(count: int) -> bool:
+        return count >= need and without_negatives(moment, view, view.reference.negative - count, config) >= moment.threshold
+
+    low, high = 1, ceil(view.reference.negative)
+    while low < high:  # the score only grows with the count
+        middle = (low + high) // 2
+        low, high = (low, middle) if fires(middle) else (middle + 1, high)
+    return low
 
 
 _WHY = {
