@@ -13,6 +13,7 @@ GROUPS = (
     "doctor",
     "encode",
     "evaluate",
+    "fetch",
     "model",
     "notify",
     "produce",
