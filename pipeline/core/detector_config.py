@@ -67,7 +67,10 @@ class Lifecycle:
 
 @dataclass(frozen=True, slots=True)
 class DetectorConfig:
-    """The detector's configuration. ``guard_ms``: younger panes do not count into the baseline."""
+    """The detector's configuration. ``guard_ms``: younger panes do not count into the baseline.
+
+    ``config_hash``: 16 hex digits that change with any other number here.
+    """
 
     false_alerts_per_entity_day: float = 0.005
     lanes: tuple[Lane, ...] = (SPIKE, SLOW)
@@ -89,14 +92,15 @@ class DetectorConfig:
     flood: Flood = field(default_factory=Flood)
     lifecycle: Lifecycle = field(default_factory=Lifecycle)
     prior: Prior = field(default_factory=Prior)
+    config_hash: str = field(init=False, default="")
 
     @property
     def longest_ms(self) -> int:
         """Return the longest window any lane looks at."""
         return max(lane.windows_ms[-1] for lane in self.lanes)
 
-    @property
-    def config_hash(self) -> str:
-        """Return 16 hex digits that change with any number above."""
-        canonical = json.dumps(asdict(self), sort_keys=True, separators=(",", ":"), allow_nan=False)
-        return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+    def __post_init__(self) -> None:
+        parts = asdict(self)
+        del parts["config_hash"]
+        canonical = json.dumps(parts, sort_keys=True, separators=(",", ":"), allow_nan=False)
+        object.__setattr__(self, "config_hash", hashlib.sha256(canonical.encode()).hexdigest()[:16])

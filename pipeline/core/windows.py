@@ -165,13 +165,14 @@ def _added(before: Totals, posts: int, effective: int, negative: float, positive
 
 def _top(seen: dict[int, tuple[int, Mention]]) -> tuple[Content, ...]:
     """Return the contents with the most negative mass, and the commonest one."""
-    contents = [_content(leader, times, first) for leader, (times, first) in seen.items()]
-    if len(contents) <= TOP_CONTENTS:
-        return tuple(contents)
-    commonest = max(contents, key=lambda content: (content.times, -content.fingerprint))
-    contents.sort(key=lambda content: (-content.times * content.negative, content.fingerprint))
-    chosen = contents[:TOP_CONTENTS]
-    return tuple(chosen if commonest in chosen else [*chosen, commonest])
+    chosen = list(seen)
+    if len(seen) > TOP_CONTENTS:
+        commonest = max(seen, key=lambda leader: (seen[leader][0], -leader))
+        chosen.sort(key=lambda leader: (-seen[leader][0] * seen[leader][1].negative, leader))
+        del chosen[TOP_CONTENTS:]
+        if commonest not in chosen:
+            chosen.append(commonest)
+    return tuple(_content(leader, *seen[leader]) for leader in chosen)
 
 
 def _content(leader: int, times: int, m: Mention) -> Content:
