@@ -41,7 +41,7 @@ def backtest(  # noqa: PLR0913 - one parameter an option
     train_to: Annotated[str | None, typer.Option(help="End of it, exclusive; not after --from.")] = None,
     timezone: Annotated[str, typer.Option(help="Of the weekly season.")] = NEW_YORK,
     fit: Annotated[bool, typer.Option(help="Fit season, levels and thresholds on the training span.")] = True,
-    report: Annotated[bool, typer.Option(help="Write report.html; runs the detector at six more targets.")] = True,
+    report: Annotated[bool, typer.Option(help="Write report.html; runs the detector at four more targets.")] = True,
     lookahead: Annotated[bool, typer.Option("--lookahead", help="Run again on truncated posts and compare.")] = False,
     model_cutoff: Annotated[str | None, typer.Option(help="Last date of the model's training data, for --lookahead.")] = None,
     warmup: Annotated[bool, typer.Option("--warmup", help="Run again with later beginnings and compare.")] = False,
@@ -146,7 +146,7 @@ def _write_report(recording: "Recording", outcome: "Outcome", facts: dict[str, A
     from pipeline.backtest.report import ReportInput, render
 
     task = progress.add_task("report", total=len(TARGETS))
-    points = operating_points(recording, outcome.config, lambda: progress.advance(task))
+    points = operating_points(recording, outcome, done=lambda: progress.advance(task))
     trends = tuple(trend for trend in outcome.run.trends if trend.window_start_ms >= recording.spans.test[0])
     title = f"Backtest {_utc(recording.spans.test[0])} to {_utc(recording.spans.test[1])}"
     page = render(ReportInput(title, outcome.scores, trends, tuple(points), outcome.study, facts))
