@@ -1,3 +1,5 @@
+from collections.abc import Iterable
+
 import pytest
 
 from pipeline.adapters.memory import MemoryBroker, MemoryReader, MemorySink
@@ -45,8 +47,8 @@ def test_raw_posts_of_a_topic_are_scored() -> None:
     sink.write("posts", b"1", raw.to_json(), START_MS)
     seen: list[SocialPost] = []
 
-    def score(posts: object) -> list[ScoredPost]:
-        seen.extend(posts)  # type: ignore[call-overload]
+    def score(posts: Iterable[SocialPost]) -> list[ScoredPost]:
+        seen.extend(posts)
         return [scored_post("1", START_MS)]
 
     assert [post.event_id for post in read_topic(MemoryReader(broker), "topic:posts", "", ALL, score)] == ["1"]
