@@ -26,6 +26,7 @@ class LaneView(NamedTuple):
     means: tuple[float, ...]
     reference: WindowSums
     reference_mean: float
+    dispersion: float
     tails: tuple[float, ...]
     share_tail: float
     score: float
@@ -99,8 +100,9 @@ def look(moment: Situation, lane: Lane, config: DetectorConfig) -> LaneView:
     sums = tuple(moment.history.sums(moment.end_ms, size) for size in lane.windows_ms)
     means = tuple(_mean(moment, size, config) for size in lane.windows_ms)
     at = lane.windows_ms.index(lane.reference_ms)
-    tails, share, score = _tails(sums, at, means, moment.expected, moment.dispersion, config)
-    return LaneView(lane, sums, means, sums[at], means[at], tails, share, score, _has_support(moment, lane, config))
+    dispersion = max(moment.dispersion, lane.least_dispersion)
+    tails, share, score = _tails(sums, at, means, moment.expected, dispersion, config)
+    return LaneView(lane, sums, means, sums[at], means[at], dispersion, tails, share, score, _has_support(moment, lane, config))
 
 
 def _mean(moment: Situation, size_ms: int, config: DetectorConfig) -> float:
@@ -137,7 +139,7 @@ def without_negatives(assessment: Assessment, view: LaneView, removed: float, co
         WindowSums(s.posts, max(0, round(s.effective - removed)), max(0.0, s.negative - removed), s.positive) for s in view.sums
     ]
     at = view.lane.windows_ms.index(view.lane.reference_ms)
-    return _tails(sums, at, view.means, assessment.expected, assessment.dispersion, config)[2]
+    return _tails(sums, at, view.means, assessment.expected, view.dispersion, config)[2]
 
 
 def is_flood(history: PaneHistory, end_ms: int, rules: Flood) -> bool:

@@ -27,16 +27,20 @@ class Support:
 
 @dataclass(frozen=True, slots=True)
 class Lane:
-    """One pace of looking: three windows, ascending, whose count tails are averaged, and the window of share and support."""
+    """One pace of looking: three windows, ascending, whose count tails are averaged, and the window of share and support.
+
+    ``least_dispersion``: what moves people for hours is not independent from hour to hour, so longer windows vary more.
+    """
 
     rule: Rule
     windows_ms: tuple[int, int, int]
     reference_ms: int
     support: Support
+    least_dispersion: float
 
 
-SPIKE = Lane(Rule.NEGATIVE_SPIKE, (15 * MINUTE_MS, HOUR_MS, 3 * HOUR_MS), HOUR_MS, Support(2.5, 4.0))
-SLOW = Lane(Rule.NEGATIVE_TREND, (HOUR_MS, 6 * HOUR_MS, DAY_MS), DAY_MS, Support(1.5, 3.0))
+SPIKE = Lane(Rule.NEGATIVE_SPIKE, (15 * MINUTE_MS, HOUR_MS, 3 * HOUR_MS), HOUR_MS, Support(2.5, 4.0), 0.1)
+SLOW = Lane(Rule.NEGATIVE_TREND, (HOUR_MS, 6 * HOUR_MS, DAY_MS), DAY_MS, Support(1.5, 3.0), 0.5)
 
 
 @dataclass(frozen=True, slots=True)

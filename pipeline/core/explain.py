@@ -53,7 +53,7 @@ def describe(sight: Sight, decision: Decision, config: DetectorConfig) -> Alert:
         score=_r(view.score),
         threshold=_r(incident.threshold),
         observed=_r(seen.negative),
-        band=band_of(view.reference_mean, moment.dispersion),
+        band=band_of(view.reference_mean, view.dispersion),
         lift=_r(view.lift),
         negative_share=_share(seen.negative, seen.effective),
         negative_share_before=_r(moment.expected.share),
@@ -66,7 +66,7 @@ def describe(sight: Sight, decision: Decision, config: DetectorConfig) -> Alert:
         baseline_age_ms=moment.expected.age_ms,
         cold_start=moment.cold,
         would_not_fire_below=_counterfactual(moment, view, config) if about_mood else None,
-        windows=_windows(moment, view),
+        windows=_windows(view),
         evidence=_evidence(recent),
         explanation=_sentence(sight.entity, decision, moment, view),
         detector_version=DETECTOR_VERSION,
@@ -84,13 +84,13 @@ def _share(part: float, whole: float) -> float:
     return _r(min(1.0, part / whole)) if whole > 0 else 0.0
 
 
-def _windows(moment: Assessment, view: LaneView) -> tuple[WindowEvidence, ...]:
+def _windows(view: LaneView) -> tuple[WindowEvidence, ...]:
     whole = max(view.score, 1e-9)
     return tuple(
         WindowEvidence(
             size_ms=size,
             observed=_r(sums.negative),
-            band=band_of(mean, moment.dispersion),
+            band=band_of(mean, view.dispersion),
             tail_log10=_r(tail),
             share_of_score=_r(min(1.0, tail / len(view.tails) / whole)),
         )
@@ -153,7 +153,7 @@ def _sentence(entity: str, decision: Decision, moment: Assessment, view: LaneVie
             f"{entity}: coordinated activity. {seen.posts} posts within {span}, "
             f"but only {seen.effective} new contents; mood is not judged from these."
         )
-    usual = band_of(view.reference_mean, moment.dispersion)
+    usual = band_of(view.reference_mean, view.dispersion)
     minutes = (moment.end_ms - decision.incident.starts_at_ms) // MINUTE_MS
     return (
         f"{entity}: {_WHY[decision.reason].lower()}. {seen.negative:.1f} negative posts within {span}, "
