@@ -26,18 +26,18 @@ def entity_picture(entity: str, trends: Sequence[Trend], found: Sequence[Detecti
     Every argument holds what concerns this entity alone.
     """
     days, daily = _by_day(trends)
-    figure, (above, below) = _figure(2, 9.0, 3.4)
-    above.bar(days, daily["posts"], width=0.9, color=VOLUME, label="posts a day")
-    above.fill_between(
-        days, daily["low"], daily["high"], step="mid", color=BAND, alpha=0.8, label="expected negatives, 5 to 95 %"
+    figure, (volume, negatives, share) = _figure(3, 9.0, 4.2)
+    volume.bar(days, daily["posts"], width=0.9, color=VOLUME, label="posts a day")
+    negatives.fill_between(
+        days, daily["low"], daily["high"], step="mid", color=BAND, label="expected in the same panes, 5 to 95 %"
     )
-    above.step(days, daily["negative"], where="mid", color=NEGATIVE, linewidth=1.0, label="negatives (mass)")
-    below.plot(days, daily["share"], ".", color=NEGATIVE, markersize=3, label="negative share")
-    below.set_ylim(0, 1)
-    for axis in (above, below):
+    negatives.step(days, daily["negative"], where="mid", color=NEGATIVE, linewidth=1.0, label="negatives a day (mass)")
+    share.plot(days, daily["share"], ".", color=NEGATIVE, markersize=3, label="negative share")
+    share.set_ylim(0, 1)
+    for axis in (volume, negatives, share):
         _mark(axis, found, truth)
         axis.legend(loc="upper left", fontsize=6, frameon=False)
-    above.set_title(entity, loc="left", fontsize=9)
+    volume.set_title(entity, loc="left", fontsize=9)
     figure.autofmt_xdate()
     return _png(figure)
 
