@@ -72,6 +72,8 @@ CONFIG: Final[dict[str, Any]] = (
         "restart-strategy.exponential-delay.initial-backoff": "1 s",
         "restart-strategy.exponential-delay.max-backoff": "30 s",
         "pekko.ask.timeout": "30 s",
+        "metrics.reporters": "prometheus",
+        "metrics.reporter.prometheus.factory.class": "org.apache.flink.metrics.prometheus.PrometheusReporterFactory",
     }
 )
 JOB_MANAGER: Final = "org.apache.flink.runtime.entrypoint.StandaloneSessionClusterEntrypoint"
@@ -106,7 +108,10 @@ class FlinkPart:
 
 @dataclass(frozen=True, slots=True)
 class FlinkCluster:
-    """Where a cluster keeps its files, which programs it runs, and where it listens."""
+    """Where a cluster keeps its files, which programs it runs, and where it listens.
+
+    ``metrics_ports``: where job manager and task manager answer /metrics (Prometheus text); 0 takes any free one.
+    """
 
     folder: Path
     python: Path
@@ -114,6 +119,7 @@ class FlinkCluster:
     connector: Path
     rest_port: int
     rpc_port: int
+    metrics_ports: tuple[int, int] = (0, 0)
 
     @property
     def rest_url(self) -> str:
@@ -163,11 +169,13 @@ class FlinkCluster:
 
     def job_manager(self) -> FlinkPart:
         """Return the process that takes jobs and looks after them; it answers on ``rest_url``."""
-        return FlinkPart(self._start("flink-jobmanager", JOB_MANAGER_JVM, JOB_MANAGER), lambda: self._task_managers() is not None)
+        command = self._start("flink-jobmanager", JOB_MANAGER_JVM, JOB_MANAGER, self.metrics_ports[0])
+        return FlinkPart(command, lambda: self._task_managers() is not None)
 
     def task_manager(self) -> FlinkPart:
         """Return the process that runs the jobs' operators; ready when the job manager knows it."""
-        return FlinkPart(self._start("flink-taskmanager", TASK_MANAGER_JVM, TASK_MANAGER), lambda: bool(self._task_managers()))
+        command = self._start("flink-taskmanager", TASK_MANAGER_JVM, TASK_MANAGER, self.metrics_ports[1])
+        return FlinkPart(command, lambda: bool(self._task_managers()))
 
     def submit(self, script: Path, arguments: Sequence[str] = (), savepoint: str | None = None) -> str:
         """Hand a PyFlink script to the cluster and return the job's id; raise Stop with the client's output if it refuses.
@@ -209,8 +217,10 @@ class FlinkCluster:
         packaged = yaml.safe_load((flink_home(self.python) / "conf" / "config.yaml").read_text("utf-8"))
         return tuple(packaged["env"]["java"]["opts"]["all"].split())
 
-    def _start(self, name: str, jvm: Sequence[str], main_class: str) -> Command:
-        argv = (*self._java(jvm, "log4j.properties", main_class), "--configDir", str(self.folder / "conf"))
+    def _start(self, name: str, jvm: Sequence[str], main_class: str, metrics_port: int) -> Command:
+        java = self._java(jvm, "log4j.properties", main_class)
+        metrics = f"-Dmetrics.reporter.prometheus.port={metrics_port}"
+        argv = (*java, "--configDir", str(self.folder / "conf"), metrics)
         return Command(name, argv, self.folder / f"{name}.log", env=self.env, cwd=self.folder)
 
     def _java(self, jvm: Sequence[str], logging: str, main_class: str) -> tuple[str, ...]:

@@ -72,7 +72,8 @@ def kafka_and_redis(home: Home, settings: Settings, ports: Ports) -> list[Servic
 def flink_cluster(home: Home, settings: Settings, ports: Ports) -> FlinkCluster:
     """Return the Flink cluster; builds its environment where it is missing."""
     python, connector = flink_python(settings.cache), flink_connector_jar(settings.cache)
-    return FlinkCluster(home.folder / "flink", python, java_binary(), connector, ports.flink_rest, ports.flink_rpc)
+    metrics = home.metrics_port("flink-jobmanager"), home.metrics_port("flink-taskmanager")
+    return FlinkCluster(home.folder / "flink", python, java_binary(), connector, ports.flink_rest, ports.flink_rpc, metrics)
 
 
 def flink_services(cluster: FlinkCluster) -> list[Service]:
@@ -80,7 +81,7 @@ def flink_services(cluster: FlinkCluster) -> list[Service]:
     manager, tasks = cluster.job_manager(), cluster.task_manager()
     return [
         Service("flink-jobmanager", manager, cluster.prepare, (cluster.rest_port, cluster.rpc_port), cluster.rest_url),
-        Service("flink-taskmanager", tasks, _nothing, (), cluster.rest_url),
+        Service("flink-taskmanager", tasks, _nothing, (), f"http://{LOOPBACK}:{cluster.metrics_ports[1]}/metrics"),
     ]
 
 

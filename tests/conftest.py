@@ -67,7 +67,8 @@ def flink(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fli
     """A running Flink session cluster; give it jobs with ``submit`` and ask about them with ``rest``."""
     folder = tmp_path_factory.mktemp("flink")
     connector = flink_connector_jar(cache)
-    cluster = FlinkCluster(folder, flink_python(cache), java_binary(), connector, free_port(), free_port())
+    metrics = free_port(), free_port()
+    cluster = FlinkCluster(folder, flink_python(cache), java_binary(), connector, free_port(), free_port(), metrics)
     cluster.prepare()
     with running(cluster.job_manager(), str(folder)), running(cluster.task_manager(), str(folder)):
         yield cluster

@@ -53,12 +53,16 @@ class TrendFunction(KeyedProcessFunction):  # type: ignore[misc]
         self._job = job
 
     def open(self, runtime_context: RuntimeContext) -> None:
-        """Build the operator and open the two states."""
+        """Build the operator, open the two states, and count what comes out."""
         self._operator: TrendOperator[Any] = make_operator(self._job.detector)
         self._stored = runtime_context.get_list_state(ListStateDescriptor("held", Types.STRING()))  # one, or none at first
         self._waiting = runtime_context.get_list_state(ListStateDescriptor("waiting", Types.STRING()))
         self._marks: dict[str, Mark] = {}
         self._decoded: OrderedDict[str, Held[Any]] = OrderedDict()
+        metrics = runtime_context.get_metrics_group().add_group("groundswell")
+        job = self._job
+        names = {job.trends: "trends", job.alerts: "alerts", job.late: "late_posts", job.dead_letters: "dead_letters"}
+        self._counters = {topic: metrics.counter(name) for topic, name in names.items()}
 
     def process_element(self, value: Row, ctx: KeyedProcessFunction.Context) -> Iterable[Row]:
         """Buffer one post, and see to it that its pane's end wakes this entity."""
@@ -103,6 +107,7 @@ class TrendFunction(KeyedProcessFunction):  # type: ignore[misc]
         yield from self._rows(entity, step)
         for arrival, error in invalid:
             letter = dead_letter(self._job.scored, arrival, error)
+            self._counters[self._job.dead_letters].inc()
             yield Row(self._job.dead_letters, self._job.scored, letter.to_json().decode(), arrival.event_time_ms)
 
     def _held(self, entity: str) -> Held[Any]:
@@ -129,6 +134,7 @@ class TrendFunction(KeyedProcessFunction):  # type: ignore[misc]
 
     def _rows(self, entity: str, step: Step) -> Iterator[Row]:
         for topic, records in ((self._job.trends, step.trends), (self._job.alerts, step.alerts), (self._job.late, step.late)):
+            self._counters[topic].inc(len(records))
             for record in records:
                 yield Row(topic, entity, record.to_json().decode(), record.event_time_ms)
 

@@ -1,10 +1,13 @@
 """The session cluster runs a PyFlink job that imports this project's code, and its processes end with it."""
 
+import re
+from http.client import HTTPConnection
 from pathlib import Path
 
 import pytest
 
 from infra.flink_cluster import FlinkCluster
+from infra.ports import LOOPBACK
 from infra.versions import FLINK_VERSION
 from pipeline.errors import Stop
 
@@ -42,3 +45,14 @@ def test_a_script_that_fails_is_refused_with_its_traceback(flink: FlinkCluster, 
     script.write_text("raise RuntimeError('planted')\n", "utf-8")
     with pytest.raises(Stop, match="planted"):
         flink.submit(script)
+
+
+@pytest.mark.parametrize(
+    ("part", "metric"), [(0, "flink_jobmanager_numRegisteredTaskManagers 1.0"), (1, "flink_taskmanager_Status_JVM_Memory")]
+)
+def test_both_processes_show_their_metrics(flink: FlinkCluster, part: int, metric: str) -> None:
+    connection = HTTPConnection(LOOPBACK, flink.metrics_ports[part], timeout=20)
+    connection.request("GET", "/metrics")
+    text = connection.getresponse().read().decode()
+    connection.close()
+    assert metric in re.sub(r"\{[^}]*\}", "", text)
