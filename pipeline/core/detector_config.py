@@ -39,8 +39,8 @@ class Lane:
     least_dispersion: float
 
 
-SPIKE = Lane(Rule.NEGATIVE_SPIKE, (15 * MINUTE_MS, HOUR_MS, 3 * HOUR_MS), HOUR_MS, Support(2.5, 4.0), 0.1)
-SLOW = Lane(Rule.NEGATIVE_TREND, (HOUR_MS, 6 * HOUR_MS, DAY_MS), DAY_MS, Support(1.5, 3.0), 0.5)
+SPIKE = Lane(Rule.NEGATIVE_SPIKE, (15 * MINUTE_MS, HOUR_MS, 3 * HOUR_MS), HOUR_MS, Support(2.0, 4.0), 0.1)
+SLOW = Lane(Rule.NEGATIVE_TREND, (HOUR_MS, 6 * HOUR_MS, DAY_MS), DAY_MS, Support(1.0, 3.0), 0.5)
 
 
 @dataclass(frozen=True, slots=True)
