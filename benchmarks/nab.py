@@ -69,7 +69,10 @@ class Counts:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What leave-one-out came to under one profile. ``first_prompt``: windows whose first announcement was prompt."""
+    """What leave-one-out came to under one profile. ``prompt``: windows with any prompt announcement, escalations included.
+
+    ``outcome.prompt`` counts windows whose first alert was prompt, which is what published figures count.
+    """
 
     outcome: Outcome
     prompt: int
@@ -179,8 +182,8 @@ def measure(data: Sequence[Counts], timezone: str) -> dict[str, Any]:
         "false_alerts_per_entity_day": round(standard.outcome.false_alerts_per_day, 4),
         "windows_found": standard.outcome.found,
         "windows": standard.outcome.windows,
-        "prompt_recall": round(standard.prompt / max(standard.outcome.windows, 1), 4),
-        "prompt_recall_first_alert": round(standard.outcome.prompt / max(standard.outcome.windows, 1), 4),
+        "prompt_recall": round(standard.outcome.prompt / max(standard.outcome.windows, 1), 4),
+        "prompt_recall_with_escalations": round(standard.prompt / max(standard.outcome.windows, 1), 4),
         "dummies": dummies(data),
         "thresholds": {name: verdict.thresholds for name, verdict in verdicts.items()},
         "protocol": "thresholds leave one series out; one day's cooldown, one escalation within it, both charged",
