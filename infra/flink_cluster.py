@@ -42,14 +42,14 @@ TASK_MANAGER_MEMORY: Final = {
     "taskmanager.memory.network.min": "96m",
     "taskmanager.memory.network.max": "96m",
     "taskmanager.memory.managed.size": "384m",
-    "taskmanager.memory.jvm-metaspace.size": "256m",
+    "taskmanager.memory.jvm-metaspace.size": "512m",  # each job handed over leaves some 40 MB of classes behind
     "taskmanager.memory.jvm-overhead.min": "192m",
     "taskmanager.memory.jvm-overhead.max": "192m",
 }
 IGNORE_UNKNOWN: Final = "-XX:+IgnoreUnrecognizedVMOptions"
 QUICK_START: Final = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")  # for machines that coordinate and compute nothing
 JOB_MANAGER_JVM: Final = (*QUICK_START, "-Xmx448m", "-XX:MaxMetaspaceSize=256m")
-TASK_MANAGER_JVM: Final = ("-XX:+UseG1GC", "-Xmx512m", "-XX:MaxDirectMemorySize=224m", "-XX:MaxMetaspaceSize=256m")
+TASK_MANAGER_JVM: Final = ("-XX:+UseG1GC", "-Xmx512m", "-XX:MaxDirectMemorySize=224m", "-XX:MaxMetaspaceSize=512m")
 CLIENT_JVM: Final = (*QUICK_START, "-Xmx256m")
 CONFIG: Final[dict[str, Any]] = (
     JOB_MANAGER_MEMORY
