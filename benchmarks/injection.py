@@ -238,7 +238,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--picture", type=Path, help="write the curves to this PNG")
     parser.add_argument("--json", action="store_true", help="print one JSON object last")
     options = parser.parse_args(arguments)
-    with scoring_for(settings_module.load(), None, options.encoder) as scoring:
+    with scoring_for(settings_module.load(), None, options.encoder, given=True) as scoring:
         posts = list(read_posts(options.posts, scoring))
     result = measure(posts, options)
     for row in result["rows"]:

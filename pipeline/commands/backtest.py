@@ -103,7 +103,7 @@ def compare(
 def _read(paths: list[Path], settings: "Settings", encoder: EncoderChoice) -> "list[ScoredPost]":
     from pipeline.replay.raw import read_posts
 
-    with scoring_for(settings, None, encoder) as scoring:
+    with scoring_for(settings, None, encoder, given=True) as scoring:
         return [post for path in paths for post in read_posts(path, scoring)]
 
 

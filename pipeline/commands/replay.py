@@ -117,8 +117,8 @@ def _published(steps: "Iterable[Step]", prefix: str, settings: Settings) -> "Ite
 
 
 @contextmanager
-def scoring_for(settings: Settings, mapping: Path | None, encoder: EncoderChoice) -> "Iterator[Scoring]":
-    """Yield how raw posts are scored, with a progress line on a terminal."""
+def scoring_for(settings: Settings, mapping: Path | None, encoder: EncoderChoice, given: bool = False) -> "Iterator[Scoring]":
+    """Yield how raw posts are scored, with a progress line on a terminal. ``given``: see ``Scoring``."""
     from rich.console import Console
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
@@ -139,7 +139,8 @@ def scoring_for(settings: Settings, mapping: Path | None, encoder: EncoderChoice
             task = tasks.setdefault(name, progress.add_task(name, total=None)) if name not in tasks else tasks[name]
             progress.update(task, completed=done)  # type: ignore[arg-type]
 
-        yield Scoring(settings, _encoder_maker(settings, encoder), encoder, load_mapping(mapping) if mapping else None, tell)
+        rules = load_mapping(mapping) if mapping else None
+        yield Scoring(settings, _encoder_maker(settings, encoder), encoder, rules, tell, given)
 
 
 def _encoder_maker(settings: Settings, choice: EncoderChoice) -> "Callable[[], Encoder]":

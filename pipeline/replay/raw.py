@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,19 +20,25 @@ from pipeline.settings import Settings
 from producers.mapping import FieldMapping
 from producers.rows import read_rows
 from workers.encoder import Encoder
+from workers.hosting import make_linker
 
 POST_TOPIC = "posts"
 
 
 @dataclass(frozen=True)
 class Scoring:
-    """How raw posts become scored ones. ``encoder`` is made when it is needed for the first time; ``tell`` hears of progress."""
+    """How raw posts become scored ones. ``encoder`` is made when it is needed for the first time; ``tell`` hears of progress.
+
+    ``given``: a post whose source names entities is about those alone, under the source's own names, as prices and truth
+    have them; otherwise it is also about what the worker links, under the dictionary's symbols, as live.
+    """
 
     settings: Settings
     make_encoder: Callable[[], Encoder]
     encoder_name: str
     mapping: FieldMapping | None = None
     tell: Callable[[str, int], None] | None = None
+    given: bool = False
 
     @property
     def identity(self) -> str:
@@ -67,7 +73,31 @@ def read_posts(path: Path, scoring: Scoring) -> Iterator[ScoredPost]:
     if not kept.is_file():
         scored = score_posts(read_raw(path, scoring.mapping), scoring.make_encoder(), scoring.settings)
         keep_scores(kept, scored if scoring.tell is None else counted(scored, partial(scoring.tell, path.name)))
-    return read_scored(kept)
+    return read_scored(_given(path, kept, scoring) if scoring.given else kept)
+
+
+def _given(path: Path, kept: Path, scoring: Scoring) -> Path:
+    """Return where the same scores stand under the source's own entities; written once, without scoring again."""
+    own = kept_scores(path, f"{scoring.identity} given", scoring.settings.cache)
+    if not own.is_file():
+        named: dict[str, list[str]] = {}
+        for post in read_raw(path, scoring.mapping):
+            named.setdefault(post.event_id, []).extend(post.entities)
+        keep_scores(own, as_given(read_scored(kept), named, make_linker(scoring.settings).symbol))
+    return own
+
+
+def as_given(
+    posts: Iterable[ScoredPost], named: Mapping[str, Sequence[str]], symbol: Callable[[str], str]
+) -> Iterator[ScoredPost]:
+    """Yield the posts under the names their source gave; those it names nobody in stay as they are linked."""
+    for post in posts:
+        names = named.get(post.event_id, ())
+        if not names:
+            yield post
+        for name in names:
+            if symbol(name) == post.entity:
+                yield post.model_copy(update={"entity": name})
 
 
 def read_raw(path: Path, mapping: FieldMapping | None) -> Iterator[SocialPost]:

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -69,3 +70,21 @@ def test_unsorted_rows_are_refused(tmp_path: Path) -> None:
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"nowhere\.csv is not a file"):
         read_posts(tmp_path / "nowhere.csv", scoring(tmp_path, []))
+
+
+def test_backtests_see_the_entities_that_the_source_names_under_its_own_names(tmp_path: Path) -> None:
+    """The worker links cashtags and renames FB to the dictionary's META; prices and truth know neither."""
+    made: list[Encoder] = []
+    rows: list[dict[str, object]] = [
+        {**ROWS[0], "entity": "FB", "text": "$AMZN crash, says Facebook"},
+        {**ROWS[1], "entity": "FB", "text": "fine"},
+        {key: value for key, value in ROWS[2].items() if key != "entity"} | {"text": "$GOOG crash"},
+    ]
+    path = raw_file(tmp_path, rows)
+    linked = [(post.event_id, post.entity) for post in read_posts(path, scoring(tmp_path, made))]
+    given = [(post.event_id, post.entity) for post in read_posts(path, replace(scoring(tmp_path, made), given=True))]
+    assert ("r0", "META") in linked
+    assert ("r0", "AMZN") in linked
+    assert [pair for pair in given if pair[0] != "r2"] == [("r0", "FB"), ("r1", "FB")]
+    assert [pair for pair in given if pair[0] == "r2"] == [pair for pair in linked if pair[0] == "r2"] != []
+    assert len(made) == 1
