@@ -169,7 +169,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _contestants(
     settings: Settings, tell: Callable[[str], None]
 ) -> tuple[dict[str, Contestant], dict[str, int], TransformerEncoder]:
-    folder, _ = model_store.verified(settings.encoder.model, settings.cache)
+    folder = encode_peers.plain_folder(model_store.verified(settings.encoder.model, settings.cache)[0], settings.cache)
     limit = settings.encoder.max_tokens
     makers: dict[str, Callable[[], Contestant]] = {
         DEFAULT: lambda: encode_peers.sentence_transformers_default(folder, limit),

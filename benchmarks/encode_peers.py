@@ -1,5 +1,6 @@
 """What others would run on the same texts, one core each. Every contestant: texts in, (n, 384) vectors out."""
 
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -74,6 +75,21 @@ def onnxruntime_model(folder: Path, max_tokens: int, cache: Path, int8: bool) ->
         return _unit(np.concatenate(vectors))
 
     return run
+
+
+def plain_folder(folder: Path, cache: Path) -> Path:
+    """Return a folder that transformers reads without us: ours, and the file that says which tokenizer class it is."""
+    from workers.publishing import published_folder
+
+    target = cache / "bench" / "plain"
+    special = {"unk_token": "<unk>", "pad_token": "<pad>", "cls_token": "<s>", "sep_token": "</s>", "mask_token": "<mask>"}
+    with published_folder(target) as scratch:
+        for path in folder.iterdir():
+            (scratch / path.name).symlink_to(path.resolve())
+        facts = {"tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": 512, **special}
+        if not (scratch / "tokenizer_config.json").exists():
+            (scratch / "tokenizer_config.json").write_text(json.dumps(facts), "utf-8")
+    return target
 
 
 def padded_share(lengths: Sequence[int]) -> float:
