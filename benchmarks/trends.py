@@ -29,7 +29,7 @@ from pipeline.replay.recorded import read_scored
 START_MS = 1_704_067_200_000
 DAY_MS = 86_400_000
 REPEATS = 2
-DENSE = {"entities": 20, "posts": 60_000, "days": 0.6}
+DENSE = {"entities": 10, "posts": 120_000, "days": 2.0}
 YEAR = {"entities": 87, "posts": 51_108, "days": 365.0}
 FLEET = {"entities": 10_000, "posts": 100_000, "days": 3.0}
 TRACED = {"entities": 1_000, "posts": 10_000, "days": 3.0}

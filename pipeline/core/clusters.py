@@ -22,7 +22,7 @@ class Clusters:
         self.capacity = capacity
         self.leaders: array[int] = array("Q")
         self.first_ms: array[int] = array("q")
-        self._index: dict[int, list[int]] | None = None
+        self._index: dict[int, tuple[int, ...]] | None = None
 
     def assign(self, fingerprint: int, time_ms: int) -> tuple[int, bool]:
         """Return the leader of this post, and whether the post itself is the leader. Call in event-time order."""
@@ -75,9 +75,10 @@ class Clusters:
         return best
 
     @staticmethod
-    def _enter(index: dict[int, list[int]], at: int, leader: int) -> None:
+    def _enter(index: dict[int, tuple[int, ...]], at: int, leader: int) -> None:
         for key in _blocks(leader):
-            index.setdefault(key, []).append(at)
+            known = index.get(key)
+            index[key] = (at,) if known is None else (*known, at)
 
 
 def _blocks(fingerprint: int) -> tuple[int, int, int, int]:

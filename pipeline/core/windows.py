@@ -126,8 +126,10 @@ def summarise(start_ms: int, mentions: Iterable[Mention], clusters: Clusters, be
     effective, negative, positive = 0, 0.0, 0.0
     for mention in ordered:
         leader, leads = clusters.assign(mention.fingerprint, mention.event_time_ms)
-        known = seen.get(leader)
-        seen[leader] = (1, mention) if known is None else (known[0] + 1, known[1])
+        if leader in seen:
+            seen[leader] = (seen[leader][0] + 1, seen[leader][1])
+        else:
+            seen[leader] = (1, mention)
         counted = authors.get(mention.author_id, 0)
         if leads and counted < rules.posts_per_author:
             counted += 1
