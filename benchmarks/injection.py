@@ -2,8 +2,8 @@
 
 The first half of the recording fits the detector, the second half is the background. ``k`` posts with different texts and
 authors are spread over one hour; how negative each seems is drawn from the background's own negative posts, so that the
-model's doubts are part of the measurement. A plant is found when an alert opens within three hours; its delay counts from
-the beginning of the hour. Real events in the background count as false alerts, so realised rates are upper bounds.
+model's doubts are part of the measurement. A plant is found when an alert opens within three hours, or one that is still
+open escalates; its delay counts from the beginning of the hour. Real events in the background count as false alerts, so realised rates are upper bounds.
 """
 
 import argparse
@@ -38,6 +38,7 @@ SIZES = (2, 4, 6, 8, 12)
 RATES = (0.001, 0.002, 0.005, 0.02)
 MARKET, OTHER, ANY = "market", "other", "any"
 NEGATIVE = 0.5
+ANNOUNCED = (AlertStatus.OPENED, AlertStatus.ESCALATED)
 OLD_ACCOUNT_MS = 1_000 * DAY_MS
 
 
@@ -160,7 +161,7 @@ def _of_entity(
             alert.event_time_ms - plant.at_ms
             for step in steps
             for alert in step.alerts
-            if alert.status is AlertStatus.OPENED and alert.rule in OPINION_RULES
+            if alert.status in ANNOUNCED and alert.rule in OPINION_RULES
         ]
         yield plant, min((delay for delay in opened if 0 < delay <= HIT_MS), default=None)
 

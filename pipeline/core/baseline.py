@@ -55,8 +55,8 @@ def absorb(baseline: Baseline, pane: Pane, config: DetectorConfig) -> None:
     if pane.frozen:
         return
     exposure = config.prior.season.exposure(pane.start_ms, pane.start_ms + PANE_MS) / DAY_MS
-    baseline.negative += _winsorised(pane.negative, expected.negative_per_day * exposure, expected.dispersion, config)
-    baseline.posts += _winsorised(pane.effective, expected.posts_per_day * exposure, expected.dispersion, config)
+    baseline.negative += _winsorised(pane.negative, expected.negative_per_day * exposure, expected, config)
+    baseline.posts += _winsorised(pane.effective, expected.posts_per_day * exposure, expected, config)
     baseline.exposure_days += exposure
 
 
@@ -108,8 +108,11 @@ def _advance(baseline: Baseline, at_ms: int, config: DetectorConfig) -> None:
     baseline.as_of_ms = max(baseline.as_of_ms, at_ms)
 
 
-def _winsorised(observed: float, mean: float, dispersion: float, config: DetectorConfig) -> float:
-    limit = mean + config.winsor_sigmas * sqrt(mean + dispersion * mean * mean) + 1.0
+def _winsorised(observed: float, mean: float, expected: Expectation, config: DetectorConfig) -> float:
+    """Return the count, cut where it is unusual; before the entity is known nothing is."""
+    if expected.age_ms < config.cold_start_ms:
+        return observed
+    limit = mean + config.winsor_sigmas * sqrt(mean + expected.dispersion * mean * mean) + 1.0
     return min(observed, limit)
 
 

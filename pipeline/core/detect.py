@@ -102,7 +102,8 @@ def look(moment: Situation, lane: Lane, config: DetectorConfig) -> LaneView:
     at = lane.windows_ms.index(lane.reference_ms)
     dispersion = max(moment.dispersion, lane.least_dispersion)
     tails, share, score = _tails(sums, at, means, moment.expected, dispersion, config)
-    return LaneView(lane, sums, means, sums[at], means[at], dispersion, tails, share, score, _has_support(moment, lane, config))
+    supported = _has_support(moment, lane, config) and (not moment.cold or share >= config.cold_share_tail)
+    return LaneView(lane, sums, means, sums[at], means[at], dispersion, tails, share, score, supported)
 
 
 def _mean(moment: Situation, size_ms: int, config: DetectorConfig) -> float:

@@ -71,8 +71,10 @@ class Lifecycle:
 
 @dataclass(frozen=True, slots=True)
 class DetectorConfig:
-    """The detector's configuration. ``guard_ms``: younger panes do not count into the baseline.
+    """The detector's configuration.
 
+    ``guard_ms``: younger panes do not count into the baseline. ``freeze_at_most_ms``: an alert that stays open longer is the
+    new normal. ``cold_share_tail``: while a young entity's level is not known, its negative share must be unusual as well.
     ``config_hash``: 16 hex digits that change with any other number here.
     """
 
@@ -87,6 +89,8 @@ class DetectorConfig:
     share_weight: float = 0.5
     cold_start_ms: int = 3 * DAY_MS
     cold_dispersion: float = 1.5
+    cold_share_tail: float = 1.3
+    freeze_at_most_ms: int = DAY_MS
     forget_gap_ms: int = 7 * DAY_MS
     cluster_memory_ms: int = DAY_MS
     cluster_capacity: int = 2048

@@ -29,7 +29,7 @@ class Prior:
     negative_per_day: float = 2.0
     posts_per_day: float = 8.0
     negative_share: float = 0.25
-    strength_days: float = 3.0
+    strength_days: float = 1.0
     tiers: tuple[Tier, ...] = (
         Tier(4.0, 0.5, 1.5, 0.6, 0.05),
         Tier(20.0, 0.4, 1.5, 0.6, 0.05),

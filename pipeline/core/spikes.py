@@ -167,7 +167,9 @@ class NegativeSpikeOperator:
         moment = self._assess(state, end)
         alerts += decide(state, moment, active=True, config=self.config)
         self._observe(state, moment)
-        pane.frozen = state.decided.opinion is not None and state.decided.opinion.is_open
+        opinion = state.decided.opinion
+        lately = opinion is not None and opinion.is_open and end - opinion.opened_ms < self.config.freeze_at_most_ms
+        pane.frozen = lately and not moment.cold
         self._tell_trend(state, pane, moment, trends)
 
     def _absorb(self, state: EntityState, start: int, until: int) -> None:

@@ -42,7 +42,7 @@ def test_silence_lowers_the_level_and_one_long_gap_is_many_short_ones() -> None:
     now = START_MS + 30 * DAY_MS
     levels = [expectation(baseline, now + days * DAY_MS, CONFIG).negative_per_day for days in (0, 5, 10, 40, 400)]
     assert levels == sorted(levels, reverse=True)
-    assert levels[-1] == pytest.approx(CONFIG.prior.negative_per_day * 3 / 23, rel=0.05)
+    assert levels[-1] == pytest.approx(CONFIG.prior.negative_per_day / 21.2, rel=0.05)
 
 
 def test_a_burst_is_winsorised() -> None:

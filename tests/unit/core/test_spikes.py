@@ -186,3 +186,18 @@ def test_contents_repeated_by_many_authors_count_once() -> None:
     trends, _, _ = run(flood("A", START_MS, 10, 1_000))
     assert trends[0].posts == 10
     assert trends[0].posts_effective == 1.0
+
+
+def test_a_busy_entity_that_is_new_is_learned_and_not_alerted_for_its_volume() -> None:
+    _, alerts, _ = run(background("A", 6, 1_500, 9))
+    assert alerts == []
+
+
+def test_a_level_that_stays_becomes_the_new_normal() -> None:
+    """Ten times as many posts from the tenth day on: one alert, which ends by itself."""
+    change = START_MS + 10 * DAY_MS
+    _, alerts, _ = run(in_order(background("A", 10, 20, 4), background("A", 8, 200, 5, change)))
+    spikes = [alert for alert in alerts if alert.rule is not Rule.COORDINATED_ACTIVITY]
+    assert spikes[0].status is AlertStatus.OPENED
+    assert spikes[-1].status is AlertStatus.RESOLVED
+    assert spikes[-1].event_time_ms < change + 7 * DAY_MS
