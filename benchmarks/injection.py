@@ -3,7 +3,8 @@
 The first half of the recording fits the detector, the second half is the background. ``k`` posts with different texts and
 authors are spread over one hour; how negative each seems is drawn from the background's own negative posts, so that the
 model's doubts are part of the measurement. A plant is found when an alert opens within three hours, or one that is still
-open escalates; its delay counts from the beginning of the hour. Real events in the background count as false alerts, so realised rates are upper bounds.
+open escalates; its delay counts from the beginning of the hour. Real events in the background count as false alerts, so
+realised rates are upper bounds.
 """
 
 import argparse
