@@ -19,6 +19,7 @@ from pipeline.adapters.waiting import wait_until
 from pipeline.errors import Unavailable
 
 SCRIPT: Final = Path(pipeline.__file__).parent / "jobs" / "trends_flink.py"
+SAVEPOINT_TRIES: Final = 3
 
 
 class JobDocument(Protocol):
@@ -85,12 +86,22 @@ def stop_with_savepoint(cluster: FlinkCluster, job: JobDocument, timeout_s: floa
     """
     rest = cluster.rest()
     try:
-        job_id = running_job(rest, job)
-        if job_id is None:
-            return None
-        return rest.stop_with_savepoint(job_id, (_place(cluster.folder) / "savepoints").as_uri(), timeout_s)
+        for _ in range(SAVEPOINT_TRIES - 1):
+            try:
+                return _stop(cluster, rest, job, timeout_s)
+            except Unavailable:  # a lost task manager is noticed late: until then its tasks count as running
+                continue
+        return _stop(cluster, rest, job, timeout_s)
     finally:
         rest.close()
+
+
+def _stop(cluster: FlinkCluster, rest: FlinkRest, job: JobDocument, timeout_s: float) -> str | None:
+    job_id = running_job(rest, job)
+    if job_id is None:
+        return None
+    _wait_for_tasks(rest, job_id, timeout_s)
+    return rest.stop_with_savepoint(job_id, (_place(cluster.folder) / "savepoints").as_uri(), timeout_s)
 
 
 def latest_checkpoint(folder: Path) -> Path | None:

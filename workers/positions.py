@@ -4,13 +4,15 @@ Redis may lose its last second of writes when its machine dies; Kafka's commit o
 worker may have gone on. The store's progress counter of a partition was written after the profiles and before the commit.
 So before a chunk is applied, its first offsets are compared with the progress: where the store stands further back, there
 is a hole. Applying would close the users' fences over it, so the source goes back first; what was not lost is then a no-op.
+A store that knows nothing of a partition lost everything, or is new: then the partition is read again from its beginning,
+which is also how an emptied Redis is filled again.
 """
 
 from collections.abc import Sequence
 
 import structlog
 
-from pipeline.adapters.stores import ProfileStore
+from pipeline.adapters.stores import ProfileStore, Progress
 from pipeline.adapters.streams import Record, TopicPartition
 
 log = structlog.get_logger()
@@ -30,7 +32,6 @@ class Positions:
     def __init__(self, store: ProfileStore) -> None:
         self._store = store
         self._sought: dict[TopicPartition, int] = {}
-        self._known: set[TopicPartition] = set()
 
     def holes(self, records: Sequence[Record]) -> dict[TopicPartition, int]:
         """Return where to go back to, by partition; nothing in the normal case. Raises Unavailable.
@@ -39,10 +40,8 @@ class Positions:
         """
         first = first_offsets(records)
         progress = self._store.progress(first)
-        holes = {p: progress[p].next_offset for p in progress if progress[p].next_offset < first[p]}
-        for partition in sorted(self._known - progress.keys() & first.keys()):
-            log.error("store_lost_everything", topic=partition.topic, partition=partition.partition, goes_on_at=first[partition])
-        self._known |= progress.keys()
+        durable = {partition: progress.get(partition, Progress()).next_offset for partition in first}
+        holes = {partition: offset for partition, offset in durable.items() if offset < first[partition]}
         for partition in first.keys() - holes.keys():
             self._sought.pop(partition, None)
         fresh = {partition: offset for partition, offset in holes.items() if self._sought.get(partition) != offset}

@@ -26,8 +26,15 @@ def test_what_follows_or_comes_again_has_no_hole(store: MemoryProfileStore) -> N
     assert Positions(store).holes([*records(A, 10, 11), *records(B, 2, 3)]) == {}
 
 
-def test_a_partition_never_counted_has_no_hole(store: MemoryProfileStore) -> None:
-    assert Positions(store).holes(records(TopicPartition("events", 0), 1_000)) == {}
+def test_a_partition_that_the_store_does_not_know_is_read_from_its_beginning_once(store: MemoryProfileStore) -> None:
+    unknown = TopicPartition("events", 0)
+    positions = Positions(store)
+    assert positions.holes(records(unknown, 1_000)) == {unknown: 0}
+    assert positions.holes(records(unknown, 1_000)) == {}
+
+
+def test_the_first_record_of_a_new_partition_has_no_hole(store: MemoryProfileStore) -> None:
+    assert Positions(store).holes(records(TopicPartition("events", 0), 0)) == {}
 
 
 def test_a_store_that_stands_further_back_has_a_hole(store: MemoryProfileStore) -> None:
