@@ -2,6 +2,7 @@
 
 import json
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -56,3 +57,16 @@ def info(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON ob
         return
     for name, value in facts.items():
         typer.echo(f"{name}: {json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) else value}")
+
+
+@model.command()
+def intents(
+    file: Annotated[Path, typer.Argument(help="YAML: intents: {name: [examples]}, and perhaps none: [examples].")],
+    out: Annotated[Path, typer.Option(help="Where the weights with the new head go.")],
+) -> None:
+    """Fit the intents of FILE on the installed weights, in seconds."""
+    from workers.refit import refit_intents
+
+    settings = settings_module.load()
+    names = refit_intents(file, settings.encoder, settings.cache, out)
+    typer.echo(f"{', '.join(names)}: use them with GROUNDSWELL_ENCODER__WEIGHTS={out}")

@@ -10,6 +10,7 @@ from pipeline.settings import EncoderSettings
 from tests.unit.workers.tiny_model import tiny_config, tiny_weights, write_model, write_trained
 from workers.encoder import Encodings, TokenIds
 from workers.packing import pack
+from workers.refit import refit_intents
 from workers.transformer import MODES, Mode, TransformerEncoder, choose_mode, load_encoder
 from workers.trunk import Sizes, build, float_linear
 
@@ -110,6 +111,18 @@ def test_the_adapter_changes_the_answers_and_the_revision(folder: Path, tmp_path
     tokens = encoder.tokenize(["w1 w2 w3"])
     assert not np.array_equal(encoder.encode(tokens).vectors, bare.encode(tokens).vectors)
     assert encoder.revision != bare.revision
+
+
+def test_new_intents_are_fitted_on_the_weights_that_are_there(folder: Path, tmp_path: Path) -> None:
+    lines = [
+        f"  {name}: [{', '.join(f'w{start + step} w{start}' for step in range(6))}]" for name, start in (("a", 10), ("b", 90))
+    ]
+    (tmp_path / "intents.yaml").write_text("intents:\n" + "\n".join(lines), "utf-8")
+    assert refit_intents(tmp_path / "intents.yaml", settings_for(folder), folder, tmp_path / "new") == ("a", "b", "none")
+    new = load_encoder(settings_for(folder).model_copy(update={"weights": tmp_path / "new"}), folder, "fp32")
+    tokens = new.tokenize(["w12 w10", "w93 w90"])
+    assert new.encode(tokens).intents[:, :2].argmax(1).tolist() == [0, 1]
+    assert new.encode(tokens).vectors.tobytes() == encoder_in(folder, "fp32").encode(tokens).vectors.tobytes()
 
 
 def test_the_revision_names_the_mode(folder: Path) -> None:
