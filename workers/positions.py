@@ -8,7 +8,7 @@ A store that knows nothing of a partition lost everything, or is new: then the p
 which is also how an emptied Redis is filled again.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import structlog
 
@@ -32,16 +32,23 @@ class Positions:
     def __init__(self, store: ProfileStore) -> None:
         self._store = store
         self._sought: dict[TopicPartition, int] = {}
+        self._settled: dict[TopicPartition, int] = {}
+
+    def settled(self, next_offsets: Mapping[TopicPartition, int]) -> None:
+        """Take note of what has been made durable and committed."""
+        self._settled |= next_offsets
 
     def holes(self, records: Sequence[Record]) -> dict[TopicPartition, int]:
         """Return where to go back to, by partition; nothing in the normal case. Raises Unavailable.
 
-        Offsets that are gone from the topic (retention, compaction) look like a hole: going back once is enough.
+        Partitions without records are compared with what was settled: a quiet one may have lost its tail too. Offsets that
+        are gone from the topic (retention, compaction) look like a hole: going back once is enough.
         """
         first = first_offsets(records)
-        progress = self._store.progress(first)
-        durable = {partition: progress.get(partition, Progress()).next_offset for partition in first}
-        holes = {partition: offset for partition, offset in durable.items() if offset < first[partition]}
+        expected = self._settled | first
+        progress = self._store.progress(expected) if expected else {}
+        durable = {partition: progress.get(partition, Progress()).next_offset for partition in expected}
+        holes = {partition: offset for partition, offset in durable.items() if offset < expected[partition]}
         for partition in first.keys() - holes.keys():
             self._sought.pop(partition, None)
         fresh = {partition: offset for partition, offset in holes.items() if self._sought.get(partition) != offset}

@@ -103,7 +103,7 @@ class Worker:
             self._take_off(chunk)
         if landed is not None:
             self._finish(*landed)
-        self._show_lag()
+        self._look_around()
         return chunk is not None or landed is not None
 
     def run(self, stop: threading.Event, until_idle: bool = False) -> None:
@@ -168,9 +168,10 @@ class Worker:
             effects = self._effect_rules.effects(chunk, encoded, model, self._clock.now_ms())
         holes = self._durably("durable", lambda: self._carry_out(chunk, effects))
         if holes:
-            self._go_back(chunk, holes)
+            self._go_back([chunk], holes)
             return
         self._durably("commit", lambda: self._source.commit(effects.next_offsets))
+        self._positions.settled(effects.next_offsets)
         self._accounting.settled(effects, self._clock.now_ms())
 
     def _carry_out(self, chunk: Chunk, effects: Effects) -> Mapping[TopicPartition, int]:
@@ -193,10 +194,10 @@ class Worker:
             self._store.advance(effects.outcomes())
         return {}
 
-    def _go_back(self, chunk: Chunk, holes: Mapping[TopicPartition, int]) -> None:
-        """Drop this chunk and the one on the device, and read again from where the store stands."""
+    def _go_back(self, chunks: Sequence[Chunk], holes: Mapping[TopicPartition, int]) -> None:
+        """Drop these chunks and the one on the device, and read again from where the store stands."""
         following = self._land()
-        dropped = [chunk] if following is None else [chunk, following[0]]
+        dropped = [*chunks] if following is None else [*chunks, following[0]]
         starts = first_offsets([record for one in dropped for record in one.records]) | dict(holes)
         for partition, offset in starts.items():
             self._source.seek(partition, offset)
@@ -261,11 +262,15 @@ class Worker:
         yield
         self._metrics.observe("stage_seconds", self._clock.monotonic_s() - started_s, stage=name)
 
-    def _show_lag(self) -> None:
+    def _look_around(self) -> None:
+        """Every few seconds: is the store still where this worker left it, and how much is there to read?"""
         now_s = self._clock.monotonic_s()
         if now_s - self._lag_at_s < LAG_EVERY_S:
             return
         self._lag_at_s = now_s
+        holes = self._durably("positions", lambda: self._positions.holes(()))
+        if holes:
+            self._go_back([], holes)
         try:
             self._accounting.lag(self._source.lag())
         except Unavailable as error:

@@ -54,3 +54,11 @@ def test_the_same_hole_is_found_again_after_it_was_read(store: MemoryProfileStor
     assert positions.holes(records(A, 12)) == {A: 10}
     assert positions.holes(records(A, 10)) == {}
     assert positions.holes(records(A, 12)) == {A: 10}
+
+
+def test_a_quiet_partition_that_lost_its_tail_is_noticed_without_records(store: MemoryProfileStore) -> None:
+    positions = Positions(store)
+    positions.settled({A: 10, B: 5})
+    assert positions.holes(()) == {}
+    positions.settled({A: 14})
+    assert positions.holes(records(B, 5)) == {A: 10}
