@@ -103,6 +103,7 @@ def test_thin_tiers_borrow_the_scale_of_all() -> None:
     assert abs(thin_law.scale - thick_law.scale) < abs(alone.scale - thick_law.scale)
 
 
+@pytest.mark.slow
 def test_fitted_thresholds_realise_about_the_wanted_rate() -> None:
     from pipeline.backtest.detections import detections
     from pipeline.backtest.run import run

@@ -42,6 +42,7 @@ def run(tmp_path: Path, *options: str) -> dict[str, object]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(240)
 def test_the_promised_fields_and_a_page_that_needs_nothing_else(tmp_path: Path) -> None:
     summary = run(tmp_path, "--lookahead", "--warmup")
@@ -60,6 +61,7 @@ def test_the_promised_fields_and_a_page_that_needs_nothing_else(tmp_path: Path) 
     assert written == {"report.html", "summary.json", "trends.jsonl", "alerts.jsonl"}
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(240)
 def test_a_sweep_tunes_early_and_says_how_many_were_tried(tmp_path: Path) -> None:
     grid = tmp_path / "grid.yaml"

@@ -103,6 +103,7 @@ def test_the_view_sees_records_rates_profiles_and_webhooks(finished: tuple[Path,
     assert len(frames[-1].webhooks) == finished[2].webhooks_verified
 
 
+@pytest.mark.slow
 def test_one_seed_gives_the_same_alerts(finished: tuple[Path, Demo, Summary, Frames], tmp_path: Path) -> None:
     run(tmp_path, synthetic(SEED))
     assert (tmp_path / "alerts.jsonl").read_bytes() == (finished[0] / "alerts.jsonl").read_bytes()

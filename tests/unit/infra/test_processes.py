@@ -63,6 +63,7 @@ def test_ends_a_process_that_ignores_the_polite_signal(processes: Processes) -> 
     assert not is_alive(process)
 
 
+@pytest.mark.slow
 def test_finds_orphans_of_a_killed_parent_even_in_sessions_of_their_own(processes: Processes) -> None:
     parent = processes.start("parent", WITH_CHILD, says="born")
     assert wait_until(lambda: len(members(parent.marker)) == 2, 10)

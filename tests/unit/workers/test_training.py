@@ -68,6 +68,7 @@ def trained(place: Path, out: str, mode: str = "lora", steps: int = 12) -> shipp
     return shipped.load(folder)
 
 
+@pytest.mark.slow
 def test_training_lowers_the_loss_and_ships_what_the_encoder_loads(place: Path) -> None:
     found = trained(place, "a", steps=40)
     assert found.record["dev"]["three"]["accuracy"] > 0.8
@@ -78,6 +79,7 @@ def test_training_lowers_the_loss_and_ships_what_the_encoder_loads(place: Path) 
     assert answers.sentiment.argmax(1).tolist() == [0, 2]
 
 
+@pytest.mark.slow
 def test_a_run_that_was_cut_off_ends_in_the_same_weights(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = trained(place, "whole")
     from workers import training
@@ -100,6 +102,7 @@ def test_a_run_that_was_cut_off_ends_in_the_same_weights(place: Path, monkeypatc
         torch.testing.assert_close(resumed.tensors[name], tensor, msg=name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["frozen", "full"])
 def test_every_mode_ships_weights_that_load(place: Path, mode: str) -> None:
     found = trained(place, mode, mode, steps=4)

@@ -228,6 +228,7 @@ class Flaky(MemoryProfileStore):
         return super().progress(partitions)
 
 
+@pytest.mark.slow
 def test_a_store_that_is_away_for_a_while_delays_but_loses_nothing() -> None:
     ground = Playground(store=Flaky(times=2))
     ground.give_posts(*(post(n) for n in range(10)))

@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -61,6 +62,7 @@ def anything(good: dict[str, Any]) -> st.SearchStrategy[bytes]:
     st.lists(anything(click(0)), min_size=20, max_size=40),
     st.integers(1, 60),
 )
+@pytest.mark.slow
 def test_whatever_comes_in_every_record_comes_out_once(posts: list[bytes], clicks: list[bytes], poll: int) -> None:
     """At least 60 x 40 = 2,400 records, among as many good ones, which must all be scored."""
     ground = Playground(rules=rules(max_poll_records=poll))
