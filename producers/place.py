@@ -34,6 +34,11 @@ class Place:
         target = hashlib.sha256(topic.encode()).hexdigest()[:8]
         return cls(folder / f"{fingerprint(source)}-{mapping_digest}-{target}.json")
 
+    @classmethod
+    def of_world(cls, folder: Path, world: str, prefix: str) -> "Place":
+        """Return the place of a synthetic world, which its configuration describes wholly, on topics of this prefix."""
+        return cls(folder / f"synthetic-{hashlib.sha256(f'{world}/{prefix}'.encode()).hexdigest()[:16]}.json")
+
     def load(self) -> int:
         """Return the last durable line; 0 where there is none. Raises ConfigurationError for a damaged file."""
         if not self.path.is_file():

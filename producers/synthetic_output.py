@@ -2,7 +2,9 @@
 
 import gzip
 import json
-from dataclasses import asdict
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
 from threading import Event
 from time import monotonic
@@ -34,22 +36,52 @@ def write_truth(path: Path, config: SyntheticConfig) -> None:
     path.write_text("".join(json.dumps(asdict(planted)) + "\n" for planted in truth(config)), "utf-8")
 
 
-def send(config: SyntheticConfig, sink: Sink, prefix: str, speed: float | None, stop: Event) -> int:
-    """Send posts and behaviour events, paced by event time over ``speed`` (None: at once); return how many are durable."""
-    begin_s, sent = monotonic(), 0
-    for event in stream(config):
-        if speed is not None:
-            delay_s = begin_s + (event.event_time_ms - config.start_ms) / 1_000 / speed - monotonic()
-            if delay_s > LONG_WAIT_S:
-                sink.flush()
-            if delay_s > 0:
-                stop.wait(delay_s)
-        if stop.is_set():
+@dataclass(frozen=True, slots=True)
+class Track:
+    """Where a run stands: ``done`` events were durable before it; ``durable`` hears how many are now, ``at`` each event time."""
+
+    done: int = 0
+    durable: Callable[[int], None] = lambda _: None
+    at: Callable[[int], None] = lambda _: None
+
+
+def send(config: SyntheticConfig, sink: Sink, prefix: str, speed: float | None, stop: Event, track: Track = Track()) -> int:
+    """Send posts and behaviour events, paced by event time over ``speed`` (None: at once); return how many are durable.
+
+    The world is the same every time, so a run that goes on leaves out the ``track.done`` events that came before.
+    """
+    pace, sent = _Pace(sink, speed, stop), track.done
+    for event in islice(stream(config), track.done, None):
+        if not pace.wait_until_due(event.event_time_ms):
             break
         topic, key = (POSTS, event.event_id) if isinstance(event, SocialPost) else (EVENTS, event.user_id)
         sink.write(topic.full_name(prefix), key.encode(), event.to_json(), event.event_time_ms)
         sent += 1
+        track.at(event.event_time_ms)
         if sent % FLUSH_RECORDS == 0:
             sink.flush()
+            track.durable(sent)
     sink.flush()
-    return sent
+    track.durable(sent)
+    return sent - track.done
+
+
+class _Pace:
+    """Lets events through at their time; the first one goes at once."""
+
+    def __init__(self, sink: Sink, speed: float | None, stop: Event) -> None:
+        self._sink = sink
+        self._speed = speed
+        self._stop = stop
+        self._begin: tuple[float, int] | None = None
+
+    def wait_until_due(self, time_ms: int) -> bool:
+        """Return whether to go on; before a long wait, what was written is made durable."""
+        if self._speed is not None:
+            begin_s, first_ms = self._begin = self._begin or (monotonic(), time_ms)
+            delay_s = begin_s + (time_ms - first_ms) / 1_000 / self._speed - monotonic()
+            if delay_s > LONG_WAIT_S:
+                self._sink.flush()
+            if delay_s > 0:
+                self._stop.wait(delay_s)
+        return not self._stop.is_set()

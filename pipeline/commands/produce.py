@@ -109,6 +109,7 @@ def synthetic(  # noqa: PLR0913 - one parameter an option
         Path | None, typer.Option(help="Write the posts here (JSON lines, gzipped if named .gz), send nothing.")
     ] = None,
     truth: Annotated[Path, typer.Option(help="Where to write what was planted.")] = Path("truth.jsonl"),
+    resume: Annotated[bool, typer.Option("--resume", help="Go on where an interrupted run of this world ended.")] = False,
     home: Home = None,
     as_json: AsJson = False,
 ) -> None:
@@ -123,7 +124,7 @@ def synthetic(  # noqa: PLR0913 - one parameter an option
         _report(summary, as_json)
         return
     with _stopping() as stop:
-        summary = _send_synthetic(settings_module.load(home), config, _speed(speed), stop)
+        summary = _send_synthetic(settings_module.load(home), _World(config, _speed(speed), resume), stop)
     _report(summary | {"truth": str(truth)}, as_json)
     if stop.is_set():
         raise typer.Exit(STOPPED)
@@ -151,7 +152,7 @@ def _send_file(kafka: settings_module.KafkaSettings, work: _Work, stop: Event) -
         work.place.save(line)
 
     begin = monotonic()
-    with closing(KafkaSink(kafka)) as sink, _progress(work.path) as advance:
+    with closing(KafkaSink(kafka)) as sink, _progress(work.path.name, work.path.stat().st_size) as advance:
         callbacks = Callbacks(work.refused.write, durable, lambda line: advance(line.bytes_read), monotonic)
         publisher = Publisher(work.mapping, sink, work.options, callbacks, stop)
         try:
@@ -168,16 +169,30 @@ def _send_file(kafka: settings_module.KafkaSettings, work: _Work, stop: Event) -
     }
 
 
-def _send_synthetic(
-    settings: settings_module.Settings, config: "SyntheticConfig", speed: float | None, stop: Event
-) -> dict[str, Any]:
-    from pipeline.adapters.kafka_streams import KafkaSink
-    from producers.synthetic_output import send
+@dataclass(frozen=True, slots=True)
+class _World:
+    """A synthetic world on its way."""
 
-    begin = monotonic()
-    with closing(KafkaSink(settings.kafka)) as sink:
-        sent = send(config, sink, settings.kafka.topic_prefix, speed, stop)
-    return {"sent": sent, "seconds": round(monotonic() - begin, 2), "complete": not stop.is_set()}
+    config: "SyntheticConfig"
+    speed: float | None
+    resume: bool
+
+
+def _send_synthetic(settings: settings_module.Settings, world: _World, stop: Event) -> dict[str, Any]:
+    from pipeline.adapters.kafka_streams import KafkaSink
+    from producers.place import Place
+    from producers.synthetic_output import Track, send
+
+    begin, config, prefix = monotonic(), world.config, settings.kafka.topic_prefix
+    place = Place.of_world(settings.home / "produce", repr(config), prefix)
+    done = place.load() if world.resume else 0
+    with closing(KafkaSink(settings.kafka)) as sink, _progress("synthetic", config.end_ms - config.start_ms) as advance:
+        track = Track(done, place.save, lambda time_ms: advance(time_ms - config.start_ms))
+        sent = send(config, sink, prefix, world.speed, stop, track)
+    if not stop.is_set():
+        place.clear()
+    seconds = round(monotonic() - begin, 2)
+    return {"sent": sent, "seconds": seconds, "complete": not stop.is_set(), "resumed_after_event": done}
 
 
 def _summary(publisher: "Publisher", seconds: float) -> dict[str, Any]:
@@ -239,13 +254,13 @@ def _stopping() -> Iterator[Event]:
 
 
 @contextmanager
-def _progress(path: Path) -> Iterator[Callable[[int], None]]:
-    """Show how much of a file is read, on stderr, while a person looks on."""
+def _progress(name: str, total: int) -> Iterator[Callable[[int], None]]:
+    """Show how much of the whole is done, on stderr, while a person looks on."""
     from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-    columns = TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn()
+    columns = TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn()
     console = Console(stderr=True)
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task(path.name, total=path.stat().st_size)
+        task = progress.add_task(name, total=total)
         yield lambda done: progress.update(task, completed=done)

@@ -12,7 +12,7 @@ from pipeline.adapters.memory import MemoryBroker, MemorySink
 from pipeline.events import BehaviorEvent, SocialPost
 from producers.phrases import COMPANIES
 from producers.synthetic import SPIKE_LIFT, SyntheticConfig, activity, posts, sentence, stream, truth
-from producers.synthetic_output import send, write_posts, write_truth
+from producers.synthetic_output import Track, send, write_posts, write_truth
 
 CONFIG = SyntheticConfig(seed=11, posts=3_000, users=40)
 
@@ -106,3 +106,17 @@ def test_a_stop_ends_the_world() -> None:
     stop = Event()
     stop.set()
     assert send(CONFIG, MemorySink(MemoryBroker.with_table()), "", None, stop) == 0
+
+
+def test_a_world_that_was_stopped_goes_on_without_a_gap_or_a_repeat() -> None:
+    small = SyntheticConfig(seed=5, posts=100, users=5, hours=6)
+    broker, stop, durable = MemoryBroker.with_table(), Event(), [0]
+    cut = list(stream(small))[40].event_time_ms
+    first = send(
+        small, MemorySink(broker), "", None, stop, Track(0, durable.append, lambda at: stop.set() if at >= cut else None)
+    )
+    assert durable[-1] == first < len(list(stream(small)))
+    rest = send(small, MemorySink(broker), "", None, Event(), Track(durable[-1]))
+    assert first + rest == len(list(stream(small)))
+    sent = [record.value for topic in ("posts", "events") for record in broker.records(topic)]
+    assert sorted(sent) == sorted(event.to_json() for event in stream(small))
