@@ -27,17 +27,17 @@ down: setup ## stop them all; the data stay
 status: setup ## what runs, and the accounting
 	$(GS) status
 
-check: setup ## lint, format, types, import contracts, fast tests: under a minute
+check: setup ## lint, format, types, import contracts, fast tests: about a minute
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(PYTEST) -q -m "$(FAST)"
 
-test: check .venv/.servers ## everything, on real Kafka, Redis and Flink
+test: check servers ## everything, on real Kafka, Redis and Flink
 	$(PYTEST) -q -m "not ($(FAST))"
 
-bench: setup .venv/.servers ## measure; prints machine, versions and ratios
+bench: setup servers ## measure; prints machine, versions and ratios
 	$(BIN)/python -m benchmarks.pipeline
 	$(BIN)/python -m benchmarks.trends
 	$(BIN)/python -m benchmarks.flink
@@ -53,10 +53,9 @@ $(UV):
 	$(UV) pip install --quiet --python .venv --no-deps --no-build-isolation --editable .
 	touch $@
 
-.venv/.servers: .venv/.ready infra/locks/flink.txt ## what the real servers are made of, and the model's weights
+servers: setup ## fetch what the real servers are made of, and the model's weights; quick where they stand
 	$(GS) fetch
 	$(GS) model fetch
-	touch $@
 
 lock: $(UV) ## renew the locks from pyproject.toml
 	$(UV) pip compile pyproject.toml --all-extras --group dev --group bench $(LOCK_FLAGS) --output-file infra/locks/app.txt
@@ -64,4 +63,4 @@ lock: $(UV) ## renew the locks from pyproject.toml
 	echo uv | $(UV) pip compile - $(LOCK_FLAGS) --output-file infra/locks/uv.txt
 LOCK_FLAGS := --quiet --python-version 3.11 --universal --generate-hashes --no-emit-index-url --no-header
 
-.PHONY: help setup demo up down status check test bench lock
+.PHONY: help setup servers demo up down status check test bench lock
