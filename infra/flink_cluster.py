@@ -23,6 +23,7 @@ from pipeline.errors import Stop, Unavailable
 SHIPPED: Final = ("__init__.py", "errors.py", "events.py", "topics.py", "core", "jobs")  # stdlib, numpy and pydantic only
 SUBMIT_TIMEOUT_S: Final = 180.0
 REPRODUCIBLE: Final = (1980, 1, 1, 0, 0, 0)
+UNHEARD: Final = "Failed to start Python process"  # what the client says of a script that ended before it looked
 
 JOB_MANAGER_MEMORY: Final = {
     "jobmanager.memory.heap.size": "448m",
@@ -186,7 +187,7 @@ class FlinkCluster:
         resume = () if savepoint is None else ("-s", savepoint)
         client = self._java(CLIENT_JVM, "log4j-cli.properties", CLIENT)
         argv = (*client, "run", "--detached", *resume, "-j", str(self.connector), "-pyfs", str(self.shipped))
-        output = run((*argv, "-py", str(script), *arguments), self.env, SUBMIT_TIMEOUT_S, f"submitting {script.name} to Flink")
+        output = self._submitted((*argv, "-py", str(script), *arguments), script)
         submitted = re.search(r"submitted with JobID ([0-9a-f]{32})", output)
         if submitted is None:
             raise Stop(f"Flink's client started no job from {script.name}:\n{output[-2000:]}")
@@ -210,6 +211,16 @@ class FlinkCluster:
             "JAVA_HOME": str(self.java.parent.parent),
             "PATH": f"{self.python.parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
         }
+
+    def _submitted(self, argv: Sequence[str], script: Path) -> str:
+        """Run Flink's client; tell a script that died within milliseconds, whose words the client loses, by its name."""
+        try:
+            return run(argv, self.env, SUBMIT_TIMEOUT_S, f"submitting {script.name} to Flink")
+        except Stop as problem:
+            if UNHEARD not in str(problem):
+                raise
+            alone = f"PYTHONPATH={self.shipped} {self.python} {script}"
+            raise Stop(f"{script.name} ended before Flink's client could hear why; it says why alone: {alone}") from problem
 
     @property
     def _openings(self) -> tuple[str, ...]:
