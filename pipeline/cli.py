@@ -4,6 +4,7 @@ import sys
 
 import typer
 from rich.console import Console
+from rich.text import Text
 
 from pipeline import commands
 from pipeline.errors import GroundswellError
@@ -23,7 +24,8 @@ def main() -> None:
     try:
         app()
     except GroundswellError as error:
-        Console(stderr=True).print(f"[bold red]groundswell:[/] {error}", highlight=False)
+        message = Text.assemble(("groundswell:", "bold red"), f" {error}")  # the error may quote anything, markup too
+        Console(stderr=True).print(message, soft_wrap=True)
         sys.exit(1)
 
 

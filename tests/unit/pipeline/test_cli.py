@@ -1,0 +1,25 @@
+import pytest
+
+from pipeline import cli
+from pipeline.errors import ConfigurationError
+
+
+def ended(error: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail() -> None:
+        raise ConfigurationError(error)
+
+    monkeypatch.setattr(cli, "app", fail)
+    monkeypatch.setattr(cli.commands, "register_all", lambda _: None)
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    assert end.value.code == 1
+
+
+@pytest.mark.parametrize(
+    "error", ["user '[/x]' has no profile", "[Errno 2] of [bold]it", "sort the file: " + "zcat a | jq -c " * 20 + "| gzip"]
+)
+def test_an_error_is_one_line_as_it_is_whatever_it_quotes(
+    error: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ended(error, monkeypatch)
+    assert capsys.readouterr().err == f"groundswell: {error}\n"
