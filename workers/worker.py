@@ -26,6 +26,7 @@ from workers.effects import EffectRules, Effects, ModelName
 from workers.encoder import Encoder
 from workers.encoding import Device, Encoded
 from workers.entity_linking import EntityLinker
+from workers.handover import Handover
 from workers.positions import Positions, first_offsets
 from workers.preparing import Chunk, Preparation
 from workers.result_cache import ResultCache
@@ -77,6 +78,7 @@ class Worker:
         self._effect_rules = EffectRules(rules, brain.linker)
         self._accounting = Accounting(metrics, rules.topics, rules.stuck_after_s)
         self._positions = Positions(self._store)
+        self._handover = Handover(self._source, rules.drain_timeout_s, clock.monotonic_s)
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="device")
         self._flight: _Flight | None = None
         self._stop = threading.Event()
@@ -94,6 +96,8 @@ class Worker:
 
     def step(self) -> bool:
         """Take what the source has, start it on the device, finish the chunk before; return whether there was any work."""
+        if self._flight is not None and self._handover.holds():
+            self._empty()
         timeout_ms = self._rules.poll_timeout_ms if self._flight is None else 0
         with self._stage("poll"):
             records = self._poll(self._rules.max_poll_records, timeout_ms)
@@ -122,13 +126,17 @@ class Worker:
     def drain(self) -> None:
         """Finish what is in flight, within the drain timeout."""
         self._deadline_s = self._clock.monotonic_s() + self._rules.drain_timeout_s
-        landed = self._land()
-        if landed is not None:
-            self._finish(*landed)
+        self._empty()
 
     def close(self) -> None:
         """Let go of the device thread. What is still in flight is not committed, so it will be delivered again."""
         self._thread.shutdown(wait=False, cancel_futures=True)
+
+    def _empty(self) -> None:
+        """Finish the chunk on the device, if there is one."""
+        landed = self._land()
+        if landed is not None:
+            self._finish(*landed)
 
     def _prepare(self, records: Sequence[Record]) -> Chunk:
         self._accounting.taken(records, self._clock.monotonic_s())
@@ -253,7 +261,7 @@ class Worker:
             return ()
 
     def _keep_alive(self) -> None:
-        if self._poll(1, 0):
+        if not self._handover.holds() and self._poll(1, 0):
             raise AssertionError("a paused source delivered records, which are lost now; this is a bug of the source")
 
     @contextmanager

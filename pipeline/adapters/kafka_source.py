@@ -116,6 +116,10 @@ class KafkaSource:
         with translated("lag", self._kafka):
             return self._lag(self._consumer.assignment())
 
+    def rebalance_due(self) -> bool:
+        """See ``streams.Source.rebalance_due``."""
+        return self._is_settled() and bool(self._consumer._coordinator.need_rejoin())
+
     def close(self) -> None:
         """See ``streams.Source.close``. Takes at most about five seconds; a second call does nothing."""
         if not self._closed:

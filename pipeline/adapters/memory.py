@@ -205,6 +205,10 @@ class MemorySource:
         with self._broker.changed:
             return {p: self._broker.end_offset(p) - position for p, position in self._assigned().items()}
 
+    def rebalance_due(self) -> bool:
+        """See ``streams.Source.rebalance_due``. Here partitions change hands at once."""
+        return False
+
     def close(self) -> None:
         """See ``streams.Source.close``. A second call does nothing."""
         self._closed = True

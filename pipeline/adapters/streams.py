@@ -76,6 +76,9 @@ class Source(Protocol):
     def lag(self) -> Mapping[TopicPartition, int]:
         """Return the number of records behind the end, by assigned partition."""
 
+    def rebalance_due(self) -> bool:
+        """Tell whether the next poll takes part in a rebalance; until then what is owned can be committed."""
+
     def close(self) -> None:
         """Leave the group. Commits nothing."""
 

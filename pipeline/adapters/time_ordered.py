@@ -8,7 +8,8 @@ not wait for each other: a history is replayed in order by one worker.
 """
 
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from contextlib import contextmanager, nullcontext
 from heapq import heapify, heappop, heapreplace
 from time import monotonic
 from typing import Final
@@ -66,6 +67,10 @@ class TimeOrderedSource:
         """Return the records behind the end by partition, with those that are held here."""
         return {partition: lag + len(self._held.get(partition, ())) for partition, lag in self._source.lag().items()}
 
+    def rebalance_due(self) -> bool:
+        """Tell whether the next poll takes part in a rebalance."""
+        return self._source.rebalance_due()
+
     def close(self) -> None:
         """Leave the group; what is held is read again by the next owner."""
         self._source.close()
@@ -73,11 +78,8 @@ class TimeOrderedSource:
     def _fetch(self, max_records: int, timeout_ms: int) -> set[TopicPartition]:
         """Take what the source has; return the partitions that have more and have shown nothing of it."""
         full = sum(map(len, self._held.values())) >= HELD_RECORDS and not self._silent()
-        if full:
-            self._source.pause()
-        self._take(max_records, 0 if any(self._held.values()) else timeout_ms)
-        if full:
-            self._source.resume()
+        with self._full() if full else nullcontext():
+            self._take(max_records, 0 if any(self._held.values()) else timeout_ms)
         owned = self._source.lag()
         for partition in [each for each in self._held if each not in owned]:
             del self._held[partition]  # another member has it now, and reads these records again
@@ -86,6 +88,15 @@ class TimeOrderedSource:
                 break
             self._take(max_records, timeout_ms)
         return self._silent()
+
+    @contextmanager
+    def _full(self) -> Iterator[None]:
+        """Keep the membership alive and take nothing."""
+        self._source.pause()
+        try:
+            yield
+        finally:
+            self._source.resume()
 
     def _take(self, max_records: int, timeout_ms: int) -> None:
         for record in self._source.poll(max_records, timeout_ms):

@@ -1,8 +1,12 @@
 import random
+from collections.abc import Sequence
+
+import pytest
 
 from pipeline.adapters.memory import MemoryBroker, MemorySource
 from pipeline.adapters.streams import Record, TopicPartition
 from pipeline.adapters.time_ordered import TimeOrderedSource
+from pipeline.errors import Unavailable
 
 
 class Clock:
@@ -100,3 +104,37 @@ def test_one_topic_does_not_wait_for_another() -> None:
     source = TimeOrderedSource(MemorySource(broker, "g", ["old", "new"]))
     first = [record for _ in range(3) for record in source.poll(20, 0)]
     assert {record.topic for record in first} == {"old", "new"}
+
+
+class Failing(MemorySource):
+    """A source whose broker goes away while it is full, and which says whether it is paused."""
+
+    away = False
+    is_paused = False
+
+    def pause(self) -> None:
+        self.is_paused = True
+        super().pause()
+
+    def resume(self) -> None:
+        self.is_paused = False
+        super().resume()
+
+    def poll(self, max_records: int, timeout_ms: int) -> Sequence[Record]:
+        if self.away:
+            raise Unavailable("the broker is gone")
+        return super().poll(max_records, timeout_ms)
+
+
+def test_a_broker_that_goes_away_while_the_source_is_full_does_not_leave_it_paused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeline.adapters.time_ordered.HELD_RECORDS", 10)
+    inner = Failing(backlog(40, 1), "g", ["t"])
+    source = TimeOrderedSource(inner)
+    source.poll(20, 0)
+    source.poll(5, 0)
+    inner.away = True
+    with pytest.raises(Unavailable):
+        source.poll(1, 0)
+    assert not inner.is_paused
+    inner.away = False
+    assert len(drain(source)) == 15
