@@ -35,7 +35,7 @@ GAUGES: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
 HISTOGRAMS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "stage_seconds": ("time of one stage of the loop", ("stage",)),
     "delivery_seconds": ("time of one webhook attempt", ()),
-    "event_to_profile_seconds": ("from the record's arrival in Kafka to its durable effect", ()),
+    "event_to_profile_seconds": ("from the event's time to its durable effect; meaningless while history is replayed", ()),
 }
 NAMESPACE: Final = "groundswell"
 
@@ -75,19 +75,36 @@ class Metrics:
 
 
 def setup_logging(log_format: str, level: str) -> None:
-    """Send structured logs to stderr: JSON, one event a line, or coloured text where a person looks on."""
+    """Send structured logs to stderr: JSON, one event a line, or coloured text where a person looks on.
+
+    What libraries log or warn of (from WARNING on) comes in the same form, under their name.
+    """
     as_json = log_format == "json" or (log_format == "auto" and not sys.stderr.isatty())
     renderer: structlog.typing.Processor = (
         structlog.processors.JSONRenderer(ensure_ascii=False) if as_json else structlog.dev.ConsoleRenderer()
     )
+    number = logging.getLevelNamesMapping()[level]
     structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            renderer,
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level]),
+        processors=[*_SHARED, renderer],
+        wrapper_class=structlog.make_filtering_bound_logger(number),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_of_libraries(renderer))
+    logging.basicConfig(handlers=[handler], level=max(number, logging.WARNING), force=True)
+    logging.captureWarnings(True)
+
+
+_SHARED: Final[list[structlog.typing.Processor]] = [
+    structlog.contextvars.merge_contextvars,
+    structlog.processors.add_log_level,
+    structlog.processors.TimeStamper(fmt="iso", utc=True),
+    structlog.processors.format_exc_info,
+]
+
+
+def _of_libraries(renderer: structlog.typing.Processor) -> logging.Formatter:
+    return structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=[structlog.stdlib.add_logger_name, *_SHARED],
+        processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
     )

@@ -1,7 +1,13 @@
+import json
+import logging
+import warnings
+from collections.abc import Iterator
+
 import pytest
+import structlog
 from prometheus_client import generate_latest
 
-from pipeline.telemetry import COUNTERS, GAUGES, HISTOGRAMS, Metrics
+from pipeline.telemetry import COUNTERS, GAUGES, HISTOGRAMS, Metrics, setup_logging
 
 
 def test_what_is_counted_is_exported() -> None:
@@ -21,3 +27,33 @@ def test_an_unknown_name_is_an_error() -> None:
 def test_every_metric_has_a_meaning() -> None:
     tables = COUNTERS | GAUGES | HISTOGRAMS
     assert all(len(meaning) > 10 for meaning, _ in tables.values())
+
+
+@pytest.fixture
+def logging_restored() -> Iterator[None]:
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    logging.captureWarnings(False)
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    structlog.reset_defaults()
+
+
+def test_logs_are_json_also_those_of_libraries(logging_restored: None, capsys: pytest.CaptureFixture[str]) -> None:
+    setup_logging("json", "INFO")
+    structlog.get_logger().info("worker_started", replica=0)
+    logging.getLogger("kafka.client").info("chatter")
+    logging.getLogger("kafka.client").warning("%s is gone", "node 1")
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        warnings.warn("old option", UserWarning, stacklevel=1)
+    try:
+        raise ValueError("broken 值")
+    except ValueError:
+        logging.getLogger("kafka.net").exception("unexpected")
+    ours, library, warned, failed = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    assert (ours["event"], ours["level"], ours["replica"]) == ("worker_started", "info", 0)
+    assert (library["event"], library["level"], library["logger"]) == ("node 1 is gone", "warning", "kafka.client")
+    assert "old option" in warned["event"]
+    assert "broken 值" in failed["exception"]
