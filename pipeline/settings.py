@@ -7,11 +7,15 @@ Each field can be set by an environment variable: ``GROUNDSWELL_`` and the path 
 
 import json
 import os
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic_core import ErrorDetails
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
+
+from pipeline.errors import ConfigurationError
 
 ENV_PREFIX = "GROUNDSWELL_"
 
@@ -139,12 +143,17 @@ class NotifySettings(Section):
 
 
 class StackSettings(Section):
-    """The local stack without Docker. Port 0 means: take a free one at the first start and keep it."""
+    """The local stack without Docker. Port 0 means: take a free one at the first start and keep it.
 
-    kafka_port: int = 0
-    kafka_controller_port: int = 0
-    redis_port: int = 0
-    flink_rest_port: int = 0
+    ``flink_metrics_port`` is the job manager's; the task manager takes the next one.
+    """
+
+    kafka_port: int = Field(default=0, ge=0, le=65_535)
+    kafka_controller_port: int = Field(default=0, ge=0, le=65_535)
+    redis_port: int = Field(default=0, ge=0, le=65_535)
+    flink_rest_port: int = Field(default=0, ge=0, le=65_535)
+    flink_rpc_port: int = Field(default=0, ge=0, le=65_535)
+    flink_metrics_port: int = Field(default=0, ge=0, lt=65_535)
     kafka_heap: str = "1g"
     start_timeout_s: float = 120.0
     workers: int = 1
@@ -187,14 +196,33 @@ def load(home: Path | None = None) -> Settings:
 
     Without ``home`` it is GROUNDSWELL_HOME, or else the home of the stack that was last started on this account, so
     that ``groundswell status`` finds what ``groundswell up --home DIR`` began.
+    Raises ConfigurationError that names the variable which is no setting or has a wrong value.
     """
     chosen = (home or _default_home()).expanduser().resolve()
     values: dict[str, Any] = {"home": chosen}
     endpoints = chosen / "stack.json"
     if endpoints.is_file():
         values |= json.loads(endpoints.read_text("utf-8")).get("settings", {})
-    settings = Settings(**values)
+    settings = _validated(values)
     return settings.model_copy(update={"home": chosen, "cache": settings.cache.expanduser(), "data": settings.data.expanduser()})
+
+
+def _validated(values: dict[str, Any]) -> Settings:
+    try:
+        return Settings(**values)
+    except ValidationError as error:
+        raise ConfigurationError("; ".join(map(_told, error.errors()))) from None
+    except SettingsError as error:
+        raise ConfigurationError(f"{error}: {error.__cause__}; lists and groups are written as JSON") from None
+
+
+def _told(error: ErrorDetails) -> str:
+    """Name the variable and what is wrong with it; never the value, which may be a secret."""
+    place, message = error["loc"], "is no setting" if error["type"] == "extra_forbidden" else error["msg"]
+    names = list(takewhile(lambda part: isinstance(part, str), place))
+    variable = ENV_PREFIX + "__".join(map(str, names)).upper()
+    inside = "".join(f" [{part}]" for part in place[len(names) :])
+    return f"{variable}{inside}: {message}; set it right, or: unset {variable}"
 
 
 def current_home_file() -> Path:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from pipeline import settings as settings_module
 from pipeline.settings import EncoderSettings, NotifySettings, Settings
@@ -32,12 +33,10 @@ def doctor(
     home: Annotated[Path | None, typer.Option(help="Home of the stack.")] = None,
 ) -> None:
     """Find what is missing or wrong: Java, ports, versions, topics, Redis, model, GPU, disk, clock. Exit code 1 for an error."""
-    from infra.findings import Level, examine
-    from infra.home import Home
+    from infra.findings import Level
 
-    settings = settings_module.load(home)
     with Console(stderr=True).status("looking"):
-        found = examine(checks(Home(settings.home), settings))
+        found = _look(home)
     findings = [each for several in found.values() for each in several]
     healthy = not any(each.level is Level.ERROR for each in findings)
     if as_json:
@@ -47,6 +46,24 @@ def doctor(
         _show(found)
     if not healthy:
         raise typer.Exit(1)
+
+
+def _look(home: Path | None) -> "dict[str, list[Finding]]":
+    """Examine everything, or nothing but the settings where they cannot be read."""
+    from infra.findings import Check, examine
+    from infra.home import Home
+
+    unread = examine([Check("settings", lambda: check_settings(home))])
+    if unread["settings"]:
+        return unread
+    settings = settings_module.load(home)
+    return unread | examine(checks(Home(settings.home), settings))
+
+
+def check_settings(home: Path | None) -> "Iterator[Finding]":
+    """Look whether every variable of the environment that names a setting has a valid value."""
+    settings_module.load(home)
+    yield from ()
 
 
 def checks(home: "Home", settings: Settings) -> "list[Check]":
@@ -134,5 +151,5 @@ def _show(found: "dict[str, list[Finding]]") -> None:
             console.print(f"[green]ok[/]       {name}", highlight=False)
         for each in findings:
             colour = "red" if each.level == "error" else "yellow"
-            console.print(f"[{colour}]{each.level:<8}[/] {each.check}: {each.message}", highlight=False, soft_wrap=True)
-            console.print(f"         fix: [bold]{each.fix}[/]", highlight=False, soft_wrap=True)
+            console.print(f"[{colour}]{each.level:<8}[/] {each.check}: {escape(each.message)}", highlight=False, soft_wrap=True)
+            console.print(f"         fix: [bold]{escape(each.fix)}[/]", highlight=False, soft_wrap=True)

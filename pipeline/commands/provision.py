@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from pipeline import settings as settings_module
@@ -50,7 +51,7 @@ def provision(
 def _show(bootstrap: str, topics: int, done: "list[str]", differing: "list[Difference]") -> None:
     console = Console()
     for line in done:
-        console.print(line, highlight=False)
+        console.print(line, highlight=False, markup=False)
     if not differing:
         console.print(f"{topics} topics on {bootstrap} are as the table says", highlight=False)
         return
@@ -58,7 +59,7 @@ def _show(bootstrap: str, topics: int, done: "list[str]", differing: "list[Diffe
     for column in ("topic", "property", "expected", "found"):
         table.add_column(column, overflow="fold")
     for each in differing:
-        table.add_row(each.topic, each.property, each.expected, each.found)
+        table.add_row(*map(escape, (each.topic, each.property, each.expected, each.found)))
     console.print(table)
     for fix in dict.fromkeys(each.fix for each in differing):
-        console.print(f"fix: {fix}", highlight=False, soft_wrap=True)
+        console.print(f"fix: {fix}", highlight=False, markup=False, soft_wrap=True)
