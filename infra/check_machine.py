@@ -12,7 +12,7 @@ import psutil
 from pydantic import BaseModel
 
 from infra.findings import Finding, error, warning
-from infra.home import Home
+from infra.home import LISTENERS, Home
 from infra.ports import is_listening
 from infra.processes import is_alive
 from infra.runtime import JARS_LOCK, flink_environment, java_version, locked_jars, python_for_flink, sha256_of, uv_binary
@@ -44,9 +44,8 @@ def check_packages(names: Mapping[str, str], finder: Callable[[str], object] = f
 def check_ports(home: Home, stack: StackSettings) -> Iterator[Finding]:
     """Look whether a port that the stack will take is taken by somebody else."""
     kept = home.read().get("ports", {})
-    services = {"kafka": "kafka", "kafka_controller": "kafka", "redis": "redis", "flink_rest": "flink-jobmanager"}
     started = home.started()
-    for name, service in services.items():
+    for name, service in LISTENERS.items():
         port = getattr(stack, f"{name}_port") or kept.get(name)
         ours = service in started and is_alive(started[service])
         if port and not ours and is_listening(port):

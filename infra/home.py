@@ -1,6 +1,6 @@
 """The home of a local stack: a folder with everything that lives, and the two files that remember it.
 
-HOME/stack.json      ports, and under "settings" the endpoints in the form that ``pipeline.settings.load`` reads
+HOME/stack.json      ports, what was stopped, and under "settings" the endpoints in the form that ``pipeline.settings.load`` reads
 HOME/run/NAME.json   one started process: id, start time, marker, log
 HOME/kafka, redis, flink, logs
 """
@@ -8,16 +8,24 @@ HOME/kafka, redis, flink, logs
 import fcntl
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from infra.ports import LOOPBACK, free_port
-from infra.processes import Started
+from infra.processes import Started, is_alive
 from pipeline.errors import ConfigurationError
 from pipeline.settings import StackSettings, current_home_file
+
+LISTENERS: Final = {
+    "kafka": "kafka",
+    "kafka_controller": "kafka",
+    "redis": "redis",
+    "flink_rest": "flink-jobmanager",
+    "flink_rpc": "flink-jobmanager",
+}  # which service listens on which port of ``Ports``; the setting of a port is STACK__NAME_PORT
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,25 +60,24 @@ class Home:
         _write_whole(self.folder / "stack.json", self.read() | values)
 
     def ports(self, wanted: StackSettings) -> Ports:
-        """Return the ports: what the settings say, else what the first start took, else free ones; and keep them."""
-        kept = self.read().get("ports", {})
-        settled = {
-            "kafka": wanted.kafka_port,
-            "kafka_controller": wanted.kafka_controller_port,
-            "redis": wanted.redis_port,
-            "flink_rest": wanted.flink_rest_port,
-            "flink_rpc": 0,
-        }
-        ports = Ports(**{name: port or kept.get(name) or free_port() for name, port in settled.items()})
-        self.update(ports=asdict(ports))
-        return ports
+        """Return the ports: what the settings say, else what the first start took, else free ones; and keep them.
 
-    def metrics_port(self, name: str) -> int:
-        """Return the port on which a process of ours shows its metrics, the same after a restart."""
+        A service that runs keeps its ports, whatever the settings say by now.
+        """
+        ports: dict[str, int] = self.read().get("ports", {})
+        for name, service in LISTENERS.items():
+            asked = 0 if self._runs(service) else getattr(wanted, f"{name}_port")
+            ports[name] = asked or ports.get(name) or free_port(self._promised(ports))
+        self.update(ports=ports)
+        return Ports(**ports)
+
+    def metrics_port(self, name: str, wanted: int = 0) -> int:
+        """Return the port on which a process shows its metrics: ``wanted``, else the same as before, else a free one."""
         kept: dict[str, int] = self.read().get("metrics", {})
-        if name not in kept:
-            self.update(metrics=kept | {name: free_port()})
-        return int(self.read()["metrics"][name])
+        asked = 0 if self._runs(name) else wanted
+        port = asked or kept.get(name) or free_port(self._promised({}))
+        self.update(metrics=kept | {name: port})
+        return port
 
     def publish(self, ports: Ports) -> None:
         """Write the endpoints where ``settings.load`` finds them, and make this the account's current stack."""
@@ -91,16 +98,23 @@ class Home:
 
     def remember(self, process: Started) -> None:
         """Keep a started process."""
+        self.update(stopped=[name for name in self.stopped() if name != process.name])
         _write_whole(self._run(process.name), process.as_dict())
 
     def forget(self, name: str) -> None:
-        """Drop a process that was stopped."""
+        """Drop a process that was stopped, but for its name."""
+        self.update(stopped=sorted({*self.stopped(), name}))
         self._run(name).unlink(missing_ok=True)
 
     def started(self) -> dict[str, Started]:
         """Return every process that was started and not yet stopped in order, whether or not it still lives."""
         files = sorted((self.folder / "run").glob("*.json"))
         return {path.stem: Started(**json.loads(path.read_text("utf-8"))) for path in files}
+
+    def stopped(self) -> list[str]:
+        """Return the names of the processes that ran here and were stopped."""
+        names: list[str] = self.read().get("stopped", [])
+        return names
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:
@@ -115,6 +129,14 @@ class Home:
             yield
         finally:
             os.close(descriptor)
+
+    def _runs(self, name: str) -> bool:
+        started = self.started().get(name)
+        return started is not None and is_alive(started)
+
+    def _promised(self, ports: Mapping[str, int]) -> set[int]:
+        """Return the ports that are taken as soon as the stack runs."""
+        return {*ports.values(), *self.read().get("metrics", {}).values(), *self.read().get("ports", {}).values()}
 
     def _run(self, name: str) -> Path:
         return self.folder / "run" / f"{name}.json"

@@ -24,6 +24,7 @@ from pipeline.errors import Stop, Unavailable
 
 MARKER: Final = "GROUNDSWELL_STACK_PROCESS"
 TAIL_LINES: Final = 15
+KILL_TIMEOUT_S: Final = 20.0  # a process cannot refuse SIGKILL, but a busy machine takes its time
 SAME_START_S: Final = 0.5  # psutil derives start times from clock ticks: they agree to a hundredth of a second
 
 
@@ -137,7 +138,7 @@ def stop(process: Started, timeout_s: float = 20.0, first: signal.Signals = sign
     _, alive = psutil.wait_procs(leader, timeout=timeout_s)
     rest = alive + members(process.marker)
     _signal(rest, signal.SIGKILL)
-    _, alive = psutil.wait_procs(rest, timeout=timeout_s)
+    _, alive = psutil.wait_procs(rest, timeout=KILL_TIMEOUT_S)
     if alive:
         raise Stop(f"process {alive[0].pid} of {process.name} survives SIGKILL; look at it with: ps -fp {alive[0].pid}")
     return len({each.pid for each in leader + children + rest})
@@ -165,8 +166,11 @@ def tail(path: Path, lines: int = TAIL_LINES) -> str:
 
 
 def run(argv: Sequence[str], env: Mapping[str, str], timeout_s: float, what: str) -> str:
-    """Run a command to its end and return its output; raise Stop with the output's tail when it fails."""
-    result = subprocess.run(argv, env={**os.environ, **env}, timeout=timeout_s, capture_output=True, text=True, check=False)
+    """Run a command to its end and return its output; raise Stop with the output's tail when it fails or takes too long."""
+    try:
+        result = subprocess.run(argv, env={**os.environ, **env}, timeout=timeout_s, capture_output=True, text=True, check=False)
+    except subprocess.TimeoutExpired as problem:
+        raise Stop(f"{what} was not done after {timeout_s:g} s; try again when the machine is less busy") from problem
     output = result.stdout + result.stderr
     if result.returncode != 0:
         raise Stop(f"{what} failed (exit code {result.returncode}):\n{_telling(output)}")

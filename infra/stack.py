@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -24,12 +24,12 @@ STOP_TIMEOUT_S: Final = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """One process of the stack: how it starts, when it is ready, which ports it takes, and how people reach it."""
+    """One process of the stack: how it starts, when it is ready, its ports with their settings, and how people reach it."""
 
     name: str
     server: Startable
     prepare: Callable[[], None]
-    ports: tuple[int, ...]
+    ports: Mapping[int, str]
     address: str
 
 
@@ -47,9 +47,13 @@ class GroupMember:
     def command(self) -> Command:
         """Return how to start it. It shows its metrics and its health on a port of its own."""
         argv = (sys.executable, "-m", "pipeline.cli", *self.arguments, "--home", str(self.home.folder))
-        variable = f"{ENV_PREFIX}{'WORKER' if self.arguments[0] == 'work' else 'NOTIFY'}__METRICS_PORT"
-        env = {"PYTHONUNBUFFERED": "1", variable: str(self.home.metrics_port(self.name))}
+        env = {"PYTHONUNBUFFERED": "1", f"{ENV_PREFIX}{self.metrics_setting}": str(self.home.metrics_port(self.name))}
         return Command(self.name, argv, self.home.folder / "logs" / f"{self.name}.log", env)
+
+    @property
+    def metrics_setting(self) -> str:
+        """Return the setting of the port on which it shows its metrics."""
+        return f"{'WORKER' if self.arguments[0] == 'work' else 'NOTIFY'}__METRICS_PORT"
 
     def ready(self) -> bool:
         """Tell whether the group has all its members."""
@@ -63,38 +67,46 @@ def kafka_and_redis(home: Home, settings: Settings, ports: Ports) -> list[Servic
     jars = kafka_jars(settings.cache)
     kafka = KafkaServer(home.folder / "kafka", java_binary(), jars, ports.kafka, ports.kafka_controller, (heap,))
     redis = RedisServer(home.folder / "redis", redis_binary(), ports.redis)
+    listeners = {ports.kafka: "STACK__KAFKA_PORT", ports.kafka_controller: "STACK__KAFKA_CONTROLLER_PORT"}
     return [
-        Service("kafka", kafka, kafka.prepare, (ports.kafka, ports.kafka_controller), kafka.bootstrap),
-        Service("redis", redis, redis.prepare, (ports.redis,), redis.url),
+        Service("kafka", kafka, kafka.prepare, listeners, kafka.bootstrap),
+        Service("redis", redis, redis.prepare, {ports.redis: "STACK__REDIS_PORT"}, redis.url),
     ]
 
 
 def flink_cluster(home: Home, settings: Settings, ports: Ports) -> FlinkCluster:
     """Return the Flink cluster; builds its environment where it is missing."""
     python, connector = flink_python(settings.cache), flink_connector_jar(settings.cache)
-    metrics = home.metrics_port("flink-jobmanager"), home.metrics_port("flink-taskmanager")
+    wanted = settings.stack.flink_metrics_port
+    metrics = home.metrics_port("flink-jobmanager", wanted), home.metrics_port("flink-taskmanager", _following(wanted, 1))
     return FlinkCluster(home.folder / "flink", python, java_binary(), connector, ports.flink_rest, ports.flink_rpc, metrics)
 
 
 def flink_services(cluster: FlinkCluster) -> list[Service]:
     """Return the two processes of the cluster."""
-    manager, tasks = cluster.job_manager(), cluster.task_manager()
+    managers, tasks = ({port: "STACK__FLINK_METRICS_PORT"} for port in cluster.metrics_ports)
+    managers |= {cluster.rest_port: "STACK__FLINK_REST_PORT", cluster.rpc_port: "STACK__FLINK_RPC_PORT"}
+    address = f"http://{LOOPBACK}:{cluster.metrics_ports[1]}/metrics"
     return [
-        Service("flink-jobmanager", manager, cluster.prepare, (cluster.rest_port, cluster.rpc_port), cluster.rest_url),
-        Service("flink-taskmanager", tasks, _nothing, (), f"http://{LOOPBACK}:{cluster.metrics_ports[1]}/metrics"),
+        Service("flink-jobmanager", cluster.job_manager(), cluster.prepare, managers, cluster.rest_url),
+        Service("flink-taskmanager", cluster.task_manager(), _nothing, tasks, address),
     ]
 
 
 def worker_services(home: Home, settings: Settings, workers: int, options: tuple[str, ...] = ()) -> list[Service]:
-    """Return the workers, one process each; ``options`` go to `groundswell work`."""
+    """Return the workers, one process each; ``options`` go to `groundswell work`.
+
+    Where a port for the metrics is set, it is the first worker's, and the others take those that follow.
+    """
     group, arguments = settings.worker.group, ("work", *options)
-    names = [f"worker-{number}" for number in range(1, workers + 1)]
-    return [_member(GroupMember(name, arguments, home, settings.kafka, group, workers)) for name in names]
+    members = [GroupMember(f"worker-{number + 1}", arguments, home, settings.kafka, group, workers) for number in range(workers)]
+    return [_member(each, _following(settings.worker.metrics_port, number)) for number, each in enumerate(members)]
 
 
 def notifier_service(home: Home, settings: Settings) -> Service:
     """Return the notifier."""
-    return _member(GroupMember("notifier", ("notify",), home, settings.kafka, settings.notify.group))
+    member = GroupMember("notifier", ("notify",), home, settings.kafka, settings.notify.group)
+    return _member(member, settings.notify.metrics_port)
 
 
 def bring_up(home: Home, services: Sequence[Service], timeout_s: float, tell: Tell) -> None:
@@ -159,23 +171,22 @@ def _refuse_taken_ports(home: Home, services: Iterable[Service]) -> None:
     for service in services:
         if service.name in known and is_alive(known[service.name]):
             continue
-        taken = [port for port in service.ports if is_listening(port)]
-        if taken:
-            raise ConfigurationError(
-                f"port {taken[0]} of {service.name} is taken by another process on {LOOPBACK}; end that one (groundswell "
-                f"doctor names it), or give this stack another port: {_port_settings(service.name)}"
-            )
+        for port, setting in service.ports.items():
+            if is_listening(port):
+                raise ConfigurationError(
+                    f"port {port} of {service.name} is taken by another process on {LOOPBACK}; end that one (groundswell "
+                    f"doctor names it), or give this stack another port: {ENV_PREFIX}{setting}=PORT groundswell up"
+                )
 
 
-def _port_settings(name: str) -> str:
-    prefix = "GROUNDSWELL_STACK__"
-    of_service = {"kafka": "KAFKA_PORT", "redis": "REDIS_PORT", "flink-jobmanager": "FLINK_REST_PORT"}
-    return f"{prefix}{of_service[name]}=PORT groundswell up"
+def _following(port: int, steps: int) -> int:
+    """Return the port that many after ``port``; where none is set, none."""
+    return port + steps if port else 0
 
 
-def _member(member: GroupMember) -> Service:
-    address = f"http://{LOOPBACK}:{member.home.metrics_port(member.name)}/metrics"
-    return Service(member.name, member, _nothing, (), address)
+def _member(member: GroupMember, wanted_port: int) -> Service:
+    port = member.home.metrics_port(member.name, wanted_port)
+    return Service(member.name, member, _nothing, {port: member.metrics_setting}, f"http://{LOOPBACK}:{port}/metrics")
 
 
 def _stop_rank(name: str) -> tuple[int, str]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.status import Status
 from rich.table import Table
 
@@ -58,7 +59,7 @@ class Say:
 
     def done(self, line: str) -> None:
         """Print what has happened."""
-        self.console.print(f"  {line}", highlight=False, soft_wrap=True)
+        self.console.print(f"  {line}", highlight=False, markup=False, soft_wrap=True)
 
 
 def register(app: typer.Typer) -> None:
@@ -143,6 +144,7 @@ def _bring_up(place: "Home", settings: Settings, chosen: Chosen, say: "Say") -> 
     say.doing(f"starting {', '.join(service.name for service in services)}")
     stack.bring_up(place, services, timeout_s, say.done)
     place.publish(ports)
+    place.update(stopped=[])
     settings = settings_module.load(place.folder)
     say.doing("making topics")
     _make_topics(settings, say.done)
@@ -227,10 +229,10 @@ def _refuse_foreign_endpoints() -> None:
 def _show(found: "Report") -> None:
     table = Table()
     for column in ("service", "state", "detail"):
-        table.add_column(column)
+        table.add_column(column, overflow="fold")
     for service in found.services:
         colour = "green" if service.ok else "red"
-        table.add_row(service.name, f"[{colour}]{service.state}[/]", service.detail)
+        table.add_row(service.name, f"[{colour}]{service.state}[/]", escape(service.detail))
     console = Console()
     console.print(table)
     account = found.account
@@ -242,4 +244,4 @@ def _show(found: "Report") -> None:
         highlight=False,
     )
     for problem in account.problems:
-        console.print(f"[red]the equation does not hold:[/] {problem}", highlight=False, soft_wrap=True)
+        console.print(f"[red]the equation does not hold:[/] {escape(problem)}", highlight=False, soft_wrap=True)

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from infra.home import Home
 from infra.processes import Started, is_alive
-from pipeline.adapters.flink_rest import FlinkRest
+from pipeline.adapters.flink_rest import FlinkJob, FlinkRest
 from pipeline.adapters.kafka_admin import KafkaAdmin
 from pipeline.errors import Unavailable
 from pipeline.jobs.accounting import Account, account
@@ -13,6 +13,7 @@ from pipeline.settings import Settings
 from pipeline.topics import EVENTS, POSTS
 
 GOOD_STATES: Final = ("running", "RUNNING")
+START: Final = "start it with: groundswell up"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,7 @@ def report(home: Home, settings: Settings) -> Report:
     """Ask every service of the stack, and the servers for the numbers."""
     started = home.started()
     services = [_process(each) for each in started.values()]
+    services += [ServiceState(name, "stopped", START) for name in home.stopped()]
     if "flink-jobmanager" in started:
         services += _jobs(home.read()["flink"]["rest_url"])
     try:
@@ -76,20 +78,23 @@ def read_account(settings: Settings) -> Account:
 def _process(started: Started) -> ServiceState:
     if is_alive(started):
         return ServiceState(started.name, "running", f"process {started.pid}")
-    return ServiceState(started.name, "dead", f"its log: {started.log}; start it again with: groundswell up")
+    return ServiceState(started.name, "dead", f"its log: {started.log}; {START}")
 
 
 def _jobs(rest_url: str) -> list[ServiceState]:
+    """Return the state of the jobs that go on; of those that failed, only where none took their place."""
     rest = FlinkRest(rest_url)
     try:
-        live = {job: rest.tasks_running(job.job_id) for job in rest.jobs() if job.state not in ("CANCELED", "FINISHED")}
+        live = [job for job in rest.jobs() if job.state not in ("CANCELED", "FINISHED")]
+        going = [job for job in live if job.state != "FAILED"]
+        found = [_job(rest, job) for job in going or live]
     except Unavailable as error:
         return [ServiceState("trends", "unreachable", str(error))]
     finally:
         rest.close()
-    return [
-        ServiceState(
-            "trends", "STARTING" if job.state == "RUNNING" and not works else job.state, f"{rest_url}/#/job/{job.job_id}"
-        )
-        for job, works in live.items()
-    ]
+    return found or [ServiceState("trends", "stopped", f"no job runs, so there are no trends and no alerts; {START}")]
+
+
+def _job(rest: FlinkRest, job: FlinkJob) -> ServiceState:
+    starting = job.state == "RUNNING" and not rest.tasks_running(job.job_id)
+    return ServiceState("trends", "STARTING" if starting else job.state, f"{rest.url}/#/job/{job.job_id}")

@@ -4,9 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from infra.check_servers import check_clock, check_kafka_version, check_redis
+from infra.check_servers import check_clock, check_flink, check_kafka_version, check_redis
 from infra.findings import Level
 from pipeline.adapters.redis_admin import RedisFacts
+from tests.flink_answers import answering, cluster_of
 
 SOUND = RedisFacts((8, 2), True, True, "noeviction", True, 100, 0, 0)
 
@@ -42,3 +43,19 @@ def test_a_clock_that_runs_ahead_or_behind() -> None:
     assert "19.0 s behind" in behind.message
     assert ahead.level is Level.ERROR
     assert list(check_clock("Redis", 1_000, 2_000)) == []
+
+
+@pytest.mark.parametrize(
+    ("jobs", "said"),
+    [
+        ({"a": "RUNNING"}, []),
+        ({"a": "FAILED", "b": "RUNNING"}, []),
+        ({"a": "FAILED"}, ["is FAILED", "no job runs"]),
+        ({}, ["no job runs"]),
+    ],
+)
+def test_a_job_that_failed_is_a_fault_until_another_took_its_place(jobs: dict[str, str], said: list[str]) -> None:
+    with answering(cluster_of(**jobs)) as url:
+        found = list(check_flink(url))
+    assert all(part in each.message for part, each in zip(said, found, strict=True))
+    assert all("groundswell up" in each.fix for each in found)

@@ -1,8 +1,12 @@
+import os
+from collections.abc import Collection
 from pathlib import Path
 
+import psutil
 import pytest
 
-from infra.home import Home
+from infra import home as home_module
+from infra.home import Home, Ports
 from infra.processes import Started
 from pipeline import settings as settings_module
 from pipeline.errors import ConfigurationError
@@ -43,12 +47,40 @@ def test_retiring_leaves_the_pointer_of_another_stack(home: Home, tmp_path: Path
     assert settings_module.load().home == other.folder
 
 
+def test_every_port_can_be_set(home: Home) -> None:
+    wanted = StackSettings(kafka_port=1, kafka_controller_port=2, redis_port=3, flink_rest_port=4, flink_rpc_port=5)
+    assert home.ports(wanted) == Ports(1, 2, 3, 4, 5)
+    assert home.metrics_port("notifier", 6) == home.metrics_port("notifier") == 6
+
+
+def test_what_runs_keeps_its_ports_whatever_is_set_by_now(home: Home) -> None:
+    first, metrics = home.ports(StackSettings()), home.metrics_port("redis")
+    home.remember(Started("redis", os.getpid(), psutil.Process().create_time(), "m#redis", "redis.log"))
+    later = home.ports(StackSettings(redis_port=3, kafka_port=1))
+    assert (later.redis, later.kafka) == (first.redis, 1)
+    assert home.metrics_port("redis", 6) == metrics
+
+
+def test_no_port_is_promised_twice(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    offered = iter((1, 1, 2, 1, 2, 3, 2, 4, 5, 5, 1, 6))
+
+    def free_port(promised: Collection[int]) -> int:
+        return next(port for port in offered if port not in promised)
+
+    monkeypatch.setattr(home_module, "free_port", free_port)
+    assert home.ports(StackSettings()) == Ports(1, 2, 3, 4, 5)
+    assert home.metrics_port("notifier") == 6
+
+
 def test_remembers_processes_until_told_to_forget(home: Home) -> None:
     process = Started("kafka", 1, 2.5, "m#kafka", "kafka.log")
     home.remember(process)
     assert home.started() == {"kafka": process}
     home.forget("kafka")
     assert home.started() == {}
+    assert home.stopped() == ["kafka"]
+    home.remember(process)
+    assert home.stopped() == []
 
 
 def test_one_command_at_a_time_changes_a_stack(home: Home) -> None:

@@ -138,5 +138,10 @@ def test_a_failed_command_shows_its_traceback_or_its_last_lines() -> None:
         run([sys.executable, "-c", "import sys; print('last words'); sys.exit(3)"], {}, 20, "doing it")
 
 
+def test_a_command_that_takes_too_long_is_ended_and_named() -> None:
+    with pytest.raises(Stop, match=r"waiting was not done after 0.2 s"):
+        run([sys.executable, "-c", FOREVER], {}, 0.2, "waiting")
+
+
 def test_the_tail_of_a_log_that_is_not_there(tmp_path: Path) -> None:
     assert tail(tmp_path / "none") == "(no log)"

@@ -1,0 +1,28 @@
+import socket
+
+from infra.ports import LOOPBACK, free_port, free_ports, is_listening
+
+
+def test_ports_asked_for_together_are_different() -> None:
+    assert len(set(free_ports(50))) == 50
+
+
+def test_a_promised_port_is_not_given_away() -> None:
+    promised = set(free_ports(1_000))
+    assert promised.isdisjoint(free_port(promised) for _ in range(200))
+
+
+def test_who_listens_is_heard_and_a_probe_that_reaches_itself_is_not() -> None:
+    with socket.create_server((LOOPBACK, 0)) as server:
+        port = server.getsockname()[1]
+        assert is_listening(port)
+    assert not is_listening(port)
+
+
+def test_a_probe_never_takes_itself_for_a_server() -> None:
+    """The system gives a probe any local port, sooner or later the one that it asks for: then it connects to itself."""
+    with socket.socket() as alone:
+        alone.bind((LOOPBACK, 0))
+        port = alone.getsockname()[1]
+        assert alone.connect_ex((LOOPBACK, port)) == 0
+        assert alone.getsockname() == alone.getpeername()

@@ -1,0 +1,83 @@
+"""What `status` says of a stack that is down, half up, or whose job ended; the healthy one is an integration test."""
+
+import os
+from pathlib import Path
+
+import psutil
+import pytest
+
+from infra.home import Home
+from infra.processes import Started
+from pipeline.commands.stack_status import report
+from pipeline.settings import KafkaSettings, Settings
+from tests.flink_answers import answering, cluster_of
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    return Home(tmp_path / "home")
+
+
+@pytest.fixture
+def away(unused_port: int) -> Settings:
+    """Settings of servers that do not answer."""
+    return Settings(kafka=KafkaSettings(bootstrap=f"127.0.0.1:{unused_port}"))
+
+
+def states(home: Home, settings: Settings) -> dict[str, str]:
+    return {each.name: each.state for each in report(home, settings).services}
+
+
+def alive(name: str) -> Started:
+    return Started(name, os.getpid(), psutil.Process().create_time(), f"m#{name}", f"{name}.log")
+
+
+def test_where_nothing_ever_ran_only_the_accounting_is_missing(home: Home, away: Settings) -> None:
+    found = report(home, away).as_dict()
+    assert [each["name"] for each in found["services"]] == ["accounting"]
+    assert "groundswell up" in found["services"][0]["detail"]
+    assert found["accepted"] is None
+
+
+def test_what_was_stopped_and_what_died_is_named_with_the_command_that_starts_it(home: Home, away: Settings) -> None:
+    home.remember(alive("redis"))
+    home.remember(Started("kafka", 2**22 + 1, 0.0, "m#kafka", "kafka.log"))
+    home.remember(alive("worker-1"))
+    home.forget("worker-1")
+    found = {each.name: each for each in report(home, away).services}
+    assert {name: each.state for name, each in found.items() if name != "accounting"} == {
+        "kafka": "dead",
+        "redis": "running",
+        "worker-1": "stopped",
+    }
+    assert all("groundswell up" in found[name].detail for name in ("kafka", "worker-1"))
+    assert not report(home, away).healthy
+
+
+@pytest.mark.parametrize(
+    ("jobs", "state"),
+    [
+        ({"a": "RUNNING"}, "RUNNING"),
+        ({"a": "RESTARTING"}, "RESTARTING"),
+        ({"a": "FAILED", "b": "RUNNING"}, "RUNNING"),
+        ({"a": "FAILED"}, "FAILED"),
+        ({"a": "CANCELED", "b": "FINISHED"}, "stopped"),
+        ({}, "stopped"),
+    ],
+)
+def test_the_trends_job_is_told_as_it_is_also_when_it_is_gone(
+    home: Home, away: Settings, jobs: dict[str, str], state: str
+) -> None:
+    home.remember(alive("flink-jobmanager"))
+    with answering(cluster_of(**jobs)) as url:
+        home.update(flink={"rest_url": url})
+        assert states(home, away)["trends"] == state
+
+
+def test_a_job_whose_tasks_still_start_is_starting(home: Home, away: Settings) -> None:
+    home.remember(alive("flink-jobmanager"))
+    answers = cluster_of(a="RUNNING")
+    answers["/jobs/a"]["vertices"][0]["status"] = "SCHEDULED"
+    with answering(answers) as url:
+        home.update(flink={"rest_url": url})
+        assert states(home, away)["trends"] == "STARTING"
