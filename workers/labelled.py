@@ -4,7 +4,9 @@ Texts come back in their normal form, the one that serving sees.
 """
 
 import gzip
+import io
 import json
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,22 +50,39 @@ def read_labelled(path: Path, allowed: Sequence[str] | None = None) -> Labelled:
 
 def read_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield each JSON object with ``file:line``. Raises ConfigurationError for what is not one."""
+    for where, line in read_lines(path):
+        if line.strip():
+            yield where, _object(line, where)
+
+
+def read_lines(path: Path) -> Iterator[tuple[str, str]]:
+    """Yield each line of a text file, through gzip where its name ends in .gz, with ``file:line``.
+
+    Raises ConfigurationError that names file and line for what cannot be read as UTF-8 text.
+    """
     if not path.is_file():
         raise ConfigurationError(f"{path}: no such file")
-    with open_text(path) as lines:
-        try:
+    where = path.name
+    try:
+        with _open(path) as lines:
             for number, line in enumerate(lines, start=1):
-                if line.strip():
-                    yield f"{path.name}:{number}", _object(line, f"{path.name}:{number}")
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigurationError(f"{path}: cannot be read as UTF-8 text ({error})") from error
+                where = f"{path.name}:{number}"
+                yield where, line.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
+    except UnicodeDecodeError as error:
+        raise ConfigurationError(f"{where}: not UTF-8 text ({error}); save the file in UTF-8") from error
+    except (OSError, EOFError, zlib.error) as error:
+        raise ConfigurationError(f"{path}: cannot be read after {where} ({error}); is it whole?") from error
 
 
 def open_text(path: Path) -> IO[str]:
     """Open a file as UTF-8 text, through gzip where its name ends in .gz."""
+    return io.TextIOWrapper(_open(path), "utf-8")
+
+
+def _open(path: Path) -> IO[bytes]:
     if path.suffix == ".gz":
-        return gzip.open(path, "rt", encoding="utf-8")
-    return path.open(encoding="utf-8")
+        return gzip.open(path, "rb")  # type: ignore[return-value] # a GzipFile has no name in the types of IO
+    return path.open("rb")
 
 
 def _unlabelled(row: dict[str, Any]) -> bool:

@@ -2,13 +2,12 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from pipeline import settings as settings_module
+from pipeline.commands.progress import counting
 from pipeline.core.text import normalise
 from pipeline.errors import ConfigurationError
 
@@ -36,18 +35,19 @@ def encode(
     from workers.transformer import load_encoder
 
     wanted = _heads(heads)
+    beside = out.with_suffix(".jsonl")
+    _refuse(file, [out, beside] if wanted else [out])
     texts = _read(file)
     settings = settings_module.load()
     encoder = load_encoder(settings.encoder, settings.cache)
-    columns = (TextColumn("encoding"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task("encoding", total=len(texts))
-        measured = answer(encoder, texts, lambda count: bar.advance(task, count))
+    with counting("encoding", "texts", len(texts)) as advance:
+        measured = answer(encoder, texts, advance)
     with published_file(out) as scratch, scratch.open("wb") as target:
         np.save(target, measured.answers.vectors)
     typer.echo(f"{len(texts)} vectors: {out} ({encoder.revision})")
+    if empty := texts.count(""):
+        typer.echo(f"{empty} of the texts hold nothing visible; their rows are the answer to an empty text", err=True)
     if wanted:
-        beside = out.with_suffix(".jsonl")
         with published_file(beside) as scratch:
             scratch.write_text("".join(_lines(measured.answers, wanted)), "utf-8")
         typer.echo(f"answers: {beside}")
@@ -61,23 +61,32 @@ def _heads(text: str) -> tuple[str, ...]:
     return tuple(names[name] for name in asked)
 
 
+def _refuse(file: Path, targets: list[Path]) -> None:
+    """Raise ConfigurationError, before any work, where a result would take the place of the texts or of a folder."""
+    for target in targets:
+        if target.resolve() == file.resolve():
+            raise ConfigurationError(f"--out: {target} would overwrite the texts; give another name")
+        if target.is_dir():
+            raise ConfigurationError(f"--out: {target} is a folder; give the name of a file")
+
+
 def _read(path: Path) -> list[str]:
-    from workers.labelled import open_text, read_rows
+    from workers.labelled import read_lines, read_rows
 
     if any(suffix in path.name for suffix in (".jsonl", ".ndjson")):
-        rows = [(where, row.get("text")) for where, row in read_rows(path)]
-        for where, text in rows:
-            if not isinstance(text, str):
-                raise ConfigurationError(f"{where}: field 'text' is missing or no string")
-        texts = [str(text) for _, text in rows]
-    elif path.is_file():
-        with open_text(path) as lines:
-            texts = [line.rstrip("\n") for line in lines]
+        texts = [_text(where, row) for where, row in read_rows(path)]
     else:
-        raise ConfigurationError(f"{path}: no such file")
+        texts = [line for _, line in read_lines(path)]
     if not texts:
         raise ConfigurationError(f"{path}: holds no text")
     return [normalise(text) for text in texts]
+
+
+def _text(where: str, row: dict[str, Any]) -> str:
+    text = row.get("text")
+    if not isinstance(text, str):
+        raise ConfigurationError(f"{where}: field 'text' is missing or no string")
+    return text
 
 
 def _lines(answers: "Encodings", wanted: tuple[str, ...]) -> list[str]:

@@ -1,16 +1,14 @@
 """`evaluate sentiment`, `evaluate intent`: the encoder against labelled files."""
 
 import json
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from pipeline import settings as settings_module
+from pipeline.commands.progress import counting
 
 if TYPE_CHECKING:
     from workers.metrics import Scores
@@ -36,7 +34,7 @@ def sentiment(files: Files, as_json: AsJson = False, picture: Picture = None) ->
     settings = settings_module.load()
     encoder = load_encoder(settings.encoder, settings.cache)
     for path in files:
-        with _progress(path) as advance:
+        with counting(path.name, "texts") as advance:
             report, scores = evaluation.sentiment(encoder, path, advance)
         _tell(report | {"revision": encoder.revision}, as_json)
         _draw(picture, path, scores, SENTIMENTS)
@@ -57,18 +55,10 @@ def intent(
     settings = settings_module.load()
     encoder = load_encoder(settings.encoder, settings.cache)
     for path in files:
-        with _progress(path) as advance:
+        with counting(path.name, "texts") as advance:
             report, scores, names = evaluation.intent(encoder, path, train, oos, advance)
         _tell(report | {"revision": encoder.revision}, as_json)
         _draw(picture, path, scores, names)
-
-
-@contextmanager
-def _progress(path: Path) -> Iterator[Callable[[int], None]]:
-    columns = (SpinnerColumn(), TextColumn("{task.description}: {task.completed} texts"), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(path.name, total=None)
-        yield lambda count: bar.advance(task, count)
 
 
 def _tell(report: dict[str, Any], as_json: bool) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import ConfigurationError
-from workers.labelled import read_labelled
+from workers.labelled import read_labelled, read_lines
 
 LABELS = ("negative", "neutral", "positive")
 
@@ -66,3 +66,24 @@ def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ConfigurationError, match="UTF-8"):
         read_labelled(tmp_path / "a.jsonl", LABELS)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("a.jsonl", b'{"text": "x", "label": "neutral"}\n\xff\n', r"a\.jsonl:2: not UTF-8"),
+        ("a.jsonl.gz", gzip.compress(b'{"text": "x", "label": "neutral"}\n' * 9_000)[:-40], "cannot be read after .*is it whole"),
+        ("a.jsonl.gz", b"plain", "cannot be read after .*is it whole"),
+    ],
+)
+def test_what_is_no_whole_text_file_is_refused_by_name(tmp_path: Path, name: str, content: bytes, said: str) -> None:
+    path = tmp_path / name
+    path.write_bytes(content)
+    with pytest.raises(ConfigurationError, match=said):
+        read_labelled(path, LABELS)
+
+
+def test_a_byte_order_mark_and_foreign_line_ends_are_no_text(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_bytes("\ufeffup\r\ndown\n".encode())
+    assert [line for _, line in read_lines(path)] == ["up", "down"]

@@ -1,0 +1,69 @@
+import gzip
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline.commands.encode import encode
+from pipeline.errors import ConfigurationError
+from workers import transformer
+from workers.fake_encoder import FakeEncoder
+
+ODD = ["", " \t ", "x" * 100_000, "涨了 great День 株価", "a\x00b\x1b[31mred\x07", "🚀🚀", "\u200b\u200d", "a\ud800b", "plain"]
+
+
+@pytest.fixture(autouse=True)
+def without_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transformer, "load_encoder", lambda *_: FakeEncoder())
+
+
+def test_odd_texts_have_a_row_each(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "odd.jsonl"
+    file.write_text("".join(json.dumps({"text": text}) + "\n" for text in ODD), "utf-8")
+    encode(file, tmp_path / "v.npy", "sentiment,intent")
+    vectors = np.load(tmp_path / "v.npy")
+    assert vectors.shape == (len(ODD), 384)
+    assert np.isfinite(vectors).all()
+    answers = [json.loads(line) for line in (tmp_path / "v.jsonl").read_text("utf-8").splitlines()]
+    assert len(answers) == len(ODD)
+    assert set(answers[0]) == {"sentiment", "intents"}
+    said = capsys.readouterr()
+    assert f"{len(ODD)} of {len(ODD)} texts" in said.err
+    assert "3 of the texts hold nothing visible" in said.err
+    assert FakeEncoder.revision in said.out
+
+
+@pytest.mark.parametrize(
+    ("out", "heads", "said"),
+    [
+        ("a.npy", "intent", "would overwrite"),
+        ("a.jsonl", "", "would overwrite"),
+        ("folder", "", "is a folder"),
+        ("v", "x", "use"),
+    ],
+)
+def test_nothing_of_the_users_is_overwritten(tmp_path: Path, out: str, heads: str, said: str) -> None:
+    file = tmp_path / "a.jsonl"
+    file.write_text(text := json.dumps({"text": "up"}), "utf-8")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(ConfigurationError, match=said):
+        encode(file, tmp_path / out, heads)
+    assert file.read_text("utf-8") == text
+    assert {path.name for path in tmp_path.iterdir()} == {"a.jsonl", "folder"}
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("a.txt", b"fine\n\xff\n", "a.txt:2: not UTF-8"),
+        ("a.txt.gz", gzip.compress(b"fine\n" * 9_000)[:40], "cannot be read"),
+        ("a.jsonl", b'{"text": "x"}\n{"txt": "y"}', "a.jsonl:2: field 'text' is missing"),
+        ("a.txt", b"", "holds no text"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_named_and_nothing_is_written(tmp_path: Path, name: str, content: bytes, said: str) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ConfigurationError, match=said):
+        encode(tmp_path / name, tmp_path / "v.npy", "")
+    assert not (tmp_path / "v.npy").exists()
