@@ -21,7 +21,7 @@ from pipeline.core.detector_config import DetectorConfig
 from pipeline.core.spikes import make_operator
 from pipeline.core.trends import Step
 from pipeline.errors import InvalidRecord
-from pipeline.events import Alert, ScoredPost, SocialPost, Trend
+from pipeline.events import Alert, DeadLetter, ScoredPost, SocialPost, Trend
 from pipeline.jobs.detector import detector_config
 from pipeline.jobs.notifier import Notifier
 from pipeline.jobs.sender import LEASE_MARGIN_MS, Desk, Letters, Receiver
@@ -164,6 +164,10 @@ class InProcess:
     def delivered(self) -> int:
         """Return the number of webhooks that arrived."""
         return int(self.metrics.registry.get_sample_value("groundswell_deliveries_total", {"outcome": Outcome.DELIVERED}) or 0)
+
+    def dead_letters(self) -> list[DeadLetter]:
+        """Return what could not be used, with the reasons."""
+        return [DeadLetter.model_validate_json(record.value) for record in self.broker.records(topics.DEAD_LETTERS.name)]
 
     def close(self) -> None:
         """Let go of the device thread."""

@@ -15,6 +15,7 @@ import typer
 from rich.console import Console
 
 from pipeline import settings as settings_module
+from pipeline.errors import ConfigurationError
 from pipeline.settings import Settings
 from pipeline.telemetry import setup_logging
 
@@ -65,6 +66,7 @@ def demo(
     from workers.rules import system_clock
 
     settings = settings_module.load()
+    _prepare(out)
     console = Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH)
     setup_logging(settings.log_format, settings.log_level)
     records, source = _records(seed, posts, mapping)
@@ -74,21 +76,30 @@ def demo(
     with _interrupting(run.stop), _view(console, live, f"{source}, encoder {model.model}") as view:
         summary = run.run(records, view, out)
     findings = judge(truth(synthetic_config(seed)), run.alerts) if posts is None and summary.complete else ()
-    print_report(console, summary, run.tally, findings, out)
+    print_report(run, summary, findings, console, out)
     if not summary.complete:
         raise typer.Exit(INTERRUPTED)
     if not summary.is_good():
         raise typer.Exit(1)
 
 
+def _prepare(out: Path) -> None:
+    """Make the folder before the work, not after it; the summary of an earlier run goes, so that none lies of this one."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        (out / "summary.json").unlink(missing_ok=True)
+    except OSError as error:
+        raise ConfigurationError(f"--out {out} cannot be written ({error.strerror}); name a folder that can") from error
+
+
 def _records(seed: int, posts: Path | None, mapping: Path | None) -> "tuple[Iterable[Incoming], str]":
-    """Return what is fed, and its name."""
-    from pipeline.demo.inputs import recorded, synthetic
+    """Return what is fed, and its name. A file that cannot be read is known here, before the encoder is loaded."""
+    from pipeline.demo.inputs import begun, recorded, synthetic
     from producers.mapping import load_mapping
 
     if posts is None:
         return synthetic(seed), f"synthetic posts and clicks, seed {seed}"
-    return recorded(posts, None if mapping is None else load_mapping(mapping)), posts.name
+    return begun(recorded(posts, None if mapping is None else load_mapping(mapping))), posts.name
 
 
 def _encoder(choice: EncoderChoice, settings: Settings, console: Console) -> "Encoder":

@@ -5,15 +5,16 @@ Recorded posts are JSON lines, plain or gzip. A line is a SocialPost, or one wit
 used is fed all the same: the worker makes a dead letter of it, and the accounting shows it.
 """
 
-import gzip
 import json
 from collections.abc import Callable, Iterable, Iterator
+from itertools import chain, islice
 from pathlib import Path
-from typing import IO, Any, Final, cast
+from typing import Any, Final
 
-from pipeline.errors import ConfigurationError
 from pipeline.events import EARLIEST_MS, LATEST_MS, BehaviorEvent, SocialPost
 from pipeline.inprocess import Incoming
+from pipeline.replay.raw import with_entities
+from pipeline.replay.recorded import open_lines
 from pipeline.topics import EVENTS, POSTS, Topic
 from producers.mapping import FieldMapping
 from producers.synthetic import SyntheticConfig, stream
@@ -63,30 +64,19 @@ def with_bad_records(records: Iterable[Incoming]) -> Iterator[Incoming]:
 def recorded(path: Path, mapping: FieldMapping | None = None) -> Iterator[Incoming]:
     """Yield the records of a file of JSON lines. Raises ConfigurationError for a file that cannot be read."""
     timestamp_ms = EARLIEST_MS
-    topic, rule = (POSTS, as_social_post) if mapping is None else (mapping.topic, mapping.apply)
-    try:
-        with open_lines(path) as lines:
-            for line in lines:
-                if line.strip():
-                    incoming = _record(line, timestamp_ms, topic, rule)
-                    timestamp_ms = incoming.timestamp_ms
-                    yield incoming
-    except (OSError, EOFError) as error:
-        raise ConfigurationError(f"posts file {path} cannot be read ({error}); give JSON lines, plain or .gz") from error
+    topic, rule = (POSTS, with_entities) if mapping is None else (mapping.topic, mapping.apply)
+    with open_lines(path) as lines:
+        for line in lines:
+            if line.strip():
+                incoming = _record(line, timestamp_ms, topic, rule)
+                timestamp_ms = incoming.timestamp_ms
+                yield incoming
 
 
-def open_lines(path: Path) -> IO[bytes]:
-    """Open a file of lines, unpacked where its name ends in .gz."""
-    return cast(IO[bytes], gzip.open(path, "rb")) if path.suffix == ".gz" else path.open("rb")
-
-
-def as_social_post(values: Values) -> Values:
-    """Return the values with a single ``entity`` written as ``entities``."""
-    changed = {name: value for name, value in values.items() if name != "entity"}
-    entity = values.get("entity")
-    if "entities" not in values and isinstance(entity, str) and entity.strip():
-        changed["entities"] = [entity]
-    return changed
+def begun(records: Iterable[Incoming]) -> Iterator[Incoming]:
+    """Return the same records, the first of them read already: a file that cannot be read is known at once."""
+    rest = iter(records)
+    return chain(list(islice(rest, 1)), rest)
 
 
 def _record(line: bytes, before_ms: int, topic: Topic, rule: Callable[[Values], Values]) -> Incoming:

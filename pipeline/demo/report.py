@@ -1,5 +1,6 @@
 """What the demo says at the end: the summary, the incidents, and what was planted."""
 
+from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,23 +10,26 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from pipeline.core.shown import counted, printable
 from pipeline.demo.planted import Finding
-from pipeline.demo.run import Summary
-from pipeline.demo.tally import Tally
-from pipeline.events import Alert, Rule
+from pipeline.demo.run import Demo, Summary
+from pipeline.events import Alert, DeadLetter, Rule
 
 SHOWN = 12
+VALUE_CHARS = 40
 
 
-def print_report(console: Console, summary: Summary, tally: Tally, findings: Sequence[Finding], out: Path) -> None:
+def print_report(run: Demo, summary: Summary, findings: Sequence[Finding], console: Console, out: Path) -> None:
     """Print the end of a run."""
     console.print(_numbers(summary))
-    if tally.alerts:
-        console.print(_incidents(tally.incidents(SHOWN)))
+    if run.dead_letters:
+        console.print(_unusable(run.dead_letters))
+    if run.tally.alerts:
+        console.print(_incidents(run.tally.incidents(SHOWN)))
     if findings:
         console.print(_planted(findings))
-    written = f"{out / 'summary.json'}, {out / 'alerts.jsonl'}, {len(summary.pictures)} pictures in {out / 'pictures'}"
-    console.print(Text(f"written: {written}", overflow="fold"))
+    pictures = f"{counted(len(summary.pictures), 'picture')} in {out / 'pictures'}"
+    console.print(Text(f"written: {out / 'summary.json'}, {out / 'alerts.jsonl'}, {pictures}"), soft_wrap=True)
 
 
 def _numbers(summary: Summary) -> Table:
@@ -34,12 +38,30 @@ def _numbers(summary: Summary) -> Table:
     equation = f"{summary.scored:,} scored + {summary.dead_letters:,} dead letters + {summary.in_flight:,} in flight"
     table.add_row("accepted", f"{summary.accepted:,} = {equation}")
     table.add_row("profiles", f"{summary.profiles:,}")
-    table.add_row("alerts", f"{summary.alerts:,} steps of {summary.incidents:,} incidents")
+    table.add_row("alerts", f"{counted(summary.alerts, 'step')} of {counted(summary.incidents, 'incident')}")
     table.add_row("webhooks", f"{summary.webhooks_sent:,} sent, {summary.webhooks_verified:,} verified")
     table.add_row("time", f"{summary.seconds:.1f} s, {summary.accepted / max(summary.seconds, 1e-9):,.0f} records/s")
+    if summary.late:
+        said = f"{counted(summary.late, 'scored post')} behind the allowed lateness: no alert saw them; sort the lines by time"
+        table.add_row("late", Text(said, "yellow"))
+    if summary.refused:
+        table.add_row("refused", Text(f"{counted(summary.refused, 'record')} too large for the stream", "yellow"))
     table.add_row(
         "verdict", Text("all accounted for, all verified", "green") if summary.is_good() else Text("NOT good", "bold red")
     )
+    return table
+
+
+def _unusable(letters: Sequence[DeadLetter]) -> Table:
+    """Return the dead letters by reason and field, each with the first of its kind."""
+    first = {(letter.reason, letter.field): letter for letter in reversed(letters)}
+    counts = Counter((letter.reason, letter.field) for letter in letters)
+    table = Table(title="dead letters, with an example of each kind", title_justify="left", box=box.SIMPLE_HEAD)
+    for column in ("records", "field", "value", "fix"):
+        table.add_column(column)
+    for kind, count in counts.most_common(SHOWN):
+        letter = first[kind]
+        table.add_row(f"{count:,}", *(Text(printable(part)) for part in (letter.field, letter.value[:VALUE_CHARS], letter.fix)))
     return table
 
 
@@ -50,7 +72,7 @@ def _incidents(incidents: Sequence[tuple[Alert, Alert]]) -> Table:
     for latest, peak in incidents:
         seen = f"{peak.observed:.1f} / {peak.band.expected:.1f}" if peak.rule is not Rule.COORDINATED_ACTIVITY else "not judged"
         rule, since = latest.rule.replace("_", " "), _clock(latest.starts_at_ms)[5:]
-        table.add_row(Text(latest.entity), rule, latest.severity, since, latest.status, seen)
+        table.add_row(Text(printable(latest.entity)), rule, latest.severity, since, latest.status, seen)
     return table
 
 
@@ -60,7 +82,8 @@ def _planted(findings: Sequence[Finding]) -> Table:
         table.add_column(column)
     for finding in findings:
         planted = finding.planted
-        outcome = Text(_outcome(finding), "green" if finding.good else "bold red")
+        colour = "bold red" if not finding.good else "green" if finding.taken_back_ms is None else "yellow"
+        outcome = Text(_outcome(finding), colour)
         table.add_row(planted.entity, planted.kind.replace("_", " "), _clock(planted.from_ms), outcome)
     return table
 
@@ -72,7 +95,12 @@ def _outcome(finding: Finding) -> str:
     if finding.delay_ms is None:
         return "no alert, rightly" if flood else "not found"
     name = "told as coordinated activity" if flood else "found"
-    return f"{name} after {finding.delay_ms // 60_000} minutes"
+    hasty = "" if finding.taken_back_ms is None else f"; a mood alert stood for {_minutes(finding.taken_back_ms)}"
+    return f"{name} after {_minutes(finding.delay_ms)}{hasty}"
+
+
+def _minutes(milliseconds: int) -> str:
+    return counted(milliseconds // 60_000, "minute")
 
 
 def _clock(time_ms: int) -> str:

@@ -12,7 +12,7 @@ from pipeline.demo import pictures
 from pipeline.demo.frames import Frame, ProfileWatch, View
 from pipeline.demo.receiver import LocalReceiver, receiving
 from pipeline.demo.tally import Tally
-from pipeline.events import Alert, Trend
+from pipeline.events import Alert, DeadLetter, Trend
 from pipeline.inprocess import Accounting, Incoming, InProcess, Turn, turns
 from pipeline.settings import Settings
 from workers.encoder import Encoder
@@ -25,7 +25,10 @@ WEBHOOK_TIMEOUT_S: Final = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What ``summary.json`` holds. ``alerts`` counts the lines of alerts.jsonl: the steps in the life of alerts."""
+    """What ``summary.json`` holds. ``alerts`` counts the lines of alerts.jsonl: the steps in the life of alerts.
+
+    ``refused`` records were too large to get in; ``late`` scored posts came behind the allowed lateness, so no alert saw them.
+    """
 
     accepted: int
     scored: int
@@ -38,6 +41,7 @@ class Summary:
     seconds: float
     complete: bool
     refused: int
+    late: int
     incidents: int
     pictures: tuple[str, ...]
 
@@ -59,6 +63,8 @@ class Demo:
         self.tally = Tally()
         self.trends: list[Trend] = []
         self.alerts: list[Alert] = []
+        self.dead_letters: list[DeadLetter] = []
+        self._late = 0
         self._encoder = encoder
         self._settings = _impatient(settings)
         self._clock = clock
@@ -79,6 +85,7 @@ class Demo:
             finally:
                 pipeline.close()
             self._show(view, pipeline, receiver)
+        self.dead_letters = pipeline.dead_letters()
         paths = write_files(out, self.trends, self.alerts)
         seconds = self._clock.monotonic_s() - self._started_s
         summary = self._summary(pipeline, receiver, seconds, complete, paths)
@@ -97,6 +104,7 @@ class Demo:
     def _keep(self, turn: Turn) -> None:
         self.trends += turn.trends
         self.alerts += turn.alerts
+        self._late += len(turn.late)
         self.tally.add_posts(turn.posts)
         self.tally.add_alerts(turn.alerts)
 
@@ -122,6 +130,7 @@ class Demo:
             seconds=round(seconds, 3),
             complete=complete,
             refused=accounting.refused,
+            late=self._late,
             incidents=len(self.tally.alerts),
             pictures=tuple(path.name for path in paths),
         )

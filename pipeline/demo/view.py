@@ -11,6 +11,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from pipeline.core.shown import printable
 from pipeline.demo.frames import Frame
 from pipeline.demo.tally import Tally
 from pipeline.events import AlertStatus
@@ -85,7 +86,7 @@ def _status(frame: Frame, tally: Tally) -> Text:
 def _moods(tally: Tally) -> Table:
     table = Table.grid(padding=(0, 1))
     for entity, mood in tally.loudest(ENTITIES):
-        table.add_row(Text(entity, overflow="ellipsis", no_wrap=True), mood_bar(*mood.shares()), f"{mood.posts:,}")
+        table.add_row(_name(entity), mood_bar(*mood.shares()), f"{mood.posts:,}")
     return table
 
 
@@ -101,7 +102,7 @@ def _movers(frame: Frame) -> Table:
     table = Table.grid(padding=(0, 1))
     for mover in frame.movers[:PROFILES]:
         newest = Text(mover.newest, overflow="ellipsis", no_wrap=True, style="dim")
-        table.add_row(mover.user_id, f"{mover.events} events", f"turned {mover.turned:.2f}", newest)
+        table.add_row(_name(mover.user_id), f"{mover.events} events", f"turned {mover.turned:.2f}", newest)
     return table
 
 
@@ -111,7 +112,7 @@ def _alerts(tally: Tally) -> Table:
         status = Text(latest.status, style=STYLES[latest.status])
         rule = Text(f"{peak.rule.replace('_', ' ')}, {peak.severity}", overflow="ellipsis", no_wrap=True)
         seen = f"{peak.observed:.0f} seen, {peak.band.expected:.1f} expected"
-        table.add_row(_clock(latest.event_time_ms)[5:], status, Text(latest.entity), Text(seen, no_wrap=True), rule)
+        table.add_row(_clock(latest.event_time_ms)[5:], status, _name(latest.entity), Text(seen, no_wrap=True), rule)
     return table
 
 
@@ -119,8 +120,13 @@ def _webhooks(frame: Frame) -> Table:
     table = Table.grid(padding=(0, 1))
     for came in list(frame.webhooks)[-WEBHOOKS:][::-1]:
         mark = Text("signature ok", style="green") if came.verified else Text("REFUSED", style="bold red")
-        table.add_row(mark, came.type, came.entity, Text(came.delivery_id[:12], style="dim"))
+        table.add_row(mark, came.type, _name(came.entity), Text(printable(came.delivery_id[:12]), style="dim"))
     return table
+
+
+def _name(given: str) -> Text:
+    """Return an id or a name that somebody else chose, on one line."""
+    return Text(printable(given), overflow="ellipsis", no_wrap=True)
 
 
 def _clock(time_ms: int) -> str:

@@ -3,10 +3,12 @@
 import gzip
 import heapq
 import json
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, cast
+from typing import IO, Final, cast
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -14,6 +16,7 @@ from pipeline.errors import ConfigurationError
 from pipeline.events import EARLIEST_MS, LATEST_MS, ScoredPost
 
 CHUNK = 2_000
+GZIP_MAGIC: Final = b"\x1f\x8b"
 _POSTS = TypeAdapter(list[ScoredPost])
 
 
@@ -69,11 +72,19 @@ def between(posts: Iterable[ScoredPost], from_ms: int, to_ms: int) -> Iterator[S
             yield post
 
 
-def open_lines(path: Path) -> IO[bytes]:
-    """Open a file of lines, unpacked where its name ends in .gz."""
-    if not path.is_file():
-        raise ConfigurationError(f"{path} is not a file; check the path")
-    return cast(IO[bytes], gzip.open(path, "rb")) if path.suffix == ".gz" else path.open("rb")
+@contextmanager
+def open_lines(path: Path) -> Iterator[IO[bytes]]:
+    """Open a file of lines, unpacked where its content is gzip, whatever its name says.
+
+    Raises ConfigurationError for a file that cannot be read, also where it ends too early.
+    """
+    try:
+        with path.open("rb") as raw:
+            packed = raw.peek(len(GZIP_MAGIC)).startswith(GZIP_MAGIC)
+            yield cast(IO[bytes], gzip.GzipFile(fileobj=raw)) if packed else raw
+    except (OSError, EOFError, zlib.error) as error:
+        why = error.strerror if isinstance(error, OSError) and error.strerror else error
+        raise ConfigurationError(f"{path} cannot be read ({why}); give JSON lines, plain or .gz") from error
 
 
 def parse_time(text: str) -> int:

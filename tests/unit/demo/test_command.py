@@ -35,8 +35,26 @@ def test_recorded_posts_with_a_single_entity_run_without_a_map(app: typer.Typer,
     assert "all accounted for" in result.output
 
 
-def test_a_file_that_is_not_there_is_named(app: typer.Typer, tmp_path: Path) -> None:
-    arguments = ["--out", str(tmp_path), "--posts", str(tmp_path / "absent.jsonl"), "--encoder", "fake"]
+def no_encoder(*_: object) -> None:
+    raise AssertionError("the encoder takes long to load; what cannot be used is told before")
+
+
+@pytest.mark.parametrize(
+    ("out", "posts", "told"), [("out", "absent.jsonl", "absent.jsonl"), ("file", None, "--out"), ("file/out", None, "--out")]
+)
+def test_what_cannot_be_read_or_written_is_told_before_the_encoder_is_loaded(
+    app: typer.Typer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, out: str, posts: str | None, told: str
+) -> None:
+    monkeypatch.setattr(demo, "_encoder", no_encoder)
+    (tmp_path / "file").write_text("no folder")
+    arguments = ["--out", str(tmp_path / out), *(["--posts", str(tmp_path / posts)] if posts else [])]
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 1
-    assert "absent.jsonl" in str(result.exception)
+    assert told in str(result.exception)
+
+
+def test_a_run_that_fails_leaves_no_summary_of_an_earlier_one(app: typer.Typer, tmp_path: Path) -> None:
+    (tmp_path / "summary.json").write_text("{}")
+    arguments = ["--out", str(tmp_path), "--posts", str(tmp_path / "absent.jsonl"), "--encoder", "fake"]
+    assert CliRunner().invoke(app, arguments).exit_code == 1
+    assert not (tmp_path / "summary.json").exists()

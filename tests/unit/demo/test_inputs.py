@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.demo.inputs import BAD_RECORDS, from_events, recorded, synthetic, with_bad_records
+from pipeline.demo.inputs import BAD_RECORDS, begun, from_events, recorded, synthetic, with_bad_records
 from pipeline.errors import ConfigurationError
 from pipeline.events import SocialPost
 from pipeline.inprocess import Incoming
@@ -65,10 +65,30 @@ def test_a_mapping_names_columns_and_topic(tmp_path: Path) -> None:
 def test_a_file_that_cannot_be_read_is_a_clear_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="cannot be read"):
         list(recorded(tmp_path / "absent.jsonl"))
+    with pytest.raises(ConfigurationError, match="cannot be read"):
+        list(recorded(tmp_path))
+    packed = gzip.compress(b"".join(b'{"a": %d}\n' % n for n in range(500)))
     damaged = tmp_path / "damaged.jsonl.gz"
-    damaged.write_bytes(gzip.compress(b'{"a": 1}\n' * 500)[:-12])
-    with pytest.raises(ConfigurationError, match="damaged"):
-        list(recorded(damaged))
+    for content in (packed[:-12], packed[:300] + b"????" + packed[304:]):
+        damaged.write_bytes(content)
+        with pytest.raises(ConfigurationError, match=r"damaged.jsonl.gz cannot be read"):
+            list(recorded(damaged))
+
+
+@pytest.mark.parametrize("packed", [True, False])
+def test_the_content_says_whether_a_file_is_packed_and_not_its_name(tmp_path: Path, packed: bool) -> None:
+    line = json.dumps({"event_id": "1", "event_time_ms": AT_MS, "author_id": "a", "text": "x"}).encode()
+    path = tmp_path / ("posts.jsonl" if packed else "posts.jsonl.gz")
+    path.write_bytes(gzip.compress(line) if packed else line)
+    assert [post_of(incoming).text for incoming in recorded(path)] == ["x"]
+
+
+def test_a_file_is_opened_before_its_records_are_asked_for(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError):
+        begun(recorded(tmp_path / "absent.jsonl"))
+    line = json.dumps({"event_id": "1", "event_time_ms": AT_MS, "author_id": "a", "text": "x"})
+    path = write(tmp_path / "p.jsonl", line, line, line)
+    assert list(begun(recorded(path))) == list(recorded(path))
 
 
 def test_bad_records_stand_between_the_good_ones_once_each() -> None:

@@ -133,10 +133,17 @@ def test_a_second_run_leaves_no_pictures_of_the_first(tmp_path: Path) -> None:
     assert (tmp_path / "alerts.jsonl").read_bytes() == b""
 
 
+def test_posts_behind_the_allowed_lateness_are_counted_and_bad_records_named(tmp_path: Path) -> None:
+    posts = [incoming for incoming in synthetic(SEED) if incoming.topic == "posts" and incoming.value not in BAD_RECORDS][:300]
+    demo, summary = run(tmp_path, [*posts[-100:], *posts[:100], Incoming("posts", b"k", b"no json", posts[0].timestamp_ms)])
+    assert 0 < summary.late == json.loads((tmp_path / "summary.json").read_text())["late"]
+    assert [letter.payload for letter in demo.dead_letters] == [b"no json"]
+
+
 @pytest.mark.parametrize(("field", "value"), [("scored", 9), ("webhooks_verified", 2), ("webhooks_sent", 2), ("in_flight", 1)])
 def test_a_summary_that_does_not_add_up_is_not_good(field: str, value: int) -> None:
     numbers = {"accepted": 10, "scored": 8, "dead_letters": 2, "in_flight": 0, "profiles": 1, "alerts": 3}
-    more = {"webhooks_sent": 3, "webhooks_verified": 3, "refused": 0, "incidents": 1}
+    more = {"webhooks_sent": 3, "webhooks_verified": 3, "refused": 0, "late": 0, "incidents": 1}
     good = Summary(**numbers, **more, seconds=1.0, complete=True, pictures=())
     assert good.is_good()
     assert not Summary(**(numbers | more | {field: value}), seconds=1.0, complete=True, pictures=()).is_good()

@@ -1,4 +1,5 @@
 import io
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -7,20 +8,25 @@ from pipeline.demo.frames import Frame, Mover
 from pipeline.demo.planted import Finding
 from pipeline.demo.receiver import Webhooked
 from pipeline.demo.report import print_report
-from pipeline.demo.run import Summary
+from pipeline.demo.run import Demo, Summary
 from pipeline.demo.tally import Tally
 from pipeline.demo.view import LiveView, PlainView, mood_bar, render
-from pipeline.events import AlertStatus, ScoredPost, Sentiment
+from pipeline.errors import Reason
+from pipeline.events import AlertStatus, DeadLetter, ScoredPost, Sentiment
 from pipeline.inprocess import Accounting
+from pipeline.settings import Settings
 from producers.synthetic import Planted
 from tests.alerts import START_MS, make_alert
+from tests.receivers import SECRET
+from workers.fake_encoder import FakeEncoder
+from workers.rules import system_clock
 
 FRAME = Frame(
     accounting=Accounting(12_345, 12_000, 300, 45),
     seconds=10.0,
-    movers=(Mover("user-[1]", 17, 0.25, "a kettle [bold]水壶"),),
+    movers=(Mover("user-[/1]", 17, 0.25, "a kettle [bold]水壶"),),
     profiles=99,
-    webhooks=(Webhooked("a1.0", True, "alert.opened", "ACME"), Webhooked("x", False)),
+    webhooks=(Webhooked("a1.0", True, "alert.opened", "[/ODD]\x1b[2J"), Webhooked("x", False)),
 )
 
 
@@ -64,7 +70,8 @@ def test_the_view_shows_accounts_moods_profiles_alerts_and_webhooks() -> None:
         "1,234 records/s",
         "ACME",
         "[red]ODD",
-        "user-[1]",
+        "user-[/1]",
+        "[/ODD]\ufffd[2J",
         "turned 0.25",
         "a kettle [bold]",
         "resolved",
@@ -116,13 +123,12 @@ def test_without_a_terminal_a_line_now_and_then_is_enough() -> None:
 
 
 def test_the_report_names_figures_incidents_and_what_was_planted(tmp_path: Path) -> None:
-    console = Console(file=io.StringIO(), width=120)
-    summary = Summary(10, 9, 1, 0, 4, 2, 2, 2, 1.5, True, 0, 1, ("ACME.png",))
+    summary = Summary(10, 9, 1, 0, 4, 2, 2, 2, 1.5, True, 0, 0, 1, ("ACME.png",))
     found = Finding(Planted("ACME", "negative_spike", START_MS, START_MS + 1), 600_000, good=True)
     missed = Finding(Planted("ODD", "negative_spike", START_MS, START_MS + 1), None, good=False)
     fooled = Finding(Planted("BOT", "bot_flood", START_MS, START_MS + 1), 300_000, good=False)
-    print_report(console, summary, make_tally(), [found, missed, fooled], tmp_path)
-    text = said(console)
+    hasty = Finding(Planted("BOT", "bot_flood", START_MS, START_MS + 1), 300_000, good=True, taken_back_ms=60_000)
+    text = reported(summary, [found, missed, fooled, hasty], tmp_path)
     for wanted in (
         "10 = 9 scored + 1 dead letters + 0 in flight",
         "2 sent, 2 verified",
@@ -131,5 +137,42 @@ def test_the_report_names_figures_incidents_and_what_was_planted(tmp_path: Path)
         "found after 10 minutes",
         "not found",
         "taken for a change of mood",
+        "coordinated activity after 5 minutes; a mood alert stood for 1 minute",
+        "2 steps of 1 incident",
+        "1 picture in",
     ):
         assert wanted in text
+    assert not any(unasked in text for unasked in ("late", "refused", "dead letters, with"))
+
+
+def reported(summary: Summary, findings: list[Finding], out: Path, letters: Sequence[DeadLetter] = ()) -> str:
+    console = Console(file=io.StringIO(), width=120)
+    run = Demo(FakeEncoder(), Settings(), system_clock(), SECRET)
+    run.tally, run.dead_letters = make_tally(), list(letters)
+    print_report(run, summary, findings, console, out)
+    return " ".join(said(console).split())
+
+
+def test_the_report_says_what_was_not_used_and_why(tmp_path: Path) -> None:
+    fix = {"fix": "multiply by 1000", "topic": "posts", "partition": 0, "offset": 1, "first_seen_ms": 1, "timestamp_ms": 1}
+    wrong = [
+        DeadLetter(reason=Reason.TIME_OUT_OF_RANGE, field="event_time_ms", value=value, payload=b"x", **fix)
+        for value in ("17[/x]\x1b", "18")
+    ]
+    text = reported(Summary(5, 3, 2, 0, 1, 0, 0, 0, 1.0, True, 7, 40, 0, ()), [], tmp_path, wrong)
+    for wanted in (
+        "40 scored posts behind the allowed lateness",
+        "7 records too large",
+        "event_time_ms",
+        "17[/x]\ufffd",
+        "multiply",
+    ):
+        assert wanted in text
+    assert " 18 " not in text
+
+
+def test_where_the_files_stand_is_told_on_one_line(tmp_path: Path) -> None:
+    out = tmp_path / ("deep" * 20)
+    assert f"{out / 'alerts.jsonl'}, 1 picture in {out / 'pictures'}" in reported(
+        Summary(0, 0, 0, 0, 0, 0, 0, 0, 1.0, True, 0, 0, 0, ("A.png",)), [], out
+    )
