@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from pipeline import settings as settings_module
 from pipeline.errors import ConfigurationError
@@ -94,10 +94,11 @@ def _describe_family(family: "Family", profile: "Profile", now_ms: int) -> dict[
 
 
 def _show(document: dict[str, Any]) -> None:
+    from pipeline.core.shown import counted, printable
+
     console = Console(highlight=False)
-    console.print(
-        f"[bold]{escape(document['user_id'])}[/]  {document['events']} events, the last at {_when(document['last_event_ms'])}"
-    )
+    head = f"{counted(document['events'], 'event')}, the last at {_when(document['last_event_ms'])}"
+    console.print(Text.assemble((printable(document["user_id"]), "bold"), f"  {head}"))
     console.print(f"model {document['model_revision']}, vector norm {document['vector_norm']:g}")
     masses = Table("half-life", "mass", "mass now", "norm", "concentration")
     for one in document["half_lives"]:
@@ -111,7 +112,8 @@ def _show(document: dict[str, Any]) -> None:
     console.print(masses)
     items = Table("when", "action", "item", "text")
     for item in document["recent"][:SHOWN_ITEMS]:
-        items.add_row(_when(item["event_time_ms"]), item["action"], escape(item["item_id"]), escape(item["title"]))
+        shown = (Text(printable(item[name])) for name in ("item_id", "title"))
+        items.add_row(_when(item["event_time_ms"]), item["action"], *shown)
     console.print(items)
 
 

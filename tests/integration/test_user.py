@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
 DAY_MS = 86_400_000
 START = 1_400_000_000_000
 SPEC = ProfileSpec("fake-1", DIMENSIONS, (7 * DAY_MS, 90 * DAY_MS))
-USER = "ü ser:[1]"
+USER = "ü ser:[/1]"
 
 
 @pytest.fixture

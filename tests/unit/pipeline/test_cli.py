@@ -1,6 +1,6 @@
 import pytest
 
-from pipeline import cli
+from pipeline import cli, commands
 from pipeline.errors import ConfigurationError
 
 
@@ -9,7 +9,7 @@ def ended(error: str, monkeypatch: pytest.MonkeyPatch) -> None:
         raise ConfigurationError(error)
 
     monkeypatch.setattr(cli, "app", fail)
-    monkeypatch.setattr(cli.commands, "register_all", lambda _: None)
+    monkeypatch.setattr(commands, "register_all", lambda _: None)
     with pytest.raises(SystemExit) as end:
         cli.main()
     assert end.value.code == 1
