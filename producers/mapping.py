@@ -19,6 +19,7 @@ import string
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
 
@@ -41,13 +42,14 @@ FALSE: Final = {"", "0", "false", "no", "f", "n"}
 
 @dataclass(frozen=True, slots=True)
 class FieldMapping:
-    """A compiled mapping. ``digest`` changes when the file's meaning changes."""
+    """A compiled mapping. ``digest`` changes when the file's meaning changes; ``origins`` says where a field comes from."""
 
     topic: Topic
     contract: type[SocialPost | BehaviorEvent]
     source: str
     rules: Mapping[str, Rule]
     digest: str
+    origins: Mapping[str, str]
 
     def apply(self, row: Row) -> dict[str, Any]:
         """Return the fields of the contract, for validation; nothing is checked here."""
@@ -91,7 +93,8 @@ def compile_mapping(document: Any, name: str) -> FieldMapping:
         rules["source"] = lambda _row: source
     _complete(contract, rules, name)
     digest = hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()[:16]
-    return FieldMapping(topic, contract, source, rules, digest)
+    origins = {target: _origin(target, form) for target, form in fields.items()}
+    return FieldMapping(topic, contract, source, rules, digest, origins)
 
 
 def _complete(contract: type[SocialPost | BehaviorEvent], rules: Mapping[str, Rule], name: str) -> None:
@@ -105,6 +108,15 @@ def _known(where: str, given: Mapping[str, Any], known: set[str]) -> None:
     unknown = sorted(str(key) for key in given if key not in known)
     if unknown:
         raise ConfigurationError(f"{where}: unknown key {unknown[0]!r}; known are {', '.join(sorted(known))}")
+
+
+def _origin(target: str, form: Any) -> str:
+    """Say where a field comes from, in words for the one who wrote the mapping."""
+    column = form if isinstance(form, str) else form.get("from", form.get("list"))
+    if column is None:
+        return "the mapping's own value"
+    unit = "ms" if isinstance(form, str) else form.get("unit", "ms")
+    return f"column {column!r}, read as {unit}" if target in TIMES else f"column {column!r}"
 
 
 def _rule(contract: type[SocialPost | BehaviorEvent], target: str, form: Any, where: str) -> Rule:
@@ -183,8 +195,10 @@ def _number(value: Any) -> float:
     """Read a number; integers stay exact."""
     if isinstance(value, str):
         return int(value) if value.strip().lstrip("-").isdigit() else float(value)
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
+    if isinstance(value, bool) or not isinstance(value, (int, float, Decimal)):
         raise TypeError(f"{value!r} is no number")
+    if isinstance(value, Decimal):
+        return int(value) if value == value.to_integral_value() else float(value)
     return value
 
 
@@ -203,7 +217,7 @@ def _as_text(rule: Rule) -> Rule:
 
     def text(row: Row) -> Any:
         value = rule(row)
-        return str(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else value
+        return str(value) if isinstance(value, (int, float, Decimal)) and not isinstance(value, bool) else value
 
     return text
 

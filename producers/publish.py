@@ -98,7 +98,13 @@ class Publisher:
         try:
             return self.mapping.contract.model_validate(fields)
         except ValidationError as error:
-            raise refusal(error, json.dumps(fields, default=str).encode()) from error
+            raise self._at_its_column(refusal(error, json.dumps(fields, default=str).encode())) from error
+
+    def _at_its_column(self, refused: InvalidRecord) -> InvalidRecord:
+        """Say where the mapping takes the refused field from."""
+        origin = self.mapping.origins.get(refused.field.partition(".")[0])
+        fix = refused.fix if origin is None else f"{refused.fix} (from {origin})"
+        return InvalidRecord(refused.reason, refused.field, refused.value, fix)
 
     def _check_order(self, number: int, time_ms: int) -> None:
         latest_ms, latest_line = self._latest

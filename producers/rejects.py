@@ -1,6 +1,7 @@
 """The file of rows that could not be sent: one JSON object a line, with line number, field, value and fix."""
 
 import json
+import math
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
@@ -16,7 +17,7 @@ class RejectFile:
         """Keep what stands there of earlier lines (a run that goes on), drop the rest (those rows come again)."""
         self.path = path
         self._file: IO[str] | None = None
-        kept = [line for line in _lines(path) if json.loads(line)["line"] <= keep_through_line]
+        kept = [line for line in _lines(path) if _number(line) <= keep_through_line]
         if kept:
             path.write_text("".join(kept), "utf-8")
         else:
@@ -47,3 +48,11 @@ class RejectFile:
 
 def _lines(path: Path) -> list[str]:
     return path.read_text("utf-8").splitlines(keepends=True) if path.is_file() else []
+
+
+def _number(text: str) -> float:
+    """Return the number of a refused row; one that was cut off, as a run was killed, comes again in any case."""
+    try:
+        return int(json.loads(text)["line"])
+    except (ValueError, KeyError, TypeError):
+        return math.inf

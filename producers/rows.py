@@ -3,9 +3,11 @@
 import csv
 import gzip
 import io
-from collections.abc import Callable, Iterator
+import zlib
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import IO, Any, Final, cast
 
@@ -14,6 +16,7 @@ from pydantic_core import from_json
 from pipeline.errors import ConfigurationError, InvalidRecord, Reason
 
 MAX_CELL_CHARS: Final = 4_000_000
+SHOWN_CHARS: Final = 200
 FORMATS: Final = (".jsonl", ".ndjson", ".json", ".csv", ".parquet")
 
 
@@ -24,6 +27,10 @@ class Line:
     number: int
     row: dict[str, Any] | InvalidRecord
     bytes_read: int
+
+
+class _Damaged(Exception):
+    """A file that is not what its name says."""
 
 
 def read_rows(path: Path) -> Iterator[Line]:
@@ -40,7 +47,7 @@ def read_rows(path: Path) -> Iterator[Line]:
         reader = {".csv": _csv_rows, ".parquet": _parquet_rows}.get(kind, _json_rows)
         try:
             yield from reader(data, raw.tell)
-        except (gzip.BadGzipFile, EOFError) as error:
+        except (gzip.BadGzipFile, EOFError, zlib.error, _Damaged) as error:
             raise ConfigurationError(f"{path} is damaged: {error}; fetch it again") from error
 
 
@@ -51,7 +58,7 @@ def _json_rows(data: IO[bytes], position: Callable[[], int]) -> Iterator[Line]:
 
 
 def _parse(line: bytes) -> dict[str, Any] | InvalidRecord:
-    shown = line[:200].decode("utf-8", "replace")
+    shown = line[:SHOWN_CHARS].decode("utf-8", "replace")
     try:
         row = from_json(line)
     except ValueError as error:
@@ -63,28 +70,55 @@ def _parse(line: bytes) -> dict[str, Any] | InvalidRecord:
 
 def _csv_rows(data: IO[bytes], position: Callable[[], int]) -> Iterator[Line]:
     csv.field_size_limit(MAX_CELL_CHARS)
-    text = io.TextIOWrapper(data, "utf-8-sig", errors="replace", newline="")
-    reader = csv.DictReader(text, restkey="")
-    for number, row in enumerate(reader, 1):
-        extra = row.pop("", None)
-        if extra is not None:
-            fix = f"the header names {len(reader.fieldnames or ())} columns; quote values that hold commas"
-            yield Line(number, InvalidRecord(Reason.INVALID_VALUE, "record", str(extra)[:200], fix), position())
-        else:
-            yield Line(number, row, position())
+    text = io.TextIOWrapper(data, "utf-8-sig", errors="surrogateescape", newline="")
+    reader = csv.DictReader(text)
+    for number in count(1):
+        try:
+            row = next(reader, None)
+        except csv.Error as error:
+            fix = f"{error}; close the quotes of the cell, or cut it"
+            yield Line(number, InvalidRecord(Reason.TOO_LARGE, "record", "", fix), position())
+            continue
+        if row is None:
+            break
+        yield Line(number, _checked(row, reader.fieldnames or ()), position())
     text.detach()
+
+
+def _checked(row: dict[str, Any], names: Sequence[str]) -> dict[str, Any] | InvalidRecord:
+    """Refuse a row with more cells than the header has names, or with bytes that are no UTF-8."""
+    extra = row.pop(None, None)  # type: ignore[call-overload]  # the reader's key for what is too much
+    if extra is not None:
+        fix = f"the header names {len(names)} columns; quote values that hold commas"
+        return InvalidRecord(Reason.INVALID_VALUE, "record", str(extra)[:SHOWN_CHARS], fix)
+    for name, value in row.items():
+        if value is not None and not _is_text(value):
+            shown = value[:SHOWN_CHARS].encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+            return InvalidRecord(Reason.INVALID_VALUE, name, shown, "these bytes are no UTF-8; save the file as UTF-8")
+    return row
+
+
+def _is_text(value: str) -> bool:
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _parquet_rows(data: IO[bytes], position: Callable[[], int]) -> Iterator[Line]:
     import pyarrow
+
+    content = io.BytesIO(data.read())  # its index stands at the end: no reading as a stream
+    try:
+        for number, row in enumerate(_parquet_dicts(content), 1):
+            yield Line(number, row, position())
+    except (pyarrow.ArrowException, OSError) as error:
+        raise _Damaged(f"no Parquet, or an altered one ({error})") from error
+
+
+def _parquet_dicts(content: IO[bytes]) -> Iterator[dict[str, Any]]:
     import pyarrow.parquet
 
-    try:
-        table = pyarrow.parquet.ParquetFile(io.BytesIO(data.read()))  # its index stands at the end: no reading as a stream
-    except pyarrow.ArrowInvalid as error:
-        raise ConfigurationError(f"no Parquet: {error}") from error
-    number = 0
-    for batch in table.iter_batches(batch_size=2_000):
-        for row in batch.to_pylist():
-            number += 1
-            yield Line(number, row, position())
+    for batch in pyarrow.parquet.ParquetFile(content).iter_batches(batch_size=2_000):
+        yield from batch.to_pylist()

@@ -21,12 +21,14 @@ LONG_WAIT_S = 1.0
 def write_posts(path: Path, config: SyntheticConfig) -> int:
     """Write the posts in their wire form, one JSON object a line; return how many."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = path.with_name(f".{path.name}.new")  # a run that is interrupted leaves no half of a file under the name
     count = 0
-    # without a time in its header, equal posts give equal files
-    with gzip.GzipFile(path, "wb", mtime=0) if path.suffix == ".gz" else path.open("wb") as file:
+    # without name and time in its header, equal posts give equal files
+    with fresh.open("wb") as raw, gzip.GzipFile("", "wb", fileobj=raw, mtime=0) if path.suffix == ".gz" else raw as file:
         for post in posts(config):
             file.write(post.to_json() + b"\n")
             count += 1
+    fresh.replace(path)
     return count
 
 

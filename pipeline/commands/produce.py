@@ -108,7 +108,9 @@ def synthetic(  # noqa: PLR0913 - one parameter an option
     out: Annotated[
         Path | None, typer.Option(help="Write the posts here (JSON lines, gzipped if named .gz), send nothing.")
     ] = None,
-    truth: Annotated[Path, typer.Option(help="Where to write what was planted.")] = Path("truth.jsonl"),
+    truth: Annotated[
+        Path | None, typer.Option(help="Where to write what was planted.  [default: truth.jsonl, beside --out]")
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where an interrupted run of this world ended.")] = False,
     home: Home = None,
     as_json: AsJson = False,
@@ -118,6 +120,7 @@ def synthetic(  # noqa: PLR0913 - one parameter an option
     from producers.synthetic_output import write_posts, write_truth
 
     config = SyntheticConfig(seed, posts, users, hours, _start_ms(start))
+    truth = truth or (Path() if out is None else out.parent) / "truth.jsonl"
     write_truth(truth, config)
     if out is not None:
         summary: dict[str, Any] = {"written": write_posts(out, config), "out": str(out), "truth": str(truth)}
@@ -152,13 +155,14 @@ def _send_file(kafka: settings_module.KafkaSettings, work: _Work, stop: Event) -
         work.place.save(line)
 
     begin = monotonic()
-    with closing(KafkaSink(kafka)) as sink, _progress(work.path.name, work.path.stat().st_size) as advance:
+    with (
+        _resumable(work.place, "line"),
+        closing(KafkaSink(kafka)) as sink,
+        _progress(work.path.name, work.path.stat().st_size) as advance,
+    ):
         callbacks = Callbacks(work.refused.write, durable, lambda line: advance(line.bytes_read), monotonic)
         publisher = Publisher(work.mapping, sink, work.options, callbacks, stop)
-        try:
-            complete = publisher.run(line for line in read_rows(work.path) if line.number > work.done)
-        except Unavailable as error:
-            raise Unavailable(f"{error}; everything up to line {work.place.load()} is safe, go on with --resume") from error
+        complete = publisher.run(line for line in read_rows(work.path) if line.number > work.done)
     if complete:
         work.place.clear()
     return _summary(publisher, monotonic() - begin) | {
@@ -186,7 +190,11 @@ def _send_synthetic(settings: settings_module.Settings, world: _World, stop: Eve
     begin, config, prefix = monotonic(), world.config, settings.kafka.topic_prefix
     place = Place.of_world(settings.home / "produce", repr(config), prefix)
     done = place.load() if world.resume else 0
-    with closing(KafkaSink(settings.kafka)) as sink, _progress("synthetic", config.end_ms - config.start_ms) as advance:
+    with (
+        _resumable(place, "event"),
+        closing(KafkaSink(settings.kafka)) as sink,
+        _progress("synthetic", config.end_ms - config.start_ms) as advance,
+    ):
         track = Track(done, place.save, lambda time_ms: advance(time_ms - config.start_ms))
         sent = send(config, sink, prefix, world.speed, stop, track)
     if not stop.is_set():
@@ -251,6 +259,17 @@ def _stopping() -> Iterator[Event]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def _resumable(place: "Place", unit: str) -> Iterator[None]:
+    """Say in the error of a broker that went away how far the run came and how it goes on."""
+    try:
+        yield
+    except Unavailable as error:
+        if not place.load():
+            raise
+        raise Unavailable(f"{error}; everything up to {unit} {place.load()} is safe, go on with --resume") from error
 
 
 @contextmanager

@@ -1,4 +1,5 @@
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -38,12 +39,18 @@ def test_columns_become_fields_and_ids_become_text() -> None:
         ("iso", "2023-11-15 06:13:20.123+08:00", TIME),
         ("ms", datetime(2023, 11, 14, 22, 13, 20, tzinfo=UTC), 1_700_000_000_000),
         ("iso", "yesterday", "yesterday"),
+        ("s", Decimal("1700000000.0"), 1_700_000_000_000),
+        ("s", Decimal("1700000000.5"), 1_700_000_000_500),
         ("s", True, True),
         ("s", "inf", "inf"),
     ],
 )
 def test_times_come_in_four_units(unit: str, value: Any, expected: Any) -> None:
     assert mapped({"event_time_ms": {"from": "t", "unit": unit}}, ROW | {"t": value})["event_time_ms"] == expected
+
+
+def test_numbers_of_a_database_are_ids_too() -> None:
+    assert mapped({}, ROW | {"id": Decimal("17")})["event_id"] == "17"
 
 
 def test_const_template_list_and_when() -> None:

@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import pytest
@@ -63,3 +64,14 @@ def test_refused_rows_of_earlier_lines_are_kept_by_a_run_that_goes_on(tmp_path: 
     with RejectFile(path):
         pass
     assert not path.exists()
+
+
+def test_a_reject_file_whose_last_line_was_cut_off_is_gone_on_with(tmp_path: Path) -> None:
+    path = tmp_path / "rejects.jsonl"
+    with RejectFile(path) as file:
+        refuse(file, 1)
+    with path.open("a") as torn:
+        torn.write('{"line": 2, "rea')
+    with RejectFile(path, keep_through_line=1) as file:
+        refuse(file, 2)
+    assert [json.loads(line)["line"] for line in path.read_text().splitlines()] == [1, 2]

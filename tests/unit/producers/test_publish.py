@@ -84,6 +84,7 @@ def test_a_row_that_does_not_fit_is_refused_alone() -> None:
         (5, Reason.EMPTY_TEXT, "text"),
     ]
     assert all(error.fix for _, error in run.rejects)
+    assert "(from column 't', read as ms)" in run.rejects[2][1].fix
 
 
 def test_speed_paces_by_event_time() -> None:

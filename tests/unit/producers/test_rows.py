@@ -54,13 +54,47 @@ def test_a_csv_row_with_too_many_cells_is_refused(tmp_path: Path) -> None:
     assert short.row == {"a": "4", "b": None}
 
 
+def test_a_csv_whose_first_column_has_no_name_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "f.csv"
+    path.write_text(",a\n0,x\n1,y\n")
+    assert rows_of(list(read_rows(path))) == [{"": "0", "a": "x"}, {"": "1", "a": "y"}]
+
+
+def test_a_csv_cell_that_is_no_utf8_or_too_long_is_refused_alone(tmp_path: Path) -> None:
+    path = tmp_path / "f.csv"
+    path.write_bytes(b"a,b\n1,caf\xe9\n2," + b"x" * 4_000_001 + b"\n3,good\n")
+    latin, long, good = read_rows(path)
+    assert isinstance(latin.row, InvalidRecord)
+    assert (latin.row.field, latin.row.value) == ("b", "caf\ufffd")
+    assert "UTF-8" in latin.row.fix
+    assert isinstance(long.row, InvalidRecord)
+    assert long.row.reason is Reason.TOO_LARGE
+    assert (good.number, good.row) == (3, {"a": "3", "b": "good"})
+
+
+def broken_parquet() -> bytes:
+    sink = pa.BufferOutputStream()
+    pyarrow.parquet.write_table(pa.Table.from_pylist(ROWS * 1_000), sink, use_dictionary=False, compression="gzip")
+    content = bytearray(sink.getvalue().to_pybytes())
+    content[20:120] = bytes(100)
+    return bytes(content)
+
+
+def broken_gzip() -> bytes:
+    content = bytearray(gzip.compress(JSON * 1000))
+    content[30:60] = b"\xff" * 30
+    return bytes(content)
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
         ("f.xlsx", b"", "of no known kind"),
         ("f.jsonl.gz", b"not gzip", "is damaged"),
         ("f.jsonl.gz", gzip.compress(JSON * 1000)[:-20], "is damaged"),
-        ("f.parquet", b"PAR", "no Parquet"),
+        ("f.jsonl.gz", broken_gzip(), r"f\.jsonl\.gz is damaged"),
+        ("f.parquet", b"PAR", r"f\.parquet is damaged: no Parquet"),
+        ("f.parquet", broken_parquet(), r"f\.parquet is damaged"),
     ],
 )
 def test_a_wrong_file_is_explained(tmp_path: Path, name: str, content: bytes, message: str) -> None:
