@@ -14,6 +14,7 @@ from pipeline.settings import KafkaSettings
 MAX_SKEW_MS: Final = 5_000
 FULL: Final = 0.9
 WORKING: Final = ("RUNNING", "FINISHED", "CANCELED")
+RESTART: Final = "groundswell down && groundswell up"
 LOSES: Final = "profiles are data, not a cache"
 
 
@@ -36,8 +37,8 @@ def check_kafka_version(version: tuple[int, int]) -> Iterator[Finding]:
         yield error("kafka", what, "upgrade the broker, or use the local stack: groundswell up")
 
 
-def check_redis(facts: RedisFacts) -> Iterator[Finding]:
-    """Look at version, commands, eviction, persistence and memory."""
+def check_redis(facts: RedisFacts, *, local: bool = False) -> Iterator[Finding]:
+    """Look at version, commands, eviction, persistence and memory. ``local``: the stack's own, which starts with its settings."""
     if facts.version < OLDEST_REDIS:
         what = f"Redis is {_dotted(facts.version)}; {_dotted(OLDEST_REDIS)} or later is needed"
         yield error("redis", what, "upgrade it, or use the local stack: groundswell up")
@@ -47,13 +48,13 @@ def check_redis(facts: RedisFacts) -> Iterator[Finding]:
         yield error("redis", "Redis has no vector sets (VADD)", "groundswell up")
     if facts.eviction_policy != "noeviction":
         what = f"maxmemory-policy is {facts.eviction_policy}: {LOSES}, and Redis may drop them"
-        yield error("redis-eviction", what, "redis-cli CONFIG SET maxmemory-policy noeviction")
+        yield error("redis-eviction", what, _configure("maxmemory-policy noeviction", local))
     if not facts.append_only:
         what = "appendonly is off: what was written since the last snapshot is lost when Redis stops"
-        yield error("redis-persistence", what, "redis-cli CONFIG SET appendonly yes")
+        yield error("redis-persistence", what, _configure("appendonly yes", local))
     if facts.max_memory and facts.used_memory > FULL * facts.max_memory:
         what = f"Redis uses {facts.used_memory:,} of {facts.max_memory:,} bytes; when full it refuses writes"
-        yield warning("redis-memory", what, "redis-cli CONFIG SET maxmemory BYTES")
+        yield warning("redis-memory", what, _configure("maxmemory BYTES", local))
 
 
 def check_clock(server: str, server_ms: int, now_ms: int, limit_ms: int = MAX_SKEW_MS) -> Iterator[Finding]:
@@ -85,6 +86,10 @@ def _broker(admin: KafkaAdmin) -> Iterator[Finding]:
     if admin.broker_configs().get("auto.create.topics.enable") == "true":
         what = "auto.create.topics.enable is true: a misspelt name makes a topic with the wrong properties"
         yield warning("kafka", what, "set auto.create.topics.enable=false in the broker's server.properties")
+
+
+def _configure(setting: str, local: bool) -> str:
+    return RESTART if local else f"redis-cli CONFIG SET {setting}"
 
 
 def _dotted(version: tuple[int, int]) -> str:

@@ -89,7 +89,7 @@ def checks(home: "Home", settings: Settings) -> "list[Check]":
         Check("gpu", lambda: check_gpu(settings.encoder)),
         Check("webhooks", lambda: check_webhooks(settings.notify)),
         Check("kafka", lambda: servers.check_kafka(settings.kafka)),
-        Check("redis", lambda: check_redis_at(settings.redis.url.get_secret_value())),
+        Check("redis", lambda: check_redis_at(settings.redis.url.get_secret_value(), local="redis" in home.started())),
     ]
     if "flink-jobmanager" in home.started():
         looks.append(Check("flink", lambda: servers.check_flink(stack_file["flink"]["rest_url"])))
@@ -134,13 +134,13 @@ def check_webhooks(notify: NotifySettings) -> "Iterator[Finding]":
         yield error("webhooks", message, f"{fix}, in GROUNDSWELL_NOTIFY__ENDPOINTS")
 
 
-def check_redis_at(url: str) -> "Iterator[Finding]":
+def check_redis_at(url: str, *, local: bool = False) -> "Iterator[Finding]":
     """Look at Redis and at its clock."""
     from infra import check_servers as servers
     from pipeline.adapters.redis_admin import facts
 
     found = facts(url)
-    yield from servers.check_redis(found)
+    yield from servers.check_redis(found, local=local)
     yield from servers.check_clock("Redis", found.time_ms, int(time() * 1000))
 
 

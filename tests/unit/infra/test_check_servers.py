@@ -46,6 +46,17 @@ def test_a_clock_that_runs_ahead_or_behind() -> None:
 
 
 @pytest.mark.parametrize(
+    "fault", [{"eviction_policy": "allkeys-lru"}, {"append_only": False}, {"used_memory": 9, "max_memory": 9}]
+)
+def test_the_stacks_own_redis_gets_its_settings_back_by_a_restart(fault: dict[str, object]) -> None:
+    """It comes without redis-cli, and with its settings."""
+    spoiled = replace(SOUND, **fault)  # type: ignore[arg-type]
+    assert [each.fix for each in check_redis(spoiled, local=True)] == ["groundswell down && groundswell up"]
+    (elsewhere,) = check_redis(spoiled)
+    assert elsewhere.fix.startswith("redis-cli CONFIG SET")
+
+
+@pytest.mark.parametrize(
     ("jobs", "said"),
     [
         ({"a": "RUNNING"}, []),
