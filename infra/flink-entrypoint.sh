@@ -18,6 +18,9 @@ options=(
   -D execution.checkpointing.dir=file:///data/checkpoints
   -D execution.checkpointing.savepoint-dir=file:///data/savepoints
   -D restart-strategy.type=exponential-delay
+  -D metrics.reporters=prometheus
+  -D metrics.reporter.prometheus.factory.class=org.apache.flink.metrics.prometheus.PrometheusReporterFactory
+  -D metrics.reporter.prometheus.port=9249
 )
 
 case "$1" in

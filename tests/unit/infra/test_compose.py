@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from infra import flink_cluster, kafka_server, redis_server, runtime, versions
+from infra import flink_cluster, kafka_server, redis_server, runtime, stack, versions
 from infra.check_machine import is_setting
 from infra.submit_trends import job_name, latest_checkpoint, submission
 from pipeline.settings import ENV_PREFIX, Settings
@@ -80,7 +80,7 @@ def test_flink_has_the_local_settings() -> None:
     given = dict(re.findall(r"-D ([\w.-]+)=(\S+)", script))
     shared = given.keys() & flink_cluster.CONFIG.keys() - {"jobmanager.rpc.address", "jobmanager.bind-host"}
     shared -= {"rest.address", "rest.bind-address", "taskmanager.bind-host"}
-    assert {"heartbeat.timeout", "taskmanager.numberOfTaskSlots", "restart-strategy.type"} <= shared
+    assert {"heartbeat.timeout", "taskmanager.numberOfTaskSlots", "restart-strategy.type", "metrics.reporters"} <= shared
     assert {name: given[name] for name in shared} == {name: str(flink_cluster.CONFIG[name]) for name in shared}
 
 
@@ -100,6 +100,22 @@ def test_clients_are_pointed_at_the_servers_of_the_file() -> None:
         assert host in SERVICES
         assert f"PLAINTEXT://:{port}" in _environment("kafka")["KAFKA_LISTENERS"]
         assert environment["GROUNDSWELL_REDIS__URL"] == f"redis://redis:{_port('redis')}/0"
+
+
+def test_every_process_of_the_local_stack_is_a_service_with_a_health_check() -> None:
+    for process in stack.STOP_ORDER:
+        services = [name for name in SERVICES if name == process or name.startswith(f"{process}-")]
+        assert services, process
+        assert all("healthcheck" in SERVICES[name] for name in services)
+
+
+def test_servers_listen_inside_on_the_default_ports_of_the_settings() -> None:
+    settings = Settings.model_construct()
+    kafka, redis = settings.kafka.bootstrap.split(":")[1], settings.redis.url.get_secret_value()
+    assert f"PLAINTEXT://:{kafka}," in _environment("kafka")["KAFKA_LISTENERS"]
+    assert f":{_port('redis')}/" in redis
+    assert f"flink-jobmanager:{_port('flink-jobmanager')}" in " ".join(SERVICES["trends"]["command"])
+    assert f":{_port('flink-jobmanager')}/overview" in " ".join(SERVICES["flink-jobmanager"]["healthcheck"]["test"])
 
 
 def test_topics_come_from_the_one_table_and_before_whoever_uses_them() -> None:
@@ -136,6 +152,9 @@ def test_prometheus_asks_processes_that_listen() -> None:
     for service in workers["names"]:
         assert _environment(service)["GROUNDSWELL_WORKER__METRICS_PORT"] == str(workers["port"])
         assert _environment(service)["GROUNDSWELL_WORKER__METRICS_HOST"] == "0.0.0.0"
+    flink = next(each for each in scraped if each["job_name"] == "flink")["dns_sd_configs"][0]
+    assert set(flink["names"]) <= set(SERVICES)
+    assert f"-D metrics.reporter.prometheus.port={flink['port']}\n" in (ROOT / "infra" / "flink-entrypoint.sh").read_text("utf-8")
     (target,) = next(each for each in scraped if each["job_name"] == "notifier")["static_configs"][0]["targets"]
     assert target == f"notifier:{_environment('notifier')['GROUNDSWELL_NOTIFY__METRICS_PORT']}"
 
