@@ -13,7 +13,7 @@ from hypothesis import settings as hypothesis_settings
 
 from infra.flink_cluster import FlinkCluster
 from infra.kafka_server import KafkaServer
-from infra.ports import free_port
+from infra.ports import free_port, free_ports
 from infra.processes import running
 from infra.redis_server import RedisServer
 from infra.runtime import flink_connector_jar, flink_python, java_binary, kafka_jars, redis_binary
@@ -26,12 +26,20 @@ hypothesis_settings.load_profile("groundswell")
 SMALL_BROKER = ("-Xms256m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
 
 
+SERVERS_TIMEOUT_S = 240  # the first test that asks for a server waits for its start, which a busy machine draws out
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Forgive what kafka-python 3.0.12 leaks: a connection that fails while it is being set up keeps its socket."""
+    """Give tests on real servers time, and forgive what kafka-python 3.0.12 leaks.
+
+    (A connection that fails while it is being set up keeps its socket.)
+    """
     forgiven = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
     for item in items:
         if item.get_closest_marker("integration") is not None:
             item.add_marker(forgiven)
+            if item.get_closest_marker("timeout") is None:
+                item.add_marker(pytest.mark.timeout(SERVERS_TIMEOUT_S))
 
 
 @pytest.fixture(scope="session")
@@ -44,7 +52,8 @@ def cache() -> Path:
 def kafka_server(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaServer]:
     """A running Apache Kafka."""
     folder = tmp_path_factory.mktemp("kafka")
-    server = KafkaServer(folder, java_binary(), kafka_jars(cache), free_port(), free_port(), SMALL_BROKER)
+    port, controller_port = free_ports(2)
+    server = KafkaServer(folder, java_binary(), kafka_jars(cache), port, controller_port, SMALL_BROKER)
     server.prepare()
     with running(server, str(folder)):
         yield server
@@ -76,9 +85,9 @@ def redis_url(redis_server: RedisServer) -> str:
 def flink(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FlinkCluster]:
     """A running Flink session cluster; give it jobs with ``submit`` and ask about them with ``rest``."""
     folder = tmp_path_factory.mktemp("flink")
+    rest, rpc, *metrics = free_ports(4)
     connector = flink_connector_jar(cache)
-    metrics = free_port(), free_port()
-    cluster = FlinkCluster(folder, flink_python(cache), java_binary(), connector, free_port(), free_port(), metrics)
+    cluster = FlinkCluster(folder, flink_python(cache), java_binary(), connector, rest, rpc, (metrics[0], metrics[1]))
     cluster.prepare()
     with running(cluster.job_manager(), str(folder)), running(cluster.task_manager(), str(folder)):
         yield cluster

@@ -11,7 +11,7 @@ from infra.ports import LOOPBACK
 from infra.versions import FLINK_VERSION
 from pipeline.errors import Stop
 
-pytestmark = [pytest.mark.integration, pytest.mark.flink, pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.integration, pytest.mark.flink, pytest.mark.slow, pytest.mark.timeout(600)]
 
 JOB = """
 import sys
@@ -43,7 +43,7 @@ def test_a_job_sees_the_projects_code_on_client_and_cluster(flink: FlinkCluster,
     script.write_text(JOB, "utf-8")
     job = flink.submit(script, ["smoke"])
     rest = flink.rest()
-    rest.wait_for(job, "FINISHED", 120)
+    rest.wait_for(job, "FINISHED", 240)
     assert [each.name for each in rest.jobs() if each.job_id == job] == ["smoke posts"]
     assert rest.overview().version == FLINK_VERSION
     rest.close()

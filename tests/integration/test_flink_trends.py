@@ -11,7 +11,7 @@ import pytest
 
 from infra.flink_cluster import FlinkCluster
 from infra.flink_job import ensure_running, forget, latest_checkpoint, stop_with_savepoint
-from infra.ports import free_port
+from infra.ports import free_ports
 from infra.processes import Started, running
 from infra.runtime import flink_connector_jar, flink_python, java_binary
 from pipeline.adapters.kafka_reader import KafkaReader
@@ -25,14 +25,14 @@ from pipeline.settings import KafkaSettings
 from tests.parity.flink_runs import Told, publish, settings_for, told_by_flink, told_in_process
 from tests.unit.core.streams import DAY_MS, HOUR_MS, START_MS, background, in_order, shift
 
-pytestmark = [pytest.mark.integration, pytest.mark.flink, pytest.mark.slow, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.integration, pytest.mark.flink, pytest.mark.slow, pytest.mark.timeout(900)]
 
 SPIKE_MS = START_MS + 4 * DAY_MS + 7 * HOUR_MS
 POSTS = in_order(
     *(background(entity, 6, 24, seed) for seed, entity in enumerate(("calm", "spike", "other"))), shift("spike", SPIKE_MS, 16)
 )
-READY_S = 120.0  # the posts end long after the spike, so that the alert is resolved before the stream goes quiet
-SETTLED_S = 120.0
+READY_S = 240.0  # the posts end long after the spike, so that the alert is resolved before the stream goes quiet
+SETTLED_S = 240.0
 
 
 @dataclass
@@ -52,7 +52,8 @@ class Lab:
 @pytest.fixture(scope="module")
 def lab(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     folder = tmp_path_factory.mktemp("trends-flink")
-    cluster = FlinkCluster(folder, flink_python(cache), java_binary(), flink_connector_jar(cache), free_port(), free_port())
+    rest, rpc = free_ports(2)
+    cluster = FlinkCluster(folder, flink_python(cache), java_binary(), flink_connector_jar(cache), rest, rpc)
     cluster.prepare()
     with ExitStack() as parts:
         parts.enter_context(running(cluster.job_manager(), str(folder)))

@@ -23,7 +23,7 @@ from pipeline.events import BehaviorEvent, DeadLetter, SocialPost
 from pipeline.settings import KafkaSettings
 from pipeline.topics import DEAD_LETTERS, EVENTS, POSTS
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(400)]
 T0 = 1_400_000_000_000
 Run = Callable[..., Result]
 MAPPING = """
@@ -134,9 +134,9 @@ def test_sigterm_ends_a_paced_run_and_resume_sends_the_rest(
         text=True,
     )
     try:
-        assert wait_until(lambda: len(held(kafka, "posts")) == 40, 40.0, 0.5)
+        assert wait_until(lambda: len(held(kafka, "posts")) == 40, 120.0, 0.5)
         process.send_signal(signal.SIGTERM)
-        out, errors = process.communicate(timeout=30)
+        out, errors = process.communicate(timeout=60)
     finally:
         process.kill()
         process.wait()

@@ -22,7 +22,7 @@ from pipeline.adapters.streams import TopicPartition
 from pipeline.settings import Settings
 from pipeline.topics import POSTS
 
-pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(900)]
 
 ONLY_SERVERS = ("--workers", "0", "--no-notifier", "--no-flink")
 
@@ -39,7 +39,7 @@ class Stack:
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run one verb."""
         command = [sys.executable, "-m", "pipeline.cli", *arguments]
-        return subprocess.run(command, env=self.env, capture_output=True, text=True, timeout=240, check=False)
+        return subprocess.run(command, env=self.env, capture_output=True, text=True, timeout=400, check=False)
 
     def up(self, *options: str) -> str:
         """Bring it up; fail with what it said where that fails."""
@@ -156,7 +156,7 @@ def test_a_killed_server_is_seen_and_started_again(stack: Stack) -> None:
     stack.up()
     killed = stack.home.started()["redis"]
     os.kill(killed.pid, signal.SIGKILL)
-    psutil.wait_procs([psutil.Process(killed.pid)] if psutil.pid_exists(killed.pid) else [], timeout=10)
+    psutil.wait_procs([psutil.Process(killed.pid)] if psutil.pid_exists(killed.pid) else [], timeout=30)
     states = {each["name"]: each["state"] for each in stack.status()["services"]}
     assert states["redis"] == "dead"
     stack.up()

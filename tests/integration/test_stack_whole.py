@@ -10,7 +10,7 @@ from infra.processes import is_alive, members
 from pipeline.adapters.waiting import wait_until
 from tests.integration.test_stack import Stack
 
-pytestmark = [pytest.mark.integration, pytest.mark.flink, pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.integration, pytest.mark.flink, pytest.mark.slow, pytest.mark.timeout(1800)]
 EVERYTHING = ("--workers", "1", "--encoder", "fake")
 
 
@@ -28,16 +28,16 @@ def test_records_are_accounted_for_and_a_lost_task_manager_leaves_no_orphans(sta
     truth = stack.home.folder / "truth.jsonl"
     sent = stack.run("produce", "synthetic", "--posts", "300", "--users", "20", "--truth", str(truth))
     assert sent.returncode == 0, sent.stderr
-    assert wait_until(lambda: _settled(stack), 60, interval_s=1.0), stack.status()
+    assert wait_until(lambda: _settled(stack), 180, interval_s=1.0), stack.status()
     states = {each["name"]: each["state"] for each in stack.status()["services"]}
     assert states.pop("trends") == "RUNNING"
     assert set(states.values()) == {"running"}
     assert {"kafka", "redis", "flink-jobmanager", "flink-taskmanager", "worker-1", "notifier"} == set(states)
 
     lost = stack.home.started()["flink-taskmanager"]
-    assert wait_until(lambda: len(members(lost.marker)) > 1, 30), "Flink's Python worker never started"
+    assert wait_until(lambda: len(members(lost.marker)) > 1, 120), "Flink's Python worker never started"
     os.kill(lost.pid, signal.SIGKILL)
-    assert wait_until(lambda: not is_alive(lost), 10)
+    assert wait_until(lambda: not is_alive(lost), 30)
     orphans = {each.pid for each in members(lost.marker)}
     assert orphans, "without orphans this test shows nothing"
     stack.up(*EVERYTHING)

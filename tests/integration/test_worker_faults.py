@@ -13,9 +13,9 @@ from infra.runtime import redis_binary
 from pipeline.adapters.kafka_admin import KafkaAdmin, TopicState
 from pipeline.settings import KafkaSettings
 from pipeline.topics import TOPICS
-from tests.integration.test_worker import Stack, expect, expected_profiles, profiles, records
+from tests.integration.test_worker import TIMEOUT_S, Stack, expect, expected_profiles, profiles, records
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 
 SIZE = 3_000
 RECORDS = 2 * SIZE + 6
@@ -53,7 +53,7 @@ def test_redis_is_killed_under_a_worker(stack: Stack, own_redis: RedisServer, lo
             assert worker.poll() is None
             assert profiles(stack.store()) == expected_profiles(values)
             worker.send_signal(signal.SIGTERM)
-            assert worker.wait(30) == 0
+            assert worker.wait(TIMEOUT_S) == 0
     assert set(stack.scored()) == {(f"p{n}", "AAPL") for n in range(SIZE)}
     assert stack.committed() == RECORDS
     assert ("store_behind" in log.read_text("utf-8")) is (lost_bytes > 0)

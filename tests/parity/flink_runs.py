@@ -47,7 +47,7 @@ def publish(kafka: KafkaSettings, topic: str, posts: Iterable[ScoredPost]) -> No
     sink.close()
 
 
-def run_to_end(flink: FlinkCluster, job: TrendsJob, timeout_s: float = 120) -> None:
+def run_to_end(flink: FlinkCluster, job: TrendsJob, timeout_s: float = 300) -> None:
     """Run the job over what the topic holds and wait for its end."""
     path = flink.folder / f"{job.group}.json"
     path.write_text(job.model_dump_json(), "utf-8")

@@ -12,7 +12,7 @@ from pipeline.events import AlertStatus, ScoredPost
 from tests.parity.flink_runs import bounded_job, publish, run_to_end, settings_for, told_by_flink, told_in_process
 from tests.unit.core.streams import DAY_MS, HOUR_MS, MINUTE_MS, START_MS, background, flood, in_order, scored_post, shift
 
-pytestmark = [pytest.mark.integration, pytest.mark.flink, pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.integration, pytest.mark.flink, pytest.mark.slow, pytest.mark.timeout(600)]
 
 DAYS = 5
 SPIKE_MS = START_MS + DAYS * DAY_MS + 7 * HOUR_MS
