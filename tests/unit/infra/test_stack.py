@@ -1,0 +1,45 @@
+"""Which ports the processes of the stack take, and by which settings; the processes themselves are an integration test."""
+
+import socket
+from pathlib import Path
+
+import pytest
+
+from infra import stack
+from infra.home import Home
+from infra.ports import LOOPBACK
+from pipeline.errors import ConfigurationError
+from pipeline.settings import NotifySettings, Settings, WorkerSettings
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    return Home(tmp_path / "home")
+
+
+def test_workers_take_the_metrics_port_that_is_set_and_those_that_follow(home: Home) -> None:
+    services = stack.worker_services(home, Settings(worker=WorkerSettings(metrics_port=7000)), 3)
+    assert [dict(each.ports) for each in services] == [{port: "WORKER__METRICS_PORT"} for port in (7000, 7001, 7002)]
+    assert services[1].address == "http://127.0.0.1:7001/metrics"
+    assert services[1].server.command().env["GROUNDSWELL_WORKER__METRICS_PORT"] == "7001"
+
+
+def test_the_notifier_takes_its_own(home: Home) -> None:
+    service = stack.notifier_service(home, Settings(notify=NotifySettings(metrics_port=7010)))
+    assert service.server.command().env["GROUNDSWELL_NOTIFY__METRICS_PORT"] == "7010"
+    assert dict(service.ports) == {7010: "NOTIFY__METRICS_PORT"}
+
+
+def test_without_a_setting_each_has_a_free_port_that_stays(home: Home) -> None:
+    first = [list(each.ports) for each in stack.worker_services(home, Settings(), 2)]
+    assert first[0] != first[1]
+    assert [list(each.ports) for each in stack.worker_services(home, Settings(), 2)] == first
+
+
+def test_a_taken_port_is_named_with_the_setting_that_moves_it(home: Home) -> None:
+    with socket.create_server((LOOPBACK, 0)) as server:
+        taken = server.getsockname()[1]
+        services = stack.worker_services(home, Settings(worker=WorkerSettings(metrics_port=taken)), 1)
+        with pytest.raises(ConfigurationError, match=f"port {taken} of worker-1 .*GROUNDSWELL_WORKER__METRICS_PORT=PORT"):
+            stack.bring_up(home, services, 1, print)
+    assert home.started() == {}
