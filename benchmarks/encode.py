@@ -1,6 +1,6 @@
 """How fast the encoder is, beside what others would run: the same texts, one core, one run.
 
-    python -m benchmarks.encode [--texts FILE] [--count 600] [--rounds 3] [--out DIR] [--json]
+    python -m benchmarks.encode [--texts FILE] [--count 600] [--rounds 3] [--device cpu] [--out DIR] [--json]
 
 Contestants take turns, round by round, so that a busy moment hits all of them; a rate is that of a contestant's fastest
 round, and ratios are between rates of this run. De-duplication and caches are off.
@@ -21,19 +21,20 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import encode_peers, machine
-from benchmarks.encode_peers import Contestant
+from benchmarks import encode_contestants, encode_peers, machine
+from benchmarks.encode_contestants import DEFAULT
+from benchmarks.peaks import peaks as measured_peaks
 from pipeline.core.text import normalise
 from pipeline.errors import ConfigurationError
 from pipeline.settings import Settings, load
-from workers import evaluation, model_store
 from workers.labelled import open_text, read_rows
 from workers.packing import pack, padding_ratio
 from workers.publishing import published_file
-from workers.transformer import CPU_ROWS, Mode, TransformerEncoder, find_device, load_encoder, offered_modes
+from workers.transformer import CPU_ROWS
 
-DEFAULT = "sentence-transformers fp32"
 LAYERS, WIDTH, INNER = 12, 384, 1536
+TEI_RATIO = 2.4  # the short-text ratio published for it: Snowflake, "Scaling vLLM for Embeddings"
+HOPPER_FLOPS = 790e12
 PACKAGES = ("torch", "transformers", "sentence-transformers", "onnxruntime", "tokenizers", "numpy")
 
 
@@ -48,33 +49,49 @@ class Rate:
     memory_bytes: int
 
 
-def measure(settings: Settings, texts: Sequence[str], rounds: int, tell: Callable[[str], None]) -> dict[str, Any]:
+def measure(settings: Settings, texts: Sequence[str], rounds: int, device: str, tell: Callable[[str], None]) -> dict[str, Any]:
     """Return rates, ratios, padding and versions."""
     torch.set_num_threads(1)
-    contestants, memory, encoder = _contestants(settings, tell)
-    lengths = [len(ids) for ids in encoder.tokenize(texts)]
-    seconds: dict[str, list[float]] = {name: [] for name in contestants}
-    vectors = {}
-    for turn in range(rounds):
-        for name, run in contestants.items():
-            started = time.perf_counter()
-            vectors[name] = run(texts)
-            seconds[name].append(time.perf_counter() - started)
-            tell(f"round {turn + 1}: {name} {len(texts) / seconds[name][-1]:.0f} texts/s")
-    peaks = {kind: peak(kind) for kind in ("fp32", "bf16", "int8")}
-    rates = {name: _rate(name, min(times), lengths, peaks, memory[name]) for name, times in seconds.items()}
+    field = encode_contestants.gather(settings, device, tell)
+    tokens = field.encoder.tokenize(texts)
+    lengths = [len(ids) for ids in tokens]
+    seconds, vectors = _rounds(field, texts, rounds, tell)
+    peaks = measured_peaks(device)
+    rates = {name: _rate(name, min(times), lengths, peaks, field.memory[name]) for name, times in seconds.items()}
+    found = ratios({name: rate.texts_per_s for name, rate in rates.items()})
     return {
         "texts": len(texts),
         "tokens": sum(lengths),
         "rates": {name: asdict(rate) for name, rate in rates.items()},
-        "ratios": ratios({name: rate.texts_per_s for name, rate in rates.items()}),
-        "padding": {
-            "ours": padding_ratio(pack(encoder.tokenize(texts), CPU_ROWS)),
-            "batches_of_32": encode_peers.padded_share(lengths),
-        },
+        "ratios": found,
+        "padding": {"ours": padding_ratio(pack(tokens, CPU_ROWS)), "batches_of_32": encode_peers.padded_share(lengths)},
         "cosine_to_fp32": _agreement(vectors),
         "peak_gflops": {kind: value / 1e9 for kind, value in peaks.items()},
-        "machine": {**machine.describe(PACKAGES), "threads": 1},
+        "machine": {**machine.describe(PACKAGES), "device": device, "threads": 1},
+    } | (_against_published(rates, found, lengths) if device == "cuda" else {})
+
+
+def _rounds(
+    field: encode_contestants.Field, texts: Sequence[str], rounds: int, tell: Callable[[str], None]
+) -> tuple[dict[str, list[float]], dict[str, npt.NDArray[np.float32]]]:
+    seconds: dict[str, list[float]] = {name: [] for name in field.run}
+    vectors = {}
+    for turn in range(rounds):
+        for name, run in field.run.items():
+            started = time.perf_counter()
+            vectors[name] = run(texts)
+            seconds[name].append(time.perf_counter() - started)
+            tell(f"round {turn + 1}: {name} {len(texts) / seconds[name][-1]:.0f} texts/s")
+    return seconds, vectors
+
+
+def _against_published(rates: dict[str, Rate], found: dict[str, float], lengths: Sequence[int]) -> dict[str, Any]:
+    """Return our bf16 beside text-embeddings-inference's published ratio and a Hopper chip's measured bf16 peak."""
+    ours = "ours bf16"
+    flops = flops_per_token(lengths) * rates[ours].tokens_per_s
+    return {
+        "text_embeddings_inference": {"published_ratio": TEI_RATIO, "ours_over_it": found[f"{ours} / {DEFAULT}"] / TEI_RATIO},
+        "share_of_790_tflops": flops / HOPPER_FLOPS,
     }
 
 
@@ -95,25 +112,6 @@ def flops_per_token(lengths: Sequence[int]) -> float:
     return 2 * LAYERS * (4 * WIDTH**2 + 2 * WIDTH * INNER) + 4 * LAYERS * WIDTH * squares / sum(lengths)
 
 
-def peak(kind: str) -> float:
-    """Return the operations a second of a large matrix product on one thread, the machine's own measure of its peak."""
-    size = 1024
-    left, right = torch.randn(size, size), torch.randn(size, size)
-    if kind == "int8":
-        small = (left.to(torch.int8), right.to(torch.int8))
-        run: Callable[[], object] = lambda: torch._int_mm(*small)  # noqa: E731
-    else:
-        dtype = torch.bfloat16 if kind == "bf16" else torch.float32
-        cast = (left.to(dtype), right.to(dtype))
-        run = lambda: torch.matmul(*cast)  # noqa: E731
-    times = []
-    for _ in range(12):
-        started = time.perf_counter()
-        run()
-        times.append(time.perf_counter() - started)
-    return 2 * size**3 / min(times)
-
-
 def draw(report: dict[str, Any], target: Path) -> None:
     """Draw the texts a second of every contestant."""
     from matplotlib.figure import Figure
@@ -124,7 +122,10 @@ def draw(report: dict[str, Any], target: Path) -> None:
     colours = ["#2b6cb0" if name.startswith("ours") else "#a0aec0" for name, _ in rates]
     bars = axes.barh([name for name, _ in rates], [rate["texts_per_s"] for _, rate in rates], color=colours)
     axes.bar_label(bars, fmt="%.0f", padding=3)
-    axes.set(xlabel="texts a second on one core", title=f"{report['texts']} texts, {report['tokens']} tokens")
+    axes.set(
+        xlabel=f"texts a second, {'one core' if report['machine']['device'] == 'cpu' else 'one GPU'}",
+        title=f"{report['texts']} texts, {report['tokens']} tokens",
+    )
     with published_file(target) as scratch:
         figure.savefig(scratch, dpi=120)
 
@@ -151,12 +152,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--texts", type=Path)
     parser.add_argument("--count", type=int, default=600)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--out", type=Path)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args(arguments)
     settings = load()
     console = Console(stderr=True)
-    report = measure(settings, read_texts(options.texts, settings, options.count), options.rounds, console.print)
+    texts = read_texts(options.texts, settings, options.count)
+    report = measure(settings, texts, options.rounds, options.device, console.print)
     console.print(_table(report))
     if options.out:
         options.out.mkdir(parents=True, exist_ok=True)
@@ -164,47 +167,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         (options.out / "encode.json").write_text(json.dumps(report, indent=2), "utf-8")
     if options.json:
         sys.stdout.write(json.dumps(report) + "\n")
-
-
-def _contestants(
-    settings: Settings, tell: Callable[[str], None]
-) -> tuple[dict[str, Contestant], dict[str, int], TransformerEncoder]:
-    folder = encode_peers.plain_folder(model_store.verified(settings.encoder.model, settings.cache)[0], settings.cache)
-    limit = settings.encoder.max_tokens
-    makers: dict[str, Callable[[], Contestant]] = {
-        DEFAULT: lambda: encode_peers.sentence_transformers_default(folder, limit),
-        "sentence-transformers bf16": lambda: encode_peers.sentence_transformers_bf16(folder, limit),
-        "transformers one by one": lambda: encode_peers.transformers_one_by_one(folder, limit),
-        "ONNX Runtime fp32": lambda: encode_peers.onnxruntime_model(folder, limit, settings.cache, int8=False),
-        "ONNX Runtime int8": lambda: encode_peers.onnxruntime_model(folder, limit, settings.cache, int8=True),
-    }
-    encoders: dict[Mode, TransformerEncoder] = {}
-    contestants: dict[str, Contestant] = {}
-    memory = {}
-    for mode in offered_modes(find_device("cpu")):
-        before = _resident_bytes()
-        encoders[mode] = load_encoder(settings.encoder.model_copy(update={"device": "cpu"}), settings.cache, mode)
-        contestants[f"ours {mode}"] = _ours(encoders[mode], passes=1)
-        memory[f"ours {mode}"] = _resident_bytes() - before
-    fastest = next(iter(encoders))
-    contestants[f"ours {fastest}, three passes"] = _ours(encoders[fastest], passes=3)
-    memory[f"ours {fastest}, three passes"] = 3 * memory[f"ours {fastest}"]
-    for name, make in makers.items():
-        before = _resident_bytes()
-        contestants[name] = make()
-        contestants[name](["warm up"])
-        memory[name] = _resident_bytes() - before
-        tell(f"{name}: ready")
-    return contestants, memory, encoders[fastest]
-
-
-def _ours(encoder: TransformerEncoder, passes: int) -> Contestant:
-    def run(texts: Sequence[str]) -> npt.NDArray[np.float32]:
-        for _ in range(passes):
-            vectors = evaluation.answer(encoder, texts, lambda _: None).answers.vectors
-        return vectors
-
-    return run
 
 
 def _rate(name: str, seconds: float, lengths: Sequence[int], peaks: dict[str, float], memory: int) -> Rate:
@@ -225,14 +187,6 @@ def _lines(path: Path) -> list[str]:
         return [str(row.get("text", "")) for _, row in read_rows(path)]
     with open_text(path) as lines:
         return list(lines)
-
-
-def _resident_bytes() -> int:
-    status = Path("/proc/self/status")
-    if not status.is_file():
-        return 0
-    line = next(line for line in status.read_text("utf-8").splitlines() if line.startswith("VmRSS"))
-    return int(line.split()[1]) * 1024
 
 
 def _table(report: dict[str, Any]) -> Table:

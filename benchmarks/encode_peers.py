@@ -13,31 +13,32 @@ Contestant = Callable[[Texts], npt.NDArray[np.float32]]
 BATCH = 32
 
 
-def sentence_transformers_default(folder: Path, max_tokens: int) -> Contestant:
+def sentence_transformers_default(folder: Path, max_tokens: int, device: str) -> Contestant:
     """As its users start it: fp32, batches of 32."""
-    model = _sentence_transformer(folder, max_tokens, {})
+    model = _sentence_transformer(folder, max_tokens, {}, device)
     return lambda texts: np.asarray(model.encode(_prefixed(texts), batch_size=BATCH, normalize_embeddings=True))
 
 
-def sentence_transformers_bf16(folder: Path, max_tokens: int) -> Contestant:
-    """The best that it does here without another backend: bf16 weights, larger batches."""
+def sentence_transformers_bf16(folder: Path, max_tokens: int, device: str, batch: int) -> Contestant:
+    """Its best where the machine computes in bf16: bf16 weights, larger batches."""
     import torch
 
-    model = _sentence_transformer(folder, max_tokens, {"dtype": torch.bfloat16})
+    model = _sentence_transformer(folder, max_tokens, {"dtype": torch.bfloat16}, device)
 
     def run(texts: Texts) -> npt.NDArray[np.float32]:
-        vectors = model.encode(_prefixed(texts), batch_size=2 * BATCH, normalize_embeddings=True, convert_to_tensor=True)
+        vectors = model.encode(_prefixed(texts), batch_size=batch, normalize_embeddings=True, convert_to_tensor=True)
         return np.asarray(vectors.float().cpu().numpy())
 
     return run
 
 
-def transformers_one_by_one(folder: Path, max_tokens: int) -> Contestant:
+def transformers_one_by_one(folder: Path, max_tokens: int, device: str) -> Contestant:
     """Plain transformers, a text at a time, as a first script does it."""
     import torch
     from transformers import AutoTokenizer, BertModel
 
     model = BertModel.from_pretrained(folder, add_pooling_layer=False)
+    torch.nn.Module.to(model, device)
     model.train(False)
     tokenizer = AutoTokenizer.from_pretrained(folder)
 
@@ -45,15 +46,15 @@ def transformers_one_by_one(folder: Path, max_tokens: int) -> Contestant:
         rows = []
         with torch.inference_mode():
             for text in _prefixed(texts):
-                batch = tokenizer(text, truncation=True, max_length=max_tokens, return_tensors="pt")
-                rows.append(model(**batch).last_hidden_state.mean(1)[0].numpy())
+                batch = tokenizer(text, truncation=True, max_length=max_tokens, return_tensors="pt").to(device)
+                rows.append(model(**batch).last_hidden_state.mean(1)[0].cpu().numpy())
         return _unit(np.stack(rows))
 
     return run
 
 
 def onnxruntime_model(folder: Path, max_tokens: int, cache: Path, int8: bool) -> Contestant:
-    """ONNX Runtime as its users run it: an exported graph, batches of 32 padded to the longest, one thread."""
+    """ONNX Runtime as its users run it: an exported graph, batches of 32 as texts arrive, padded to the longest, one thread."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -75,6 +76,17 @@ def onnxruntime_model(folder: Path, max_tokens: int, cache: Path, int8: bool) ->
         return _unit(np.concatenate(vectors))
 
     return run
+
+
+def in_order_of_length(run: Contestant) -> Contestant:
+    """The same with the longest texts first, the order in which sentence-transformers hands them to its ONNX backend."""
+
+    def ordered(texts: Texts) -> npt.NDArray[np.float32]:
+        order = sorted(range(len(texts)), key=lambda place: -len(texts[place]))
+        vectors = run([texts[place] for place in order])
+        return np.asarray(vectors[np.argsort(order)])
+
+    return ordered
 
 
 def plain_folder(folder: Path, cache: Path) -> Path:
@@ -109,12 +121,12 @@ def _unit(vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True))
 
 
-def _sentence_transformer(folder: Path, max_tokens: int, model_options: dict[str, Any]) -> Any:
+def _sentence_transformer(folder: Path, max_tokens: int, model_options: dict[str, Any], device: str) -> Any:
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
 
     transformer = Transformer(str(folder), max_seq_length=max_tokens, model_kwargs=model_options)
-    return SentenceTransformer(modules=[transformer, Pooling(384, "mean")], device="cpu")
+    return SentenceTransformer(modules=[transformer, Pooling(384, "mean")], device=device)
 
 
 def _tokenizer(folder: Path, max_tokens: int) -> Any:

@@ -33,9 +33,9 @@ class Int8Linear:
         low, high = rows.aminmax(dim=1, keepdim=True)
         middle, half = (low + high) * 0.5, ((high - low) * 0.5).clamp_(min=1e-12)
         unit = (rows - middle).mul_(LEVELS / half).add_(ZERO).round_().to(torch.uint8)
-        return torch.addcmul(torch.addcmul(self.bias, middle, self.row_sums), self._products(unit), half)
+        return torch.addcmul(torch.addcmul(self.bias, middle, self.row_sums), self.products(unit), half)
 
-    def _products(self, unit: Tensor) -> Tensor:
+    def products(self, unit: Tensor) -> Tensor:
         """Return W·unit (rows, outputs) float32 for levels around ZERO; no post-operation, no output scale."""
         given = (unit, 1 / LEVELS, ZERO, self.packed, self.scale, self.no_offset, None)
         found: Tensor = torch.ops.onednn.qlinear_pointwise(*given, 1.0, 0, torch.float32, "none", [], "")

@@ -22,17 +22,18 @@ def encode(
     ] = None,
     count: Annotated[int, typer.Option(help="How many texts.")] = 600,
     rounds: Annotated[int, typer.Option(help="How many turns each contestant takes; the fastest counts.")] = 3,
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     out: Annotated[Path | None, typer.Option(help="Write table and picture into this folder.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Compare our modes with sentence-transformers, ONNX Runtime and plain transformers, one core each."""
+    """Compare our modes with sentence-transformers, ONNX Runtime and plain transformers, one core or GPU each."""
     try:
         from benchmarks import encode as benchmark
     except ImportError as error:
         raise ConfigurationError(
             f"bench needs a source checkout and its bench group ({error}); run `make setup` in one"
         ) from error
-    arguments = ["--count", str(count), "--rounds", str(rounds)]
+    arguments = ["--count", str(count), "--rounds", str(rounds), "--device", device]
     arguments += ["--texts", str(texts)] if texts else []
     arguments += ["--out", str(out)] if out else []
     benchmark.main(arguments + (["--json"] if as_json else []))
