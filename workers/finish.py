@@ -1,8 +1,7 @@
 """The end of a training run: whitening, calibration, intents and dev scores on the final trunk, then one folder to ship."""
 
-import platform
 from collections.abc import Sequence
-from importlib.metadata import version
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +9,13 @@ import torch
 from torch import Tensor
 
 from workers import intents, shipped
+from workers.claim import versions
 from workers.heads import Whitening, fit_whitening
 from workers.lora import LowRankLinear
 from workers.metrics import Scores
 from workers.model_store import Manifest
 from workers.tokenizer import TextTokenizer
-from workers.training import DevAnswers, dev_answers, dev_scores, fit_temperature, training_sample, tuned_vectors
+from workers.training import DevAnswers, Watch, dev_answers, dev_scores, fit_temperature, training_sample, tuned_vectors
 from workers.training_config import TrainConfig
 from workers.training_data import Prepared
 from workers.tuned import FullLinear, TunedModel
@@ -23,17 +23,26 @@ from workers.tuned import FullLinear, TunedModel
 ADAPTER_BASE_NOTE = "The adapter was trained on these very base weights; other weights of the same model are close, not the same."
 
 
-def finish(
-    config: TrainConfig, model: TunedModel, sets: Sequence[Prepared], tokenizer: TextTokenizer, examples: intents.IntentSet
-) -> tuple[dict[str, Tensor], dict[str, Any]]:
+@dataclass(frozen=True, slots=True)
+class Texts:
+    """What a run reads: its sets, the examples of intents, and how texts become tokens."""
+
+    sets: Sequence[Prepared]
+    intents: intents.IntentSet
+    tokenizer: TextTokenizer
+
+
+def finish(config: TrainConfig, model: TunedModel, texts: Texts, watch: Watch) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Return the tensors to ship, and of the record what the model says: intents, temperature, dev scores."""
-    answers = dev_answers(config, model, sets, None)
+    sets = texts.sets
+    answers = dev_answers(config, model, sets, None, lambda total: watch.counting(config.steps, "dev", total))
     temperature = calibration(sets, answers)
     scores = dev_scores(model, sets, answers, temperature)
     model.sentiment.temperature.mul_(temperature)
-    whitening = fit_whitening(tuned_vectors(model, training_sample(sets, config))[0])
-    texts, labels = examples.rows()
-    head = intents.fit(whitening(tuned_vectors(model, tokenizer(texts))[0]), labels)
+    sample, (examples, labels) = training_sample(sets, config), texts.intents.rows()
+    advance = watch.counting(config.steps, "vectors", len(sample) + len(examples))
+    whitening = fit_whitening(tuned_vectors(model, sample, advance)[0])
+    head = intents.fit(whitening(tuned_vectors(model, texts.tokenizer(examples), advance)[0]), labels)
     tensors = _tensors(model, whitening) | intents.tensors_of(head)
     return tensors, {
         "intents": list(head.names),
@@ -55,14 +64,13 @@ def calibration(sets: Sequence[Prepared], answers: dict[int, DevAnswers]) -> flo
 
 def publish(target: Path, tensors: dict[str, Tensor], config: TrainConfig, base: Manifest, facts: dict[str, Any]) -> None:
     """Publish the weights folder with the record of its run."""
-    packages = ("torch", "numpy", "safetensors", "tokenizers")
     record = {
         "name": config.name,
         "base": {"model": base.name, "origin": base.origin, "files": base.files, "note": ADAPTER_BASE_NOTE},
         "config": config.model_dump(mode="json"),
         "seed": config.seed,
         "data_cut_off": config.data_cut_off,
-        "versions": {"python": platform.python_version()} | {name: version(name) for name in packages},
+        "versions": versions(),
         **facts,
     }
     shipped.save(target, tensors, record)

@@ -4,20 +4,22 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import torch
 from safetensors.torch import load_file
 
 from pipeline.settings import Settings
 from workers import model_store
-from workers.finish import finish, publish
+from workers.claim import claim
+from workers.finish import Texts, finish, publish
 from workers.intents import read_intents
 from workers.tokenizer import TextTokenizer
-from workers.training import Curves, Watch, train
+from workers.training import Curves, NoCurves, Watch, train
 from workers.training_config import TrainConfig, read_config
-from workers.training_data import data_hashes, prepare
+from workers.training_data import Prepared, data_hashes, prepare
 from workers.transformer import read_sizes
+from workers.trial import Arms, tried
 from workers.tuned import TunedModel
 
 DEFAULT_INTENTS: Final = Path(__file__).with_name("recipes") / "intents.yaml"
@@ -25,39 +27,56 @@ Tellers = tuple[Callable[[int, int, str], None], Callable[[str], None]]
 
 
 @dataclass(frozen=True, slots=True)
-class NoCurves:
-    """Stands in where TensorBoard is not installed."""
+class Base:
+    """The base model of a run, and the run's texts."""
 
-    def add_scalar(self, tag: str, scalar_value: float, global_step: int) -> None:
-        """Forget the value."""
+    folder: Path
+    sets: list[Prepared]
 
-    def close(self) -> None:
-        """Do nothing."""
+    def model(self, config: TrainConfig) -> TunedModel:
+        """Return the model before its first step, the same every time."""
+        torch.manual_seed(config.seed)
+        return TunedModel(load_file(self.folder / "model.safetensors"), read_sizes(self.folder), config, self.sets)
 
 
 def run(config_path: Path, intents_path: Path, settings: Settings, folder: Path, tellers: Tellers) -> Path:
     """Train, calibrate and publish; return the folder of the weights. ``tellers`` get progress and lines of text.
 
-    Raises ConfigurationError for a wrong key or row before anything is computed.
+    Raises ConfigurationError for a wrong key or row, and for a folder of another run, before anything is computed.
     """
     config, examples = read_config(config_path), read_intents(intents_path)
     show, tell = tellers
-    base_folder, base = model_store.verified(settings.encoder.model, settings.cache)
+    hashes = data_hashes(config.data, settings.data)
+    base_folder, manifest = model_store.verified(settings.encoder.model, settings.cache)
     tokenizer = TextTokenizer(base_folder, config.max_tokens)
     torch.set_num_threads(config.threads)
-    torch.manual_seed(config.seed)
-    show(0, config.steps, "reading data")
-    sets = [prepare(one, settings.data, tokenizer, config.class_balance) for one in config.data]
-    model = TunedModel(load_file(base_folder / "model.safetensors"), read_sizes(base_folder), config, sets)
+    tell("reading data")
+    base = Base(base_folder, [prepare(one, settings.data, tokenizer, config) for one in config.data])
+    tell(", ".join(f"{one.config.name} {len(one.tokens):,} texts" for one in base.sets))
+    claim(folder, config, {"data": hashes, "base": manifest.files})
     with closing(_curves(folder)) as curves:
-        progress = train(config, model, sets, folder, _watch(config, curves, show, tell))
-    show(config.steps, config.steps, "calibrating")
-    tensors, facts = finish(config, model, sets, tokenizer, examples)
-    facts |= {"steps": progress.step, "best_step": progress.best_step, "data": data_hashes(config.data, settings.data)}
-    publish(folder / "weights", tensors, config, base, facts)
+        watch = _watch(config, curves, show, tell)
+        facts = _augmentation(config, base, folder, watch)
+        chosen = config if facts.get("augment", {"on": True})["on"] else config.model_copy(update={"augment": None})
+        model = base.model(chosen)
+        progress = train(chosen, model, base.sets, folder, watch)
+    tell(f"the best weights are those of step {progress.best_step}; measuring them on all dev texts")
+    tensors, found = finish(config, model, Texts(base.sets, examples, tokenizer), watch)
+    facts |= found | {"steps": progress.step, "best_step": progress.best_step, "data": hashes}
+    publish(folder / "weights", tensors, config, manifest, facts)
     for name, scores in facts["dev"].items():
         tell(f"dev {name}: " + ", ".join(f"{key} {value}" for key, value in scores.items()))
     return folder / "weights"
+
+
+def _augmentation(config: TrainConfig, base: Base, folder: Path, watch: Watch) -> dict[str, Any]:
+    """Return the verdict on augmentation as facts for the record; nothing where it is not wanted."""
+    if config.augment is None:
+        return {}
+    verdict = tried(Arms(config, base.model, base.sets, watch), config.augment, folder)
+    without, altered = 100 * verdict["without"], 100 * verdict["with"]
+    watch.on_phase(f"augmentation: dev {without:.2f} without, {altered:.2f} with; it is {'on' if verdict['on'] else 'off'}")
+    return {"augment": verdict}
 
 
 def _watch(config: TrainConfig, curves: Curves, show: Callable[[int, int, str], None], tell: Callable[[str], None]) -> Watch:
@@ -65,9 +84,9 @@ def _watch(config: TrainConfig, curves: Curves, show: Callable[[int, int, str], 
         show(step, config.steps, "  ".join(f"{name} {value:.3f}" for name, value in losses.items()))
 
     def on_dev(step: int, metrics: dict[str, float]) -> None:
-        tell(f"step {step}: " + ", ".join(f"{name} {100 * value:.1f}" for name, value in metrics.items()))
+        tell(f"step {step}: dev " + ", ".join(f"{name} {100 * value:.1f}" for name, value in metrics.items()))
 
-    return Watch(curves, on_step, on_dev)
+    return Watch(curves, on_step, on_dev, tell, lambda step, note: show(step, config.steps, note))
 
 
 def _curves(folder: Path) -> Curves:

@@ -11,21 +11,23 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from pipeline.errors import ModelError
 from workers import pooling
 from workers.checkpoints import Progress, restore, save
 from workers.encoder import TokenIds
 from workers.heads import fit_whitening
 from workers.metrics import Scores, score, without_class
 from workers.packing import pack
-from workers.sampling import batches
+from workers.sampling import Picks, batches
 from workers.training_config import TrainConfig
 from workers.training_data import NEUTRAL, Prepared
-from workers.trunk import spans_of
+from workers.trunk import Trunk, spans_of
 from workers.tuned import Batch, TunedModel, is_intent, run_layers
 
 WHITENING_TEXTS = 6_000
 EVALUATION_ROWS = 2_048
 GRADIENT_NORM = 1.0
+Advance = Callable[[int], None]
 
 
 class Curves(Protocol):
@@ -39,31 +41,58 @@ class Curves(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class NoCurves:
+    """Stands in where nobody wants curves."""
+
+    def add_scalar(self, tag: str, scalar_value: float, global_step: int) -> None:
+        """Forget the value."""
+
+    def close(self) -> None:
+        """Do nothing."""
+
+
+@dataclass(frozen=True, slots=True)
 class Watch:
-    """Who looks on: curves, and a call after each step with the step and its losses."""
+    """Who looks on: curves; calls after each step with its losses, after each look at dev, before what takes long, and in it."""
 
     curves: Curves
     on_step: Callable[[int, dict[str, float]], None]
     on_dev: Callable[[int, dict[str, float]], None]
+    on_phase: Callable[[str], None]
+    on_note: Callable[[int, str], None]
+
+    def counting(self, step: int, what: str, total: int) -> "Advance":
+        """Return a call that hears how many more texts are done, and says so as a note at this step."""
+        done = 0
+
+        def advance(count: int) -> None:
+            nonlocal done
+            done += count
+            self.on_note(step, f"{what}: {done:,} of {total:,} texts")
+
+        return advance
 
 
 def train(config: TrainConfig, model: TunedModel, sets: Sequence[Prepared], folder: Path, watch: Watch) -> Progress:
-    """Train until ``steps`` or until dev stops rising, then leave the best weights in the model.
+    """Train until ``steps`` or until dev stops rising, then leave the best weights in the model; without dev, the last.
 
     A run that was killed goes on from its last checkpoint under ``folder``.
     """
     torch.set_num_threads(config.threads)
-    model.whitening = fit_whitening(base_vectors(model, training_sample(sets, config)))
+    sample = training_sample(sets, config)
+    model.whitening = fit_whitening(base_vectors(model, sample, watch.counting(0, "whitening", len(sample))))
     optimiser = _optimiser(model, config)
     progress = restore(folder / "last", model, optimiser)
+    watch.on_phase(f"going on after step {progress.step}" if progress.step else "training begins")
     feed = _feed(config, sets, progress.step)
+    has_dev = any(one.dev_tokens for one in sets)
     while progress.step < config.steps and progress.idle < config.patience:
         progress.step += 1
         losses = _step(config, model, sets, optimiser, [next(feed) for _ in range(config.accumulate)], progress.step)
         watch.on_step(progress.step, losses)
         for name, value in losses.items():
             watch.curves.add_scalar(f"loss/{name}", value, progress.step)
-        if progress.step % config.evaluate_every == 0 or progress.step == config.steps:
+        if has_dev and (progress.step % config.evaluate_every == 0 or progress.step == config.steps):
             _judge(config, model, sets, progress, folder, watch)
         if progress.step % config.checkpoint_every == 0 or progress.step == config.steps:
             save(folder / "last", model, optimiser, progress)
@@ -72,14 +101,14 @@ def train(config: TrainConfig, model: TunedModel, sets: Sequence[Prepared], fold
     return progress
 
 
-def base_vectors(model: TunedModel, tokens: Sequence[TokenIds]) -> Tensor:
-    """Return the base model's mean-pooled vectors, (n, hidden) float32."""
-    return _forward(model, tokens, tuned=False)[0]
+def base_vectors(model: TunedModel, tokens: Sequence[TokenIds], advance: Advance) -> Tensor:
+    """Return the base model's mean-pooled vectors, (n, hidden) float32; ``advance`` hears how many texts are done."""
+    return _forward(model, model.base, tokens, advance)[0]
 
 
-def tuned_vectors(model: TunedModel, tokens: Sequence[TokenIds]) -> tuple[Tensor, Tensor]:
+def tuned_vectors(model: TunedModel, tokens: Sequence[TokenIds], advance: Advance) -> tuple[Tensor, Tensor]:
     """Return the tuned model's mean-pooled vectors and its sentiment logits, both float32."""
-    return _forward(model, tokens, tuned=True)
+    return _forward(model, model.trunk, tokens, advance)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,14 +120,20 @@ class DevAnswers:
     truth: npt.NDArray[np.int64]
 
 
-def dev_answers(config: TrainConfig, model: TunedModel, sets: Sequence[Prepared], rows: int | None) -> dict[int, DevAnswers]:
-    """Return, by place of the set, the answers for its dev texts (the first ``rows`` of a fixed order, or all)."""
+def dev_answers(
+    config: TrainConfig, model: TunedModel, sets: Sequence[Prepared], rows: int | None, watch: Callable[[int], Advance]
+) -> dict[int, DevAnswers]:
+    """Return, by place of the set, the answers for its dev texts (the first ``rows`` of a fixed order, or all).
+
+    ``watch`` is told how many texts there are, and returns who hears how many are done.
+    """
+    orders = {index: np.random.default_rng(config.seed).permutation(len(one.dev_tokens))[:rows] for index, one in enumerate(sets)}
+    advance = watch(sum(map(len, orders.values())))
     found = {}
-    for index, one in enumerate(sets):
-        chosen = np.random.default_rng(config.seed).permutation(len(one.dev_tokens))[:rows]
+    for index, chosen in orders.items():
         if len(chosen):
-            vectors, logits = tuned_vectors(model, [one.dev_tokens[place] for place in chosen])
-            found[index] = DevAnswers(vectors, logits, one.dev_classes[chosen])
+            vectors, logits = tuned_vectors(model, [sets[index].dev_tokens[place] for place in chosen], advance)
+            found[index] = DevAnswers(vectors, logits, sets[index].dev_classes[chosen])
     return found
 
 
@@ -129,10 +164,22 @@ def fit_temperature(logits: Tensor, classes: Tensor, two_class: Tensor) -> float
 def _feed(config: TrainConfig, sets: Sequence[Prepared], skip: int) -> Iterator[Batch]:
     lengths = [one.lengths for one in sets]
     endless = batches(lengths, [one.config.share for one in sets], config.batch_tokens, config.seed)
-    for picks in itertools.islice(endless, skip * config.accumulate, None):
-        tokens = [sets[index].tokens[row] for index, row in picks]
+    first = skip * config.accumulate
+    for number, picks in enumerate(itertools.islice(endless, first, None), start=first):
+        tokens = _forms(config, sets, picks, number)
         classes = torch.tensor([int(sets[index].classes[row]) for index, row in picks])
         yield Batch(list(tokens), torch.tensor([index for index, _ in picks]), classes)
+
+
+def _forms(config: TrainConfig, sets: Sequence[Prepared], picks: Picks, number: int) -> list[TokenIds]:
+    """Return the tokens of each pick, of its altered form where augmentation draws it; a batch's number seeds the draws."""
+    if config.augment is None:
+        return [sets[index].tokens[row] for index, row in picks]
+    draws = np.random.default_rng((config.seed, number)).random(len(picks))
+    chosen = draws < config.augment.share
+    return [
+        (sets[index].altered if other else sets[index].tokens)[row] for (index, row), other in zip(picks, chosen, strict=True)
+    ]
 
 
 def _step(
@@ -154,6 +201,10 @@ def _step(
     for part in parts:
         terms = model.losses(part, sets, with_base)
         total = torch.stack([weights[name] * value for name, value in terms.items()]).sum() / len(parts)
+        if not bool(torch.isfinite(total)):
+            raise ModelError(
+                f"the loss of step {step} is {float(total.detach())}; lower trunk_rate and head_rate, or use precision fp32"
+            )
         total.backward()  # type: ignore[no-untyped-call]
         noted |= {name: float(value.detach()) for name, value in terms.items()}
     torch.nn.utils.clip_grad_norm_(model.parameters(), GRADIENT_NORM)
@@ -170,7 +221,8 @@ def _rate_factor(step: int, config: TrainConfig) -> float:
 def _judge(
     config: TrainConfig, model: TunedModel, sets: Sequence[Prepared], progress: Progress, folder: Path, watch: Watch
 ) -> None:
-    scores = dev_scores(model, sets, dev_answers(config, model, sets, config.dev_rows))
+    answers = dev_answers(config, model, sets, config.dev_rows, lambda total: watch.counting(progress.step, "dev", total))
+    scores = dev_scores(model, sets, answers)
     metrics = {one.config.name: float(getattr(scores[one.config.name], one.config.metric)) for one in sets if one.dev_tokens}
     mean = float(np.mean(list(metrics.values())))
     watch.on_dev(progress.step, metrics | {"mean": mean})
@@ -204,9 +256,8 @@ def training_sample(sets: Sequence[Prepared], config: TrainConfig) -> list[Token
     return [sets[index].tokens[row] for index, row in picks]
 
 
-def _forward(model: TunedModel, tokens: Sequence[TokenIds], tuned: bool) -> tuple[Tensor, Tensor]:
+def _forward(model: TunedModel, trunk: Trunk, tokens: Sequence[TokenIds], advance: Advance) -> tuple[Tensor, Tensor]:
     model.eval()
-    trunk = model.trunk if tuned else model.base
     vectors = torch.empty(len(tokens), trunk.words.shape[1])
     logits = torch.empty(len(tokens), 3)
     with torch.no_grad():
@@ -219,4 +270,5 @@ def _forward(model: TunedModel, tokens: Sequence[TokenIds], tuned: bool) -> tupl
                 mean = pooling.mean(padded, where)
                 vectors[span.members] = mean
                 logits[span.members] = model.sentiment(model.sentiment.features(padded, where, mean))
+                advance(span.texts)
     return vectors, logits

@@ -1,10 +1,12 @@
 """What a training run is: one YAML file. An unknown or wrong key is an error that names it."""
 
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails
 
 from pipeline.errors import ConfigurationError
 
@@ -38,6 +40,21 @@ class Lora(Part):
     layers: int = Field(default=9, gt=0)
 
 
+class Augment(Part):
+    """Altered texts, tried first: two runs of ``trial_steps`` steps, without and with; it stays on only if dev gains.
+
+    share: of the texts that are altered. casing, punctuation: chance that an altered text loses its capitals, its
+    punctuation. words, characters: chance of each to be dropped.
+    """
+
+    trial_steps: int = Field(gt=0)
+    share: float = Field(default=0.3, gt=0, le=1)
+    casing: float = Field(default=0.3, ge=0, le=1)
+    punctuation: float = Field(default=0.3, ge=0, le=1)
+    words: float = Field(default=0.05, ge=0, lt=1)
+    characters: float = Field(default=0.02, ge=0, lt=1)
+
+
 class TrainConfig(Part):
     """A training run. One step sees ``accumulate`` batches of ``batch_tokens`` tokens."""
 
@@ -53,6 +70,7 @@ class TrainConfig(Part):
     precision: Literal["fp32", "bf16"] = "bf16"
     threads: int = Field(default=1, gt=0)
     lora: Lora = Lora()
+    augment: Augment | None = None
     trunk_rate: float = 5e-4
     head_rate: float = 1e-3
     weight_decay: float = 0.01
@@ -86,4 +104,15 @@ def read_config(path: Path) -> TrainConfig:
 def _readable(error: ValidationError | TypeError) -> str:
     if isinstance(error, TypeError):
         return str(error)
-    return "; ".join(f"{'.'.join(map(str, one['loc']))} = {one['input']!r}: {one['msg']}" for one in error.errors())
+    return "; ".join(_said(one) for one in error.errors())
+
+
+def _said(one: ErrorDetails) -> str:
+    place, name = ".".join(map(str, one["loc"])), str(one["loc"][-1])
+    if one["type"] == "missing":
+        return f"{place} is missing"
+    if one["type"] == "extra_forbidden":
+        known = [key for part in (TrainConfig, DataSet, Lora, Augment) for key in part.model_fields]
+        near = get_close_matches(name, known, 1)
+        return f"{place} = {one['input']!r}: unknown key{f'; did you mean {near[0]}?' if near else ''}"
+    return f"{place} = {one['input']!r}: {one['msg']}"

@@ -1,26 +1,31 @@
 """Training texts as the loop needs them: token ids, class indices, class weights."""
 
+import zlib
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from pipeline.errors import ConfigurationError
+from workers.augment import Chances, altered
 from workers.encoder import SENTIMENTS, TokenIds
 from workers.labelled import Labelled, read_labelled
 from workers.publishing import sha256_of
 from workers.tokenizer import TextTokenizer
-from workers.training_config import DataSet
+from workers.training_config import DataSet, TrainConfig
 
 NEUTRAL = SENTIMENTS.index("neutral")
 
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """One labelled set. weights: (k,) of each class in the loss; two_class: no neutral text in it."""
+    """One labelled set. weights: (k,) of each class in the loss; two_class: no neutral text in it.
+
+    altered: one altered form of each training text, where the run augments.
+    """
 
     config: DataSet
     tokens: list[TokenIds]
@@ -29,6 +34,7 @@ class Prepared:
     weights: npt.NDArray[np.float32]
     dev_tokens: list[TokenIds]
     dev_classes: npt.NDArray[np.int64]
+    altered: list[TokenIds] = field(default_factory=list)
 
     @property
     def two_class(self) -> bool:
@@ -41,7 +47,7 @@ class Prepared:
         return np.array([len(ids) for ids in self.tokens], dtype=np.int64)
 
 
-def prepare(config: DataSet, root: Path, tokenizer: TextTokenizer, balance: float) -> Prepared:
+def prepare(config: DataSet, root: Path, tokenizer: TextTokenizer, run: TrainConfig) -> Prepared:
     """Read, check and tokenise one set. Texts of dev are taken out of train, by their normal form."""
     allowed = SENTIMENTS if config.task == "sentiment" else None
     train = read_labelled(root / config.train, allowed)
@@ -52,14 +58,16 @@ def prepare(config: DataSet, root: Path, tokenizer: TextTokenizer, balance: floa
     if not kept:
         raise ConfigurationError(f"data.{config.name}: every text of {config.train} also stands in {config.dev}; split them")
     classes = _indices([train.labels[place] for place in kept], names)
+    texts = [train.texts[place] for place in kept]
     return Prepared(
         config=config,
-        tokens=tokenizer([train.texts[place] for place in kept]),
+        tokens=tokenizer(texts),
         classes=classes,
         names=names,
-        weights=class_weights(classes, len(names), balance),
+        weights=class_weights(classes, len(names), run.class_balance),
         dev_tokens=tokenizer(dev.texts),
         dev_classes=_indices(dev.labels, names),
+        altered=tokenizer(_altered(texts, config.name, run)) if run.augment else [],
     )
 
 
@@ -75,6 +83,13 @@ def class_weights(classes: npt.NDArray[np.int64], count: int, balance: float) ->
     raw = np.array([present[index] ** -balance if present[index] else 0.0 for index in range(count)])
     mean = sum(raw[index] * number for index, number in present.items()) / len(classes)
     return np.asarray(raw / mean, dtype=np.float32)
+
+
+def _altered(texts: Sequence[str], name: str, run: TrainConfig) -> list[str]:
+    assert run.augment is not None
+    chances = Chances(**run.augment.model_dump(exclude={"trial_steps", "share"}))
+    draw = np.random.default_rng((run.seed, zlib.crc32(name.encode())))
+    return [altered(text, chances, draw) for text in texts]
 
 
 def _indices(labels: Sequence[str], names: Sequence[str]) -> npt.NDArray[np.int64]:

@@ -39,14 +39,16 @@ class Lines:
     write: Callable[[str], None]
     clock: Callable[[], float] = monotonic
     _started: tuple[float, int] | None = field(default=None, init=False)
+    _done: int = field(default=0, init=False)
     _told_s: float = field(default=float("-inf"), init=False)
 
     def show(self, done: int, total: int | None, note: str = "") -> None:
         """Write a line if it is time for one."""
         now_s = self.clock()
-        if self._started is None:
+        if self._started is None or done < self._done:
             self._started = (now_s, done)
-        if done != total and now_s - self._told_s < LINE_EVERY_S:
+        ended, self._done = done == total != self._done, done
+        if not ended and now_s - self._told_s < LINE_EVERY_S:
             return
         self._told_s = now_s
         self.write(f"{self.name}: {self._line(done, total, now_s)}{note and f'; {note}'}")

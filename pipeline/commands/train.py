@@ -4,10 +4,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from pipeline import settings as settings_module
+from pipeline.commands.progress import telling
 
 
 def register(app: typer.Typer) -> None:
@@ -25,16 +24,6 @@ def train(
 
     settings = settings_module.load()
     folder = out or settings.cache / "runs" / config.stem
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console) as bar:
-        task = bar.add_task("training", total=None)
-
-        def show(step: int, steps: int, note: str) -> None:
-            bar.update(task, completed=step, total=steps, description=note)
-
-        def tell(line: str) -> None:
-            console.print(line, highlight=False)
-
-        weights = run(config, intents or DEFAULT_INTENTS, settings, folder, (show, tell))
+    with telling("training", "steps") as teller:
+        weights = run(config, intents or DEFAULT_INTENTS, settings, folder, (teller.show, teller.tell))
     typer.echo(f"weights: {weights} (use them with GROUNDSWELL_ENCODER__WEIGHTS={weights})")

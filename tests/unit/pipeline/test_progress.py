@@ -21,6 +21,7 @@ def test_lines_come_at_once_then_now_and_then_and_at_the_end() -> None:
     for step in range(41):
         clock.now_s = float(step)
         teller.show(step, 40, f"loss {step}" if step else "")
+    teller.show(40, 40, "and a note at once after the end")
     assert lines == [
         "training: 0 of 40 steps",
         "training: 15 of 40 steps, 1/s, 25 s left; loss 15",
@@ -37,6 +38,16 @@ def test_what_was_done_before_a_restart_does_not_count_as_speed() -> None:
     clock.now_s = 20.0
     teller.show(1_010, 2_000)
     assert lines[-1] == "training: 1,010 of 2,000 steps, 0.5/s, 33 min left"
+
+
+def test_a_count_that_begins_again_has_a_speed_of_its_own() -> None:
+    lines: list[str] = []
+    clock = Clock()
+    teller = Lines("training", "steps", lines.append, clock)
+    for now_s, done in ((0.0, 0), (100.0, 200), (120.0, 1), (140.0, 21)):
+        clock.now_s = now_s
+        teller.show(done, 2_001)
+    assert lines[-1] == "training: 21 of 2,001 steps, 1/s, 33 min left"
 
 
 def test_without_a_terminal_progress_is_lines_on_standard_error(monkeypatch: pytest.MonkeyPatch) -> None:

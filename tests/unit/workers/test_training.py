@@ -1,18 +1,20 @@
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from pipeline.errors import ConfigurationError
+from pipeline.errors import ConfigurationError, ModelError
 from pipeline.settings import EncoderSettings, Settings
 from tests.unit.workers.tiny_model import write_model
 from workers import shipped
+from workers.claim import claim
 from workers.run_training import run
 from workers.sampling import batches
 from workers.training import fit_temperature
-from workers.training_config import read_config
+from workers.training_config import TrainConfig, read_config
 from workers.training_data import class_weights
 from workers.transformer import load_encoder
 
@@ -59,12 +61,15 @@ def place(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def trained(place: Path, out: str, mode: str = "lora", steps: int = 12) -> shipped.Shipped:
+def trained(
+    place: Path, out: str, mode: str = "lora", steps: int = 12, more: str = "", told: list[str] | None = None
+) -> shipped.Shipped:
     recipe = place / f"{out}.yaml"
-    recipe.write_text(RECIPE.format(mode=mode, steps=steps), "utf-8")
+    recipe.write_text(RECIPE.format(mode=mode, steps=steps) + more, "utf-8")
     encoder = EncoderSettings(model=str(place / "model"), device="cpu")
     settings = Settings(data=place, cache=place / "cache", encoder=encoder)
-    folder = run(recipe, place / "intents.yaml", settings, place / out, (lambda *_: None, lambda _: None))
+    lines = [] if told is None else told
+    folder = run(recipe, place / "intents.yaml", settings, place / out, (lambda *_: None, lines.append))
     return shipped.load(folder)
 
 
@@ -110,13 +115,93 @@ def test_every_mode_ships_weights_that_load(place: Path, mode: str) -> None:
     load_encoder(EncoderSettings(model=str(place / "model"), weights=place / mode / "weights", device="cpu"), place)
 
 
+AUGMENT = "augment: {trial_steps: 3, share: 0.5}\n"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("gain", [0.1, 0.0])
+def test_augmentation_stays_on_only_where_dev_gains_and_the_record_says_so(
+    place: Path, monkeypatch: pytest.MonkeyPatch, gain: float
+) -> None:
+    from workers import training, trial
+
+    arms: list[bool] = []
+
+    def score(arms_: object, augment: object, steps: int, folder: Path) -> float:
+        (folder / "last").mkdir(parents=True)
+        arms.append(augment is not None)
+        return 0.5 + (gain if augment else 0.0)
+
+    augmented: list[bool] = []
+    step = training._step
+
+    def noted(config: TrainConfig, *arguments: Any) -> dict[str, float]:
+        augmented.append(config.augment is not None)
+        return step(config, *arguments)
+
+    monkeypatch.setattr(trial, "_score", score)
+    monkeypatch.setattr(training, "_step", noted)
+    told: list[str] = []
+    found = trained(place, "a", steps=2, more=AUGMENT, told=told)
+    assert arms == [False, True]
+    assert found.record["augment"] == {"steps": 3, "without": 0.5, "with": 0.5 + gain, "on": gain > 0}
+    assert found.record["config"]["augment"]["trial_steps"] == 3
+    assert augmented == [gain > 0] * 2
+    assert any(line.startswith("augmentation: dev 50.00 without") for line in told)
+    assert sorted(path.name for path in (place / "a").iterdir() if path.is_dir()) == ["best", "curves", "last", "weights"]
+
+
+@pytest.mark.slow
+def test_a_trial_is_repeatable_and_changes_what_the_model_sees(place: Path) -> None:
+    first, again = trained(place, "a", steps=2, more=AUGMENT), trained(place, "b", steps=2, more=AUGMENT)
+    assert first.record["augment"] == again.record["augment"]
+    for name, tensor in first.tensors.items():
+        assert torch.equal(again.tensors[name], tensor), name
+
+
+@pytest.mark.slow
+def test_without_any_dev_file_the_last_weights_count_and_augmentation_is_refused(place: Path) -> None:
+    recipe = RECIPE.format(mode="lora", steps=5).replace(", dev: dev.jsonl", "").replace(", dev: asks_dev.jsonl", "")
+    (place / "r.yaml").write_text(recipe, "utf-8")
+    settings = Settings(data=place, cache=place, encoder=EncoderSettings(model=str(place / "model"), device="cpu"))
+    silent = (lambda *_: None, lambda _: None)
+    found = shipped.load(run(place / "r.yaml", place / "intents.yaml", settings, place / "out", silent))
+    assert (found.record["steps"], found.record["dev"]) == (5, {})
+    (place / "r.yaml").write_text(recipe + AUGMENT, "utf-8")
+    with pytest.raises(ConfigurationError, match="no data set has a dev file"):
+        run(place / "r.yaml", place / "intents.yaml", settings, place / "other", silent)
+
+
+def test_a_folder_of_another_run_is_refused_by_what_differs(tmp_path: Path) -> None:
+    (tmp_path / "run.yaml").write_text(RECIPE.format(mode="lora", steps=12), "utf-8")
+    config = read_config(tmp_path / "run.yaml")
+    claim(tmp_path, config, {"data": {"a/b.jsonl": "1"}})
+    claim(tmp_path, config.model_copy(update={"threads": 2}), {"data": {"a/b.jsonl": "1"}})
+    with pytest.raises(ConfigurationError, match="holds a run with another mode, steps; choose another --out"):
+        claim(tmp_path, config.model_copy(update={"mode": "full", "steps": 3}), {"data": {"a/b.jsonl": "1"}})
+    with pytest.raises(ConfigurationError, match=r"another data/a/b\.jsonl"):
+        claim(tmp_path, config, {"data": {"a/b.jsonl": "2"}})
+    standing = json.loads((tmp_path / "run.json").read_text("utf-8"))
+    assert (standing["config"]["seed"], standing["data"], "torch" in standing["versions"]) == (7, {"a/b.jsonl": "1"}, True)
+
+
+@pytest.mark.slow
+def test_a_loss_that_is_no_number_ends_the_run(place: Path) -> None:
+    with pytest.raises(ModelError, match=r"the loss of step \d+ is (nan|inf)"):
+        trained(place, "a", steps=12, more="trunk_rate: 1.0e+30\nhead_rate: 1.0e+30\nwarm_up: 0\n")
+    assert not (place / "a" / "weights").exists()
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (("steps: 12", "steps: 12\ncolour: red"), "colour"),
+        (("steps: 12", "steps: 12\ncolour: red"), "colour = 'red': unknown key"),
+        (("steps: 12", "steps: 12\nstepz: 3"), "stepz = 3: unknown key; did you mean steps"),
+        (("steps: 12", ""), "steps is missing"),
+        (("steps: 12", "steps: 12\naugment: {share: 2}"), "augment.trial_steps is missing; augment.share = 2"),
         (("steps: 12", "steps: none"), "steps"),
         (("rank: 4", "rank: 0"), "lora.rank"),
-        (("share: 3", "shares: 3"), "data.0.share"),
+        (("share: 3", "shares: 3"), "data.0.share is missing; data.0.shares = 3: unknown key; did you mean share"),
         (("mode: lora", "mode: magic"), "mode"),
         (("data:", "data: ["), "cannot be read"),
     ],

@@ -1,0 +1,53 @@
+"""Whose a run folder is: what the run was told at its start, so that checkpoints are never mixed with another recipe's."""
+
+import json
+import platform
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Final
+
+from pydantic import ValidationError
+
+from pipeline.errors import ConfigurationError
+from workers.publishing import published_file
+from workers.training_config import TrainConfig
+
+RUN: Final = "run.json"
+PACKAGES: Final = ("torch", "numpy", "safetensors", "tokenizers")
+_FREE: Final = frozenset({"threads", "checkpoint_every"})  # these change no batch and no score worth the name
+
+
+def versions() -> dict[str, str]:
+    """Return the versions that a run depends on."""
+    return {"python": platform.python_version()} | {name: version(name) for name in PACKAGES}
+
+
+def claim(folder: Path, config: TrainConfig, inputs: dict[str, dict[str, str]]) -> None:
+    """Note under ``folder`` what the run is made of: config, versions, and the hashes of all inputs.
+
+    Raises ConfigurationError that names what differs where the folder holds a run of something else.
+    """
+    path = folder / RUN
+    if path.is_file():
+        differing = _differences(json.loads(path.read_text("utf-8")), config, inputs)
+        if differing:
+            raise ConfigurationError(
+                f"{folder} holds a run with another {', '.join(differing)}; choose another --out, or remove the folder"
+            )
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    with published_file(path) as scratch:
+        record = {"config": config.model_dump(mode="json"), "versions": versions(), **inputs}
+        scratch.write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", "utf-8")
+
+
+def _differences(standing: dict[str, Any], config: TrainConfig, inputs: dict[str, dict[str, str]]) -> list[str]:
+    try:
+        before = TrainConfig(**standing["config"])
+    except (ValidationError, KeyError, TypeError):
+        return ["config"]
+    keys = [key for key in TrainConfig.model_fields if key not in _FREE and getattr(before, key) != getattr(config, key)]
+    files = {f"{kind}/{name}": value for kind, some in inputs.items() for name, value in some.items()}
+    return keys + [
+        name for name, value in files.items() if standing.get(name.split("/")[0], {}).get(name.partition("/")[2]) != value
+    ]
