@@ -1,22 +1,24 @@
 """The live terminal view: accounting and rates, mood by entity, moving profiles, alerts, webhooks that came in."""
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Final, Self
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType
 from rich.live import Live
 from rich.markup import escape
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.core.shown import printable
+from pipeline.core.shown import counted, printable
 from pipeline.demo.frames import Frame
 from pipeline.demo.tally import Tally
 from pipeline.events import AlertStatus
 
-BAR: Final = 24
+WIDEST_BAR: Final = 40
 ENTITIES, PROFILES, ALERTS, WEBHOOKS = 10, 6, 10, 6
 REFRESH_PER_SECOND: Final = 6
 PLAIN_EVERY_S: Final = 10.0
@@ -83,14 +85,24 @@ def _status(frame: Frame, tally: Tally) -> Text:
     return Text(line).append(str(frame.accounting), style="green" if frame.accounting.holds() else "bold red")
 
 
+@dataclass(frozen=True, slots=True)
+class MoodBar:
+    """The mood of the newest posts as a bar, as wide as its place allows."""
+
+    shares: tuple[float, float, float]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
+        yield mood_bar(*self.shares, width=min(options.max_width, WIDEST_BAR))
+
+
 def _moods(tally: Tally) -> Table:
-    table = Table.grid(padding=(0, 1))
+    table = _grid(0, None, 3)
     for entity, mood in tally.loudest(ENTITIES):
-        table.add_row(_name(entity), mood_bar(*mood.shares()), f"{mood.posts:,}")
+        table.add_row(_name(entity), MoodBar(mood.shares()), f"{mood.posts:,}")
     return table
 
 
-def mood_bar(negative: float, neutral: float, positive: float, width: int = BAR) -> Text:
+def mood_bar(negative: float, neutral: float, positive: float, width: int) -> Text:
     """Return a bar of ``width`` characters: red, grey and green in proportion."""
     whole = negative + neutral + positive
     red = round(width * negative / whole) if whole > 0 else 0
@@ -99,15 +111,15 @@ def mood_bar(negative: float, neutral: float, positive: float, width: int = BAR)
 
 
 def _movers(frame: Frame) -> Table:
-    table = Table.grid(padding=(0, 1))
+    table = _grid(0, 6, 11, None)
     for mover in frame.movers[:PROFILES]:
         newest = Text(mover.newest, overflow="ellipsis", no_wrap=True, style="dim")
-        table.add_row(_name(mover.user_id), f"{mover.events} events", f"turned {mover.turned:.2f}", newest)
+        table.add_row(_name(mover.user_id), counted(mover.events, "event"), f"turned {mover.turned:.2f}", newest)
     return table
 
 
 def _alerts(tally: Tally) -> Table:
-    table = Table.grid(padding=(0, 1))
+    table = _grid(11, 9, 4, 12, None)
     for latest, peak in tally.incidents(ALERTS):
         status = Text(latest.status, style=STYLES[latest.status])
         rule = Text(f"{peak.rule.replace('_', ' ')}, {peak.severity}", overflow="ellipsis", no_wrap=True)
@@ -117,10 +129,18 @@ def _alerts(tally: Tally) -> Table:
 
 
 def _webhooks(frame: Frame) -> Table:
-    table = Table.grid(padding=(0, 1))
+    table = _grid(12, 14, 4, None)
     for came in list(frame.webhooks)[-WEBHOOKS:][::-1]:
         mark = Text("signature ok", style="green") if came.verified else Text("REFUSED", style="bold red")
         table.add_row(mark, came.type, _name(came.entity), Text(printable(came.delivery_id[:12]), style="dim"))
+    return table
+
+
+def _grid(*least: int | None) -> Table:
+    """Return a table of one-line columns with these least widths; the one without takes what is left."""
+    table = Table.grid(padding=(0, 1), expand=True)
+    for width in least:
+        table.add_column(no_wrap=True, min_width=width, ratio=1 if width is None else None)
     return table
 
 

@@ -85,7 +85,10 @@ def test_the_view_shows_accounts_moods_profiles_alerts_and_webhooks() -> None:
 
 
 def test_the_view_fits_narrow_terminals() -> None:
-    assert max(map(len, drawn(60).splitlines())) <= 60
+    narrow = drawn(60)
+    assert max(map(len, narrow.splitlines())) <= 60
+    assert all(count in narrow for count in ("█ 3 ", "█ 2 "))  # a bar ends before the number, whatever the width
+    assert drawn(140).count("█") > narrow.count("█") > 0
 
 
 def test_a_mood_bar_is_as_wide_as_asked_and_in_proportion() -> None:
