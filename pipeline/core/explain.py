@@ -13,6 +13,7 @@ from pipeline.events import Alert, AlertReason, AlertStatus, Band, Evidence, Rul
 
 Z_95 = 1.6449
 EVIDENCE = 5
+NEGATIVE = 0.5  # from here on a post counts as negative evidence
 _ENDED = (AlertStatus.RESOLVED, AlertStatus.RETRACTED)
 
 
@@ -67,7 +68,7 @@ def describe(sight: Sight, decision: Decision, config: DetectorConfig) -> Alert:
         cold_start=moment.cold,
         would_not_fire_below=_counterfactual(moment, view, config) if about_mood else None,
         windows=_windows(view),
-        evidence=_evidence(recent),
+        evidence=_evidence(recent, about_mood),
         explanation=_sentence(sight.entity, decision, moment, view),
         detector_version=DETECTOR_VERSION,
         config_hash=config.config_hash,
@@ -98,13 +99,15 @@ def _windows(view: LaneView) -> tuple[WindowEvidence, ...]:
     )
 
 
-def _evidence(recent: Sequence[Pane]) -> tuple[Evidence, ...]:
+def _evidence(recent: Sequence[Pane], about_mood: bool) -> tuple[Evidence, ...]:
+    """Return the contents that weigh most: among the negative ones, where there are any, or of a flood what was said most."""
     merged: dict[int, Content] = {}
     for pane in reversed(recent):  # newest first, so the oldest text of a content stands in the end
         for content in pane.contents:
             known = merged.get(content.fingerprint)
             merged[content.fingerprint] = content._replace(times=content.times + (known.times if known else 0))
-    ranked = sorted(merged.values(), key=lambda c: (c.negative < 0.5, -c.times * c.negative, c.event_time_ms, c.event_id))
+    chosen = [content for content in merged.values() if content.negative >= NEGATIVE] if about_mood else []
+    ranked = sorted(chosen or merged.values(), key=_by_mood if about_mood else _by_times)
     return tuple(
         Evidence(
             event_id=c.event_id,
@@ -117,6 +120,14 @@ def _evidence(recent: Sequence[Pane]) -> tuple[Evidence, ...]:
         )
         for c in ranked[:EVIDENCE]
     )
+
+
+def _by_mood(content: Content) -> tuple[float, int, str]:
+    return -content.times * content.negative, content.event_time_ms, content.event_id
+
+
+def _by_times(content: Content) -> tuple[float, int, str]:
+    return -content.times, content.event_time_ms, content.event_id
 
 
 def _counterfactual(moment: Assessment, view: LaneView, config: DetectorConfig) -> int | None:

@@ -79,6 +79,25 @@ def test_an_alert_comes_within_an_hour_of_the_shift_and_explains_itself() -> Non
     assert "negative posts" in opened.explanation
 
 
+def test_what_is_quoted_for_a_mood_is_negative() -> None:
+    begin = START_MS + 12 * DAY_MS + 7 * HOUR_MS
+    praise = [scored_post(f"praise-{n}", begin + n * MINUTE_MS, 0.02) for n in range(3)]
+    _, alerts, _ = run(in_order(EVENTFUL, praise))
+    opened = next(alert for alert in alerts if alert.rule is Rule.NEGATIVE_SPIKE)
+    assert opened.posts - len(opened.evidence) >= len(praise)
+    assert all(evidence.negative >= 0.5 for evidence in opened.evidence)
+
+
+def test_of_a_flood_is_quoted_what_was_said_most_often_whatever_its_mood() -> None:
+    begin = START_MS + 3 * DAY_MS
+    cheerful = [scored_post(f"buy-{n}", begin + n * 20_000, 0.02, entity="B", simhash="00000000abcdef00") for n in range(60)]
+    _, alerts, _ = run(in_order(background("B", 3, 20, 1), cheerful, shift("B", begin, 8, 2 * MINUTE_MS)))
+    told = [alert for alert in alerts if alert.rule is Rule.COORDINATED_ACTIVITY]
+    assert told
+    assert told[0].evidence[0].event_id.startswith("buy-")
+    assert told[0].evidence[0].count > 10
+
+
 def test_a_flood_of_one_content_is_reported_as_such_and_not_as_mood() -> None:
     _, alerts, _ = run(EVENTFUL)
     assert {alert.rule for alert in alerts if alert.entity == "B"} == {Rule.COORDINATED_ACTIVITY}
