@@ -100,9 +100,14 @@ class SocialPost(TimedContract):
     source: OptionalName = None
     entities: tuple[Name, ...] = ()
     repost_of: OptionalName = None
-    author_created_ms: int | None = None
+    author_created_ms: Time | None = None
     followers: Annotated[int | None, Field(ge=0)] = None
     url: OptionalName = None
+
+    @field_validator("author_created_ms")
+    @classmethod
+    def _created_in_range(cls, value: int | None) -> int | None:
+        return value if value is None else _check_time(value)
 
     @field_validator("text")
     @classmethod

@@ -22,6 +22,7 @@ from workers.result_cache import Answer
 from workers.rules import POST, WorkerRules
 
 DECIMALS = 4
+MAX_ENTITIES = 100  # of one post
 
 
 class Outgoing(NamedTuple):
@@ -120,8 +121,13 @@ class EffectRules:
         return outgoing
 
     def _entities(self, post: SocialPost, text: str) -> Iterable[str]:
-        known = dict.fromkeys([self._linker.symbol(entity) for entity in post.entities])
-        return known | dict.fromkeys(self._linker.link(text)) or {"": None}
+        """Return what a post names, each once: what its source knew, then what its text says; nobody is ``""``."""
+        if len(post.entities) > MAX_ENTITIES:
+            fix = f"a post names at most {MAX_ENTITIES} entities, for each one becomes a scored post; leave the others out"
+            raise InvalidRecord(Reason.TOO_LARGE, "entities", f"{len(post.entities)} entities", fix)
+        known = [self._linker.symbol(entity) for entity in post.entities]
+        named = dict.fromkeys(symbol for symbol in (*known, *self._linker.link(text)) if symbol)
+        return list(named)[:MAX_ENTITIES] or [""]
 
     def _update(self, scorable: Scorable, answer: Answer | None) -> Update:
         user_id, action, item_id = _who_did_what(scorable.event)

@@ -18,6 +18,7 @@ from pipeline.topics import DEAD_LETTERS
 if TYPE_CHECKING:
     from pipeline.jobs.dead_letters import Listed
 
+SHOWN = 100
 OnlyReason = Annotated[Reason | None, typer.Option("--reason", help="Only dead letters of this reason.")]
 Home = Annotated[Path | None, typer.Option(help="Home of the stack.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -33,7 +34,7 @@ def register(app: typer.Typer) -> None:
 
 def list_(
     reason: OnlyReason = None,
-    limit: Annotated[int, typer.Option(min=1, help="Show at most so many.")] = 100,
+    limit: Annotated[int | None, typer.Option(min=1, help="Show at most so many.  [default: 100; with --json all]")] = None,
     home: Home = None,
     as_json: AsJson = False,
 ) -> None:
@@ -46,7 +47,7 @@ def list_(
     if as_json:
         typer.echo(json.dumps([_as_dict(each) for each in found[:limit]], ensure_ascii=False))
     else:
-        _print_blocks(found, limit)
+        _print_blocks(found, limit or SHOWN)
 
 
 def redrive(

@@ -81,8 +81,7 @@ def file(  # noqa: PLR0913 - one parameter an option
     with refused, _stopping() as stop:
         summary = _send_file(settings.kafka, _Work(path, mapping, options, place, refused, done), stop)
     _report(summary, as_json)
-    if stop.is_set():
-        raise typer.Exit(STOPPED)
+    _exit_if(stop)
 
 
 def sort(
@@ -129,7 +128,12 @@ def synthetic(  # noqa: PLR0913 - one parameter an option
     with _stopping() as stop:
         summary = _send_synthetic(settings_module.load(home), _World(config, _speed(speed), resume), stop)
     _report(summary | {"truth": str(truth)}, as_json)
+    _exit_if(stop)
+
+
+def _exit_if(stop: Event) -> None:
     if stop.is_set():
+        typer.echo("stopped; the same command with --resume goes on from here", err=True)
         raise typer.Exit(STOPPED)
 
 

@@ -141,6 +141,7 @@ def test_sigterm_ends_a_paced_run_and_resume_sends_the_rest(
         process.kill()
         process.wait()
     assert process.returncode == 130, errors
+    assert "--resume" in errors
     assert json.loads(out)["sent"] == 40
     rest = summary(run("produce", "file", rows, "--map", mapping, "--resume", "--json"))
     assert (rest["resumed_after_line"], rest["sent"]) == (40, 1)

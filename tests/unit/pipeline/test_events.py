@@ -32,6 +32,11 @@ def test_times_before_2000_are_refused_with_the_fix(seconds: int) -> None:
     assert "multiply seconds by 1000" in error_of(post(event_time_ms=seconds))
 
 
+@pytest.mark.parametrize("value", [1_388_531_408, 0, "1388531408000"])
+def test_the_age_of_an_account_is_a_time_too(value: object) -> None:
+    assert error_of(post(author_created_ms=value)).startswith("author_created_ms:")
+
+
 def test_microseconds_are_refused_with_the_fix() -> None:
     assert "divide microseconds by 1000" in error_of(post(event_time_ms=T * 1000))
 

@@ -115,6 +115,16 @@ def test_a_text_whose_scored_post_would_be_too_large_is_a_dead_letter(ground: Pl
     assert set(ground.profiles()) == {"a2"}
 
 
+def test_a_post_that_names_too_many_is_a_dead_letter_and_names_that_are_blank_name_nobody(ground: Playground) -> None:
+    many = [f"E{n}" for n in range(101)]
+    ground.give_posts(post(1, entities=many), post(2, entities=many[:100]), post(3, text="a great day", entities=["$", " "]))
+    ground.run()
+    (letter,) = ground.letters()
+    assert (letter.reason, letter.field, letter.value) == (Reason.TOO_LARGE, "entities", "101 entities")
+    assert len([s for s in ground.scored() if s.event_id == "p2"]) == 100
+    assert [s.entity for s in ground.scored() if s.event_id == "p3"] == [""]
+
+
 def test_a_text_seen_before_is_not_encoded_again(ground: Playground) -> None:
     ground.give_posts(*(post(n, text="the same words") for n in range(20)))
     ground.run()
