@@ -8,6 +8,8 @@ from safetensors import safe_open
 
 from pipeline.settings import EncoderSettings
 from workers import model_store, shipped
+from workers.model_store import Manifest
+from workers.shipped import Shipped
 from workers.transformer import choose_mode, find_device, offered_modes, revision_of
 
 
@@ -24,7 +26,9 @@ def describe(settings: EncoderSettings, cache: Path) -> dict[str, Any]:
     return {
         "model": settings.model,
         "revision": revision_of(manifest.files | trained.hashes, str(record["name"]), mode, settings.max_tokens),
+        "vector_space": space_of(settings, manifest, trained, mode),
         "hash": manifest.files["model.safetensors"],
+        "weights": trained.hashes,
         "origin": manifest.origin,
         "base_matches_training": record.get("base", {}).get("files") == manifest.files,
         "parameters": _parameters(folder / "model.safetensors"),
@@ -40,6 +44,19 @@ def describe(settings: EncoderSettings, cache: Path) -> dict[str, Any]:
         "max_tokens": settings.max_tokens,
         "torch": torch.__version__,
     }
+
+
+def space_of(settings: EncoderSettings, manifest: Manifest, trained: Shipped, mode: str) -> str:
+    """Return the name of the space that the vectors lie in: that of a revision, without what heads and intents are."""
+    vectors = {name: digest for name, digest in trained.hashes.items() if name.startswith(("adapter", "whitening"))}
+    return revision_of(manifest.files | vectors, str(trained.record["name"]), mode, settings.max_tokens)
+
+
+def space(settings: EncoderSettings, cache: Path) -> str:
+    """Return ``space_of`` what the settings describe. Raises ModelError."""
+    manifest = model_store.verified(settings.model, cache)[1]
+    mode = choose_mode(settings.mode, find_device(settings.device))
+    return space_of(settings, manifest, shipped.load(settings.weights or shipped.SHIPPED), mode)
 
 
 def _parameters(path: Path) -> int:

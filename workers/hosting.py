@@ -28,6 +28,7 @@ from pipeline.telemetry import Metrics, setup_logging
 from workers.encoder import Encoder
 from workers.entity_linking import EntityLinker, load_dictionary, shipped_dictionary
 from workers.fake_encoder import FakeEncoder
+from workers.reloading import Watcher, Weights
 from workers.rules import WorkerRules, system_clock
 from workers.worker import Brain, Connections, Worker
 
@@ -65,7 +66,7 @@ def run_worker(options: WorkOptions, replica: int, stop: threading.Event) -> Non
     rules = WorkerRules.from_settings(settings).restarting(options.restart_profiles)
     metrics = Metrics()
     with ExitStack() as stack:
-        brain = Brain(load_encoder(options.encoder, settings), make_linker(settings))
+        brain = _brain(options, settings, stack)
         connections = _connect(settings, rules, metrics, stack)
         worker = stack.enter_context(closing(Worker(connections, brain, rules, metrics, system_clock())))
         port = settings.worker.metrics_port
@@ -74,6 +75,22 @@ def run_worker(options: WorkOptions, replica: int, stop: threading.Event) -> Non
         log.info("worker_started", model=brain.encoder.model, revision=brain.encoder.revision, metrics_port=health.port)
         worker.run(stop, options.until_idle)
         log.info("worker_stopped", **worker.totals._asdict())
+
+
+def _brain(options: WorkOptions, settings: Settings, stack: ExitStack) -> Brain:
+    """Return what reads texts; new weights that are published while the worker runs are taken over."""
+    linker = make_linker(settings)
+    if options.encoder == FAKE:
+        return Brain(FakeEncoder(), linker)
+    from workers import describe, shipped
+
+    def load() -> Weights:
+        return Weights(load_encoder(options.encoder, settings), describe.space(settings.encoder, settings.cache))
+
+    using = load()
+    record = (settings.encoder.weights or shipped.SHIPPED) / shipped.RECORD
+    watcher = stack.enter_context(closing(Watcher(using, record, load, system_clock().monotonic_s, options.restart_profiles)))
+    return Brain(using.encoder, linker, using.space, watcher.poll)
 
 
 def load_encoder(kind: str, settings: Settings) -> Encoder:

@@ -12,7 +12,7 @@ from pipeline.errors import ConfigurationError
 from pipeline.events import Action
 from pipeline.settings import Settings
 from workers.batching import BatchLimits
-from workers.encoder import DIMENSIONS, Encoder
+from workers.encoder import DIMENSIONS
 
 DAY_MS = 86_400_000
 POST = "post"  # what writing a post counts for its author's profile, beside the actions
@@ -99,6 +99,6 @@ class WorkerRules:
         """Return these rules with profiles of another model begun anew, or not."""
         return replace(self, restart_profiles=restart)
 
-    def profile_spec(self, encoder: Encoder) -> ProfileSpec:
-        """Return what a profile under these rules and this model looks like."""
-        return ProfileSpec(encoder.revision, DIMENSIONS, self.half_lives_ms, self.restart_profiles)
+    def profile_spec(self, space: str) -> ProfileSpec:
+        """Return what a profile under these rules looks like, of vectors in this space."""
+        return ProfileSpec(space, DIMENSIONS, self.half_lives_ms, self.restart_profiles)

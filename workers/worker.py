@@ -22,14 +22,14 @@ from pipeline.adapters.streams import Record, Sink, Source, TopicPartition
 from pipeline.errors import Unavailable
 from pipeline.telemetry import Metrics
 from workers.accounting import Accounting, Totals
-from workers.effects import EffectRules, Effects, ModelName
+from workers.effects import EffectRules, Effects
 from workers.encoder import Encoder
-from workers.encoding import Device, Encoded
+from workers.encoding import Encoded
 from workers.entity_linking import EntityLinker
 from workers.handover import Handover
 from workers.positions import Positions, first_offsets
-from workers.preparing import Chunk, Preparation
-from workers.result_cache import ResultCache
+from workers.preparing import Chunk
+from workers.reloading import Model, Weights
 from workers.rules import Clock, WorkerRules
 
 KEEP_ALIVE_S = 0.2  # between polls while the device computes
@@ -50,10 +50,12 @@ class Connections(NamedTuple):
 
 
 class Brain(NamedTuple):
-    """What reads a text: the model, and the dictionary of entities."""
+    """What reads a text: the model, and the dictionary of entities. ``fresh`` gives new weights when there are some."""
 
     encoder: Encoder
     linker: EntityLinker
+    space: str | None = None
+    fresh: Callable[[], Weights | None] = lambda: None
 
 
 class _Flight(NamedTuple):
@@ -68,13 +70,12 @@ class Worker:
 
     def __init__(self, connections: Connections, brain: Brain, rules: WorkerRules, metrics: Metrics, clock: Clock) -> None:
         self._source, self._sink, self._store = connections
-        self._encoder = brain.encoder
         self._rules = rules
         self._metrics = metrics
         self._clock = clock
-        cache = ResultCache(rules.cache_bytes, brain.encoder.revision)
-        self._preparation = Preparation(brain.encoder, cache, rules.topics)
-        self._device = Device(brain.encoder, cache, rules.limits, metrics)
+        space = brain.encoder.revision if brain.space is None else brain.space
+        self._model = Model(Weights(brain.encoder, space), rules, metrics)
+        self._fresh = brain.fresh
         self._effect_rules = EffectRules(rules, brain.linker)
         self._accounting = Accounting(metrics, rules.topics, rules.stuck_after_s)
         self._positions = Positions(self._store)
@@ -96,8 +97,11 @@ class Worker:
 
     def step(self) -> bool:
         """Take what the source has, start it on the device, finish the chunk before; return whether there was any work."""
-        if self._flight is not None and self._handover.holds():
+        fresh = self._fresh()
+        if fresh is not None or (self._flight is not None and self._handover.holds()):
             self._empty()
+        if fresh is not None:
+            self._model = Model(fresh, self._rules, self._metrics)
         timeout_ms = self._rules.poll_timeout_ms if self._flight is None else 0
         with self._stage("poll"):
             records = self._poll(self._rules.max_poll_records, timeout_ms)
@@ -141,7 +145,7 @@ class Worker:
     def _prepare(self, records: Sequence[Record]) -> Chunk:
         self._accounting.taken(records, self._clock.monotonic_s())
         with self._stage("prepare"):
-            chunk = self._preparation.prepare(records, self._clock.now_ms())
+            chunk = self._model.preparation.prepare(records, self._clock.now_ms())
         self._accounting.refused(records, chunk.rejected, self._rules.max_consecutive_dead_letters)
         asked = sum(scorable.key is not None for scorable in chunk.scorables)
         self._metrics.count("texts_total", asked)
@@ -154,7 +158,7 @@ class Worker:
     def _encode(self, chunk: Chunk) -> Encoded:
         """Run on the device thread."""
         with self._stage("encode"):
-            return self._device.encode(chunk.missing)
+            return self._model.device.encode(chunk.missing)
 
     def _land(self) -> tuple[Chunk, Encoded] | None:
         """Wait for the chunk on the device, if there is one, and keep the membership alive meanwhile."""
@@ -171,9 +175,8 @@ class Worker:
 
     def _finish(self, chunk: Chunk, encoded: Encoded) -> None:
         """Make every effect of a chunk durable, and commit."""
-        model = ModelName(self._encoder.model, self._encoder.revision, self._device.intent_names)
         with self._stage("effects"):
-            effects = self._effect_rules.effects(chunk, encoded, model, self._clock.now_ms())
+            effects = self._effect_rules.effects(chunk, encoded, self._model.name, self._clock.now_ms())
         holes = self._durably("durable", lambda: self._carry_out(chunk, effects))
         if holes:
             self._go_back([chunk], holes)
@@ -192,7 +195,7 @@ class Worker:
         if holes:
             return holes
         with self._stage("apply"):
-            applied = self._store.apply(effects.updates, self._rules.profile_spec(self._encoder))
+            applied = self._store.apply(effects.updates, self._model.profile_spec)
         self._metrics.count("fenced_writes_total", applied.fenced)
         with self._stage("produce"):
             for outgoing in effects.outgoing:
