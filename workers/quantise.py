@@ -32,8 +32,10 @@ class Int8Linear:
         """Apply the layer to (rows, inputs) float32."""
         low, high = rows.aminmax(dim=1, keepdim=True)
         middle, half = (low + high) * 0.5, ((high - low) * 0.5).clamp_(min=1e-12)
-        unit = (rows - middle).mul_(LEVELS / half).add_(ZERO).round_().to(torch.uint8)
-        return torch.addcmul(torch.addcmul(self.bias, middle, self.row_sums), self.products(unit), half)
+        steps = LEVELS / half
+        # cutting off what follows the point rounds, because half a step is added first
+        unit = torch.addcmul(ZERO + 0.5 - middle * steps, rows, steps).clamp_(0.0, 2 * ZERO - 1).to(torch.uint8)
+        return torch.addcmul(self.bias, middle, self.row_sums).addcmul_(self.products(unit), half)
 
     def products(self, unit: Tensor) -> Tensor:
         """Return W·unit (rows, outputs) float32 for levels around ZERO; no post-operation, no output scale."""
