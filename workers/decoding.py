@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from pipeline.adapters.streams import Record
-from pipeline.core.refusals import refusal
+from pipeline.core.refusals import Origin, dead_letter, refusal
 from pipeline.errors import ConfigurationError, InvalidRecord
 from pipeline.events import BehaviorEvent, DeadLetter, SocialPost, check_not_future
 
@@ -46,20 +46,8 @@ def decode(records: Sequence[Record], contracts: Mapping[str, type[Event]], now_
 
 def rejected(record: Record, error: InvalidRecord, now_ms: int) -> Rejected:
     """Return the dead letter of a record, with its original bytes."""
-    letter = DeadLetter(
-        reason=error.reason,
-        field=error.field,
-        value=_cut(error.value),
-        fix=_cut(error.fix),
-        topic=record.topic,
-        partition=record.partition,
-        offset=record.offset,
-        first_seen_ms=now_ms,
-        timestamp_ms=record.timestamp_ms,
-        key=record.key,
-        payload=record.value,
-    )
-    return Rejected(record, letter)
+    origin = Origin(record.topic, record.partition, record.offset, record.timestamp_ms, record.key, record.value)
+    return Rejected(record, dead_letter(error, origin, now_ms))
 
 
 def _decode_one(record: Record, contracts: Mapping[str, type[Event]], now_ms: int) -> Decoded | Rejected:
@@ -74,7 +62,3 @@ def _decode_one(record: Record, contracts: Mapping[str, type[Event]], now_ms: in
     except InvalidRecord as error:
         return rejected(record, error, now_ms)
     return Decoded(record, event)
-
-
-def _cut(text: str) -> str:
-    return text[: DeadLetter.MAX_VALUE_CHARS].encode("utf-8", "replace").decode()

@@ -1,6 +1,7 @@
-"""Say what is wrong with a record, in words that help at its source: field, value, and how to mend it."""
+"""Say what is wrong with a record, in words that help at its source: field, value, and how to mend it; its dead letter."""
 
 from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
@@ -18,6 +19,29 @@ _WANTED = {
     "float_parsing": "write a JSON number",
     "tuple_type": "write a JSON array",
 }
+
+
+class Origin(NamedTuple):
+    """Where a record stood, and its bytes."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp_ms: int
+    key: bytes | None
+    payload: bytes
+
+
+def dead_letter(refused: InvalidRecord, origin: Origin, first_seen_ms: int, hint: str = "") -> DeadLetter:
+    """Return the dead letter of a record, with its original bytes; ``hint`` goes behind the fix."""
+    return DeadLetter(
+        reason=refused.reason,
+        field=refused.field,
+        value=_cut(refused.value),
+        fix=_cut(refused.fix) + hint,
+        first_seen_ms=first_seen_ms,
+        **origin._asdict(),
+    )
 
 
 def refusal(error: ValidationError, value: bytes) -> InvalidRecord:
@@ -83,6 +107,10 @@ _EXPLANATIONS: Mapping[str, Callable[[ErrorDetails, bytes], tuple[Reason, str]]]
     "finite_number": _not_finite,
     "enum": _not_listed,
 }
+
+
+def _cut(text: str) -> str:
+    return text[: DeadLetter.MAX_VALUE_CHARS].encode("utf-8", "replace").decode()
 
 
 def _shown(value: object) -> str:

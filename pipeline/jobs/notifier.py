@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from pipeline.adapters.health import Readiness
 from pipeline.adapters.streams import Record, Source
 from pipeline.core.delivery import Delivery
-from pipeline.core.refusals import refusal
+from pipeline.core.refusals import Origin, dead_letter, refusal
 from pipeline.errors import Unavailable
 from pipeline.events import Alert, DeadLetter
 from pipeline.jobs.sender import LONGEST_WAIT_S, RETRY_S, Desk, Receiver, Sender
@@ -162,17 +162,5 @@ def _delivery(record: Record, alert: Alert, endpoint: str, now_ms: int) -> Deliv
 
 def invalid_letter(record: Record, error: ValidationError, now_ms: int) -> DeadLetter:
     """Return the dead letter of a record of the alerts topic that is no alert."""
-    refused = refusal(error, record.value)
-    return DeadLetter(
-        reason=refused.reason,
-        field=refused.field,
-        value=refused.value[: DeadLetter.MAX_VALUE_CHARS],
-        fix=f"{refused.fix}; only the trends job writes this topic",
-        topic=record.topic,
-        partition=record.partition,
-        offset=record.offset,
-        first_seen_ms=now_ms,
-        timestamp_ms=record.timestamp_ms,
-        key=record.key,
-        payload=record.value,
-    )
+    origin = Origin(record.topic, record.partition, record.offset, record.timestamp_ms, record.key, record.value)
+    return dead_letter(refusal(error, record.value), origin, now_ms, "; only the trends job writes this topic")

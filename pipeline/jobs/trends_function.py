@@ -28,7 +28,7 @@ from pipeline.core.fold import NEVER_MS, Arrival, Held, decode_held, due_ms, enc
 from pipeline.core.spikes import make_operator
 from pipeline.core.trends import Step, TrendOperator
 from pipeline.events import ScoredPost
-from pipeline.jobs.scored_letters import dead_letter
+from pipeline.jobs.scored_letters import scored_letter
 from pipeline.jobs.trends_job import TrendsJob
 
 DECODED_ENTITIES: Final = 2_000
@@ -106,7 +106,7 @@ class TrendFunction(KeyedProcessFunction):  # type: ignore[misc]
             _wake(mark, due, timers)
         yield from self._rows(entity, step)
         for arrival, error in invalid:
-            letter = dead_letter(self._job.scored, arrival, error)
+            letter = scored_letter(self._job.scored, arrival, error)
             self._counters[self._job.dead_letters].inc()
             yield Row(self._job.dead_letters, self._job.scored, letter.to_json().decode(), arrival.event_time_ms)
 

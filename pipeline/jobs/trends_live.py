@@ -14,7 +14,7 @@ from pipeline.adapters.streams import Record, Sink, Source
 from pipeline.core.fold import NEVER_MS, Arrival, pane_end_ms
 from pipeline.core.trends import Step
 from pipeline.events import ScoredPost
-from pipeline.jobs.scored_letters import dead_letter
+from pipeline.jobs.scored_letters import scored_letter
 from pipeline.jobs.trends import TrendHost
 from pipeline.jobs.trends_job import TrendsJob
 
@@ -59,7 +59,7 @@ class LiveTrends:
             post = ScoredPost.model_validate_json(record.value)
         except ValidationError as error:
             arrival = Arrival(record.timestamp_ms, NEVER_MS, record.partition, record.offset, record.value)
-            letter = dead_letter(self._job.scored, arrival, error)
+            letter = scored_letter(self._job.scored, arrival, error)
             self._sink.write(self._job.dead_letters, self._job.scored.encode(), letter.to_json(), record.timestamp_ms)
             return
         self._write(self._host.on_post(post))

@@ -2,6 +2,7 @@ from pipeline.adapters.memory import MemoryBroker, MemorySink, MemorySource
 from pipeline.core.corrections import settled_alerts, settled_trends
 from pipeline.core.fold import pane_end_ms
 from pipeline.core.spikes import make_operator
+from pipeline.errors import Reason
 from pipeline.events import Alert, DeadLetter, Trend
 from pipeline.jobs.trends import TrendHost
 from pipeline.jobs.trends_live import LiveTrends
@@ -83,4 +84,6 @@ def test_bytes_that_are_no_post_become_a_dead_letter_and_the_rest_goes_on() -> N
     drain(live(broker, clock))
     (letter,) = [DeadLetter.model_validate_json(record.value) for record in broker.records(JOB.dead_letters)]
     assert (letter.payload, letter.partition, letter.offset) == (b"\xff{", broken.partition, broken.offset)
+    assert (letter.reason, letter.field, letter.value) == (Reason.INVALID_JSON, "record", "\ufffd{")
+    assert letter.fix.endswith("raw control characters; only the worker writes this topic")
     assert trends_in(broker)
