@@ -89,7 +89,7 @@ class Startable(Protocol):
 
 
 @contextmanager
-def running(server: Startable, owner: str, timeout_s: float = 120.0) -> Iterator[Started]:
+def running(server: Startable, owner: str, timeout_s: float = 200.0) -> Iterator[Started]:
     """Run a prepared server for the length of a block, tied to this process; however the block ends, the server ends."""
     process = start(server.command(), owner, die_with_parent=True)
     try:

@@ -98,6 +98,10 @@ def test_data_and_ports_survive_a_restart_and_down_leaves_nothing(stack: Stack) 
     assert not any(is_alive(each) for each in before.values())
     assert not (Path(stack.env["XDG_STATE_HOME"]) / "groundswell" / "home").exists()
 
+    found = json.loads(stack.run("status", "--home", str(stack.home.folder), "--json").stdout)
+    states = {each["name"]: each["state"] for each in found["services"]}
+    assert states == {"kafka": "stopped", "redis": "stopped", "accounting": "unreachable"}
+
     stack.up()
     assert stack.settings() == first
     assert stack.status()["accepted"] == 5
