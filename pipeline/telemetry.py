@@ -93,8 +93,11 @@ def setup_logging(log_format: str, level: str) -> None:
     handler.setFormatter(_of_libraries(renderer))
     logging.basicConfig(handlers=[handler], level=max(number, logging.WARNING), force=True)
     logging.captureWarnings(True)
+    for name in _CHATTY:
+        logging.getLogger(name).setLevel(logging.ERROR)
 
 
+_CHATTY: Final = ("kafka.net.selector",)  # warns of every 100 ms that a busy machine takes from it
 _SHARED: Final[list[structlog.typing.Processor]] = [
     structlog.contextvars.merge_contextvars,
     structlog.processors.add_log_level,

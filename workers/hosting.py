@@ -19,12 +19,14 @@ import structlog
 
 from pipeline import settings as settings_module
 from pipeline.adapters.health import HealthServer
+from pipeline.adapters.kafka_admin import KafkaAdmin
 from pipeline.adapters.kafka_streams import KafkaSink, KafkaSource
 from pipeline.adapters.redis_store import RedisProfileStore, connect
 from pipeline.adapters.time_ordered import TimeOrderedSource
 from pipeline.errors import GroundswellError, Stop
-from pipeline.settings import Settings
+from pipeline.settings import KafkaSettings, Settings
 from pipeline.telemetry import Metrics, setup_logging
+from pipeline.topics import EVENTS, POSTS
 from workers.encoder import Encoder
 from workers.entity_linking import EntityLinker, load_dictionary, shipped_dictionary
 from workers.fake_encoder import FakeEncoder
@@ -67,6 +69,7 @@ def run_worker(options: WorkOptions, replica: int, stop: threading.Event) -> Non
     metrics = Metrics()
     with ExitStack() as stack:
         brain = _brain(options, settings, stack)
+        _compare_topics(settings.kafka)
         connections = _connect(settings, rules, metrics, stack)
         worker = stack.enter_context(closing(Worker(connections, brain, rules, metrics, system_clock())))
         port = settings.worker.metrics_port
@@ -148,6 +151,17 @@ def _connect(settings: Settings, rules: WorkerRules, metrics: Metrics, stack: Ex
     sink = stack.enter_context(closing(KafkaSink(settings.kafka)))
     source = stack.enter_context(closing(KafkaSource(settings.kafka, settings.worker.group, topics, metrics)))
     return Connections(TimeOrderedSource(source), sink, store)
+
+
+def _compare_topics(kafka: KafkaSettings) -> None:
+    """Warn of an input topic with other partitions than the table: it is read all the same, and nothing is lost."""
+    names = {topic.full_name(kafka.topic_prefix): topic for topic in (POSTS, EVENTS)}
+    with KafkaAdmin(kafka) as admin:
+        found = admin.describe(names)
+    for name, topic in names.items():
+        if name in found and found[name].partitions != topic.partitions:
+            difference = {"topic": name, "partitions": found[name].partitions, "expected": topic.partitions}
+            log.warning("topic_differs_from_the_table", **difference, fix="groundswell provision --check")
 
 
 def _replica(options: WorkOptions, replica: int) -> None:

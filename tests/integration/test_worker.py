@@ -9,7 +9,7 @@ import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -192,6 +192,18 @@ def test_a_worker_says_how_it_is_and_stops_in_order(stack: Stack) -> None:
         process.send_signal(signal.SIGTERM)
         assert process.wait(TIMEOUT_S) == 0
     assert stack.committed() == 406
+
+
+def test_a_topic_with_other_partitions_is_told_and_read_all_the_same(stack: Stack) -> None:
+    other = replace(stack, kafka=stack.kafka.model_copy(update={"topic_prefix": f"{stack.kafka.topic_prefix}x."}))
+    with KafkaAdmin(other.kafka) as admin:
+        admin.create([TopicState(other.topic(topic.name), 3 if topic is POSTS else topic.partitions, 1, {}) for topic in TOPICS])
+    other.fill(records(200))
+    with other.working("--until-idle") as process:
+        assert process.wait(TIMEOUT_S) == 0
+    (told,) = [json.loads(line) for line in (other.home / "log").read_text("utf-8").splitlines() if "topic_differs" in line]
+    assert (told["topic"], told["partitions"], told["expected"]) == (other.topic("posts"), 3, 4)
+    assert other.settled() == 406
 
 
 def ask(port: int, path: str) -> Any:

@@ -44,6 +44,7 @@ def test_logs_are_json_also_those_of_libraries(logging_restored: None, capsys: p
     setup_logging("json", "INFO")
     structlog.get_logger().info("worker_started", replica=0)
     logging.getLogger("kafka.client").info("chatter")
+    logging.getLogger("kafka.net.selector").warning("ran for 0.228s (>0.100s threshold)")
     logging.getLogger("kafka.client").warning("%s is gone", "node 1")
     with warnings.catch_warnings():
         warnings.simplefilter("always")
