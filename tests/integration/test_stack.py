@@ -34,12 +34,13 @@ class Stack:
         self.home = Home(home)
         foreign = ("GROUNDSWELL_KAFKA__BOOTSTRAP", "GROUNDSWELL_REDIS__URL", "GROUNDSWELL_HOME")
         self.env = {name: value for name, value in os.environ.items() if name not in foreign}
-        self.env |= {"XDG_STATE_HOME": str(state), "GROUNDSWELL_STACK__KAFKA_HEAP": "384m"}
+        patient = {"GROUNDSWELL_STACK__START_TIMEOUT_S": "300"}  # a machine that is busy with other things is no fault
+        self.env |= patient | {"XDG_STATE_HOME": str(state), "GROUNDSWELL_STACK__KAFKA_HEAP": "384m"}
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run one verb."""
         command = [sys.executable, "-m", "pipeline.cli", *arguments]
-        return subprocess.run(command, env=self.env, capture_output=True, text=True, timeout=400, check=False)
+        return subprocess.run(command, env=self.env, capture_output=True, text=True, timeout=600, check=False)
 
     def up(self, *options: str) -> str:
         """Bring it up; fail with what it said where that fails."""
