@@ -107,7 +107,10 @@ class ProfileSettings(Section):
 
 
 class TrendSettings(Section):
-    """What users set of the detector: how many false alerts they accept, how late posts may be, how long to stay quiet."""
+    """What users set of the detector: how many false alerts they accept, how late posts may be, how long to stay quiet.
+
+    The metrics' address is that of the in-process host; Flink's is its own.
+    """
 
     false_alerts_per_entity_day: float = Field(default=0.005, gt=0, le=1)
     out_of_orderness_ms: int = 120_000
@@ -116,6 +119,8 @@ class TrendSettings(Section):
     cooldown_ms: int = 86_400_000
     parallelism: int = 1
     execution_mode: Literal["process", "thread"] = "process"
+    metrics_host: str = "127.0.0.1"
+    metrics_port: int = 0
 
 
 class Endpoint(Section):

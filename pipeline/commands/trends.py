@@ -78,19 +78,26 @@ def _require_stack(remembered: dict[str, object]) -> None:
 def _run_here(settings: Settings) -> None:
     import structlog
 
+    from pipeline.adapters.health import HealthServer
     from pipeline.adapters.kafka_streams import KafkaSink, KafkaSource, wall_clock_ms
     from pipeline.adapters.time_ordered import TimeOrderedSource
     from pipeline.core.spikes import make_operator
     from pipeline.jobs.trends import TrendHost
     from pipeline.jobs.trends_live import LiveTrends
     from pipeline.jobs.trends_settings import describe
-    from pipeline.telemetry import setup_logging
+    from pipeline.telemetry import Metrics, setup_logging
     from workers.hosting import stop_on_signals
 
     setup_logging(settings.log_format, settings.log_level)
     job = describe(settings)
     host = TrendHost(make_operator(job.detector), job.detector.out_of_orderness_ms)
     group = f"{job.group}.in-process.{uuid4()}"  # never committed: the state lives as long as the process
-    structlog.get_logger().info("the trends operator reads from the beginning", topic=job.scored)
-    with closing(KafkaSource(settings.kafka, group, [job.scored])) as source, closing(KafkaSink(settings.kafka)) as sink:
-        LiveTrends(TimeOrderedSource(source), sink, host, job, wall_clock_ms).run(stop_on_signals())
+    metrics, at = Metrics(), settings.trends
+    with (
+        closing(KafkaSource(settings.kafka, group, [job.scored], metrics)) as source,
+        closing(KafkaSink(settings.kafka)) as sink,
+    ):
+        live = LiveTrends(TimeOrderedSource(source), sink, host, job, wall_clock_ms, metrics)
+        with HealthServer(metrics, live.readiness, at.metrics_host, at.metrics_port) as health:
+            structlog.get_logger().info("trends_started", topic=job.scored, reads_from="beginning", metrics_port=health.port)
+            live.run(stop_on_signals())

@@ -8,6 +8,7 @@ from pipeline.jobs.trends import TrendHost
 from pipeline.jobs.trends_live import LiveTrends
 from pipeline.jobs.trends_settings import describe
 from pipeline.settings import Settings
+from pipeline.telemetry import Metrics
 from tests.unit.core.streams import DAY_MS, HOUR_MS, START_MS, background, in_order, shift
 
 JOB = describe(Settings())
@@ -87,3 +88,22 @@ def test_bytes_that_are_no_post_become_a_dead_letter_and_the_rest_goes_on() -> N
     assert (letter.reason, letter.field, letter.value) == (Reason.INVALID_JSON, "record", "\ufffd{")
     assert letter.fix.endswith("raw control characters; only the worker writes this topic")
     assert trends_in(broker)
+
+
+def test_metrics_and_readiness_tell_how_the_host_is() -> None:
+    broker, clock, metrics = filled(), Clock(), Metrics()
+    broker.append(JOB.scored, b"A", b"{", POSTS[-1].event_time_ms)
+    source = MemorySource(broker, "g", [JOB.scored])
+    trends = LiveTrends(source, MemorySink(broker), host(), JOB, clock, metrics)
+    drain(trends)
+    value = metrics.registry.get_sample_value
+    assert value("groundswell_accepted_total", {"topic": "scored"}) == len(POSTS) + 1
+    assert value("groundswell_lag_records", {"topic": "scored"}) == 0
+    assert value("groundswell_dead_letters_total", {"topic": "scored", "reason": "invalid_json"}) == 1
+    alerts = [Alert.model_validate_json(record.value) for record in broker.records(JOB.alerts)]
+    opened = {"rule": "negative_spike", "status": "opened"}
+    assert value("groundswell_alerts_total", opened) == sum(a.status == "opened" and a.rule == opened["rule"] for a in alerts) > 0
+    assert trends.readiness().ready
+    clock.now_ms += 61_000
+    assert not trends.readiness().ready
+    assert "61 s" in trends.readiness().detail
