@@ -45,7 +45,7 @@ class Lines:
     def show(self, done: int, total: int | None, note: str = "") -> None:
         """Write a line if it is time for one."""
         now_s = self.clock()
-        if self._started is None or done < self._done:
+        if self._started is None or done < self._done or done == self._started[1]:  # what comes before is no speed
             self._started = (now_s, done)
         ended, self._done = done == total != self._done, done
         if not ended and now_s - self._told_s < LINE_EVERY_S:

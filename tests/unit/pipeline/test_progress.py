@@ -34,8 +34,10 @@ def test_what_was_done_before_a_restart_does_not_count_as_speed() -> None:
     lines: list[str] = []
     clock = Clock()
     teller = Lines("training", "steps", lines.append, clock)
-    teller.show(1_000, 2_000)
-    clock.now_s = 20.0
+    teller.show(1_000, 2_000, "loading")
+    clock.now_s = 500.0
+    teller.show(1_000, 2_000, "loaded")
+    clock.now_s = 520.0
     teller.show(1_010, 2_000)
     assert lines[-1] == "training: 1,010 of 2,000 steps, 0.5/s, 33 min left"
 

@@ -1,0 +1,94 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+from torch.nn.functional import scaled_dot_product_attention
+
+from pipeline.settings import EncoderSettings
+from tests.unit.workers.tiny_model import write_model, write_trained
+from workers.graphs import PackedTrunk, Shape, lay_out, pool, shape_for, shapes, to_host
+from workers.packing import pack
+from workers.transformer import load_encoder
+
+ROWS = 64
+
+
+def tokens_of(*lengths: int) -> list[np.ndarray[tuple[int], np.dtype[np.int32]]]:
+    draw = np.random.default_rng(0)
+    return [draw.integers(3, 200, length).astype(np.int32) for length in lengths]
+
+
+def attend_one_by_one(query_key_value: Tensor, starts: Tensor, longest: int, heads: int) -> Tensor:
+    """Do what the packed kernel does, text by text."""
+    rows = query_key_value.shape[0]
+    mixed = query_key_value.new_zeros(rows, query_key_value.shape[1] // 3)
+    for begin, end in zip(starts[:-1].tolist(), starts[1:].tolist(), strict=True):
+        if end > begin:
+            assert end - begin <= longest
+            parts = query_key_value[begin:end].view(end - begin, 3, heads, -1).permute(1, 2, 0, 3)
+            mixed[begin:end] = scaled_dot_product_attention(*parts[:, None]).squeeze(0).transpose(0, 1).reshape(end - begin, -1)
+    return mixed
+
+
+def test_the_shapes_are_few_and_hold_every_bin() -> None:
+    known = shapes(4096, 128)
+    assert len(known) == 12
+    assert known[0] == Shape(4096, 64, 32)
+    draw = np.random.default_rng(1)
+    for _ in range(50):
+        for packed in pack(tokens_of(*draw.integers(1, 129, draw.integers(1, 900))), 4096):
+            shape = shape_for(packed, known)
+            assert shape.rows == 4096
+    with pytest.raises(ValueError, match="no shape holds"):
+        shape_for(pack(tokens_of(200), 4096)[0], known)
+
+
+def test_a_short_bin_takes_the_smallest_shape() -> None:
+    (packed,) = pack(tokens_of(*[20] * 30), 4096)
+    assert shape_for(packed, shapes(4096, 128)) == Shape(4096, 64, 32)
+
+
+def test_a_layout_holds_every_text_once_and_nothing_after_them() -> None:
+    tokens = tokens_of(5, 17, 9, 3)
+    (packed,) = pack(tokens, ROWS)
+    layout = lay_out(packed, Shape(ROWS, 8, 32))
+    assert sorted(layout.members.tolist()) == [0, 1, 2, 3]
+    for place, member in enumerate(layout.members.tolist()):
+        begin, end = layout.starts[place], layout.starts[place + 1]
+        assert layout.ids[begin:end].tolist() == tokens[member].tolist()
+        assert layout.positions[begin:end].tolist() == list(range(end - begin))
+        assert set(layout.owner[begin:end].tolist()) == {place}
+    assert layout.starts[4:].tolist() == [34] * 5
+    assert not layout.ids[34:].any()
+
+
+def test_pooling_does_not_depend_on_the_neighbours() -> None:
+    rows, query = torch.randn(12, 8), torch.randn(8)
+    starts, owner = torch.tensor([0, 5, 12]), torch.tensor([0] * 5 + [1] * 7)
+    both = pool(rows, owner, starts, query)
+    alone = pool(rows[5:], torch.zeros(7, dtype=torch.int64), torch.tensor([0, 7]), query)
+    assert torch.equal(both[1], alone[0])
+    weights = torch.softmax(rows[:5] @ query, 0)
+    torch.testing.assert_close(both[0], torch.cat([rows[:5].mean(0), (weights[:, None] * rows[:5]).sum(0)]))
+
+
+def test_packed_texts_get_what_the_ordinary_trunk_gives(tmp_path: Path) -> None:
+    settings = EncoderSettings(
+        model=str(write_model(tmp_path / "model")), weights=write_trained(tmp_path / "weights"), device="cpu", max_tokens=64
+    )
+    encoder = load_encoder(settings, tmp_path, "fp32")
+    tokens = tokens_of(3, 40, 12, 7, 25, 64, 4, 31)
+    packed = PackedTrunk(encoder._parts.trunk, encoder._parts.sentiment, shapes(512, 64), attend_one_by_one)
+    with torch.inference_mode():
+        means, features = packed(pack(tokens, 512), len(tokens))
+        exact_means, exact_features = encoder._pooled(tokens)
+    torch.testing.assert_close(means, exact_means)
+    torch.testing.assert_close(features, exact_features)
+
+
+def test_answers_reach_the_host_as_they_are() -> None:
+    parts = [torch.randn(3, 4), torch.randn(3, 2)]
+    for array, part in zip(to_host(parts), parts, strict=True):
+        assert array.tolist() == part.tolist()
