@@ -23,11 +23,20 @@ INCHES: Final = (11.0, 7.5)
 DPI: Final = 110
 CJK_FONTS: Final = (
     "Noto Sans CJK SC",
+    "Noto Sans CJK JP",  # the first face of Debian's fonts-noto-cjk, and so the only one that matplotlib may know
+    "Noto Sans CJK TC",
     "Noto Sans SC",
+    "Noto Serif CJK SC",
+    "Noto Serif CJK JP",
     "Source Han Sans SC",
     "WenQuanYi Zen Hei",
+    "WenQuanYi Micro Hei",
+    "Droid Sans Fallback",
     "Microsoft YaHei",
+    "SimHei",
     "PingFang SC",
+    "Hiragino Sans GB",
+    "Arial Unicode MS",
 )
 INK, PALE, RED, BLUE = "#33475b", "#b9c4cf", "#c0392b", "#2f6ea5"
 MARKS: Final = {  # colour and width of the line
@@ -88,8 +97,8 @@ def reference_window(alert: Alert) -> WindowEvidence:
 
 
 def file_name(entity: str) -> str:
-    """Return a file name that is safe everywhere; equal ones for equal entities, different ones for different entities."""
-    safe = re.sub(r"[^A-Za-z0-9._-]", "", entity).strip(".")[:60]
+    """Return a safe file name of letters in any script; equal ones for equal entities, different ones for different entities."""
+    safe = re.sub(r"[^\w.-]", "", entity).strip(".")[:60]
     return f"{safe}.png" if safe == entity else f"{safe or 'entity'}-{sha256(entity.encode()).hexdigest()[:8]}.png"
 
 

@@ -52,7 +52,7 @@ class Summary:
 
     def to_json(self) -> str:
         """Return the content of the file."""
-        return json.dumps(asdict(self), indent=2) + "\n"
+        return json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n"
 
 
 class Demo:

@@ -95,10 +95,12 @@ def test_later_revisions_replace_panes(tmp_path: Path) -> None:
 
 
 def test_file_names_are_safe_and_apart() -> None:
-    names = [file_name(entity) for entity in ("A", "A/", "/A", "阿", "里", "..", "x" * 300)]
+    names = [file_name(entity) for entity in ("A", "A/", "/A", "阿", "里", "..", "x" * 300, "里" * 300)]
     assert len(set(names)) == len(names)
     assert file_name("600519.SH") == "600519.SH.png"
-    assert all(len(name) < 90 and "/" not in name and not name.startswith(".") for name in names)
+    assert file_name("阿里巴巴") == "阿里巴巴.png"
+    assert file_name("阿/里") not in ("阿里.png", file_name("阿\\里"))
+    assert all(len(name.encode()) < 255 and "/" not in name and not name.startswith(".") for name in names)
 
 
 def test_what_no_font_draws_is_written_as_its_code_point() -> None:
