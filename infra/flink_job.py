@@ -52,14 +52,14 @@ def ensure_running(cluster: FlinkCluster, job: JobDocument, timeout_s: float, *,
     try:
         running = running_job(rest, job)
         if running is not None:
+            _note(cluster.folder, running)  # a client that was ended after it had handed the job over did not come to that
             _wait_for_tasks(rest, running, timeout_s)
             return Submitted(running, fresh=False, resumed_from=None)
         if from_beginning:
             forget(cluster.folder)
         resume = latest_checkpoint(cluster.folder)
         job_id = cluster.submit(SCRIPT, [str(_write(cluster.folder, job))], None if resume is None else resume.as_uri())
-        with (_place(cluster.folder) / "submissions").open("a", encoding="ascii") as file:
-            file.write(f"{job_id}\n")
+        _note(cluster.folder, job_id)
         _wait_for_tasks(rest, job_id, timeout_s)
         return Submitted(job_id, fresh=True, resumed_from=None if resume is None else str(resume))
     finally:
@@ -116,9 +116,20 @@ def forget(folder: Path) -> None:
     shutil.rmtree(_place(folder) / "savepoints", ignore_errors=True)
 
 
-def _retained(folder: Path) -> Iterator[Path]:
+def _note(folder: Path, job_id: str) -> None:
+    """Keep the id under which the job was submitted: its checkpoints stand in a folder of that name."""
+    if job_id not in _submissions(folder):
+        with (_place(folder) / "submissions").open("a", encoding="ascii") as file:
+            file.write(f"{job_id}\n")
+
+
+def _submissions(folder: Path) -> list[str]:
     submissions = _place(folder) / "submissions"
-    for job_id in submissions.read_text("ascii").split() if submissions.is_file() else ():
+    return submissions.read_text("ascii").split() if submissions.is_file() else []
+
+
+def _retained(folder: Path) -> Iterator[Path]:
+    for job_id in _submissions(folder):
         yield from (folder / "checkpoints" / job_id).glob("chk-*")
     yield from (_place(folder) / "savepoints").glob("savepoint-*")
 

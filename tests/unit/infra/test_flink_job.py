@@ -1,7 +1,11 @@
 import os
 from pathlib import Path
 
-from infra.flink_job import SCRIPT, forget, latest_checkpoint
+from infra.flink_cluster import FlinkCluster
+from infra.flink_job import SCRIPT, Submitted, ensure_running, forget, latest_checkpoint
+from pipeline.jobs.trends_settings import describe
+from pipeline.settings import Settings
+from tests.flink_answers import answering, cluster_of
 
 
 def complete(path: Path, at_s: int) -> Path:
@@ -45,6 +49,17 @@ def test_after_forgetting_only_later_submissions_count(tmp_path: Path) -> None:
     submitted(tmp_path, "b")
     fresh = complete(tmp_path / "checkpoints" / "b" / "chk-1", 300)
     assert latest_checkpoint(tmp_path) == fresh
+
+
+def test_a_job_whose_submission_was_cut_short_is_found_again_with_its_checkpoints(tmp_path: Path) -> None:
+    """The client handed it over, and was ended before its id was kept."""
+    complete(tmp_path / "checkpoints" / "a" / "chk-1", 100)
+    with answering(cluster_of(a="RUNNING")) as url:
+        cluster = FlinkCluster(tmp_path, tmp_path, tmp_path, tmp_path, int(url.rpartition(":")[2]), 0)
+        for _ in range(2):
+            assert ensure_running(cluster, describe(Settings()), 5) == Submitted("a", fresh=False, resumed_from=None)
+    assert (tmp_path / "trends" / "submissions").read_text("ascii") == "a\n"
+    assert latest_checkpoint(tmp_path) == tmp_path / "checkpoints" / "a" / "chk-1"
 
 
 def test_the_script_is_the_jobs_module() -> None:
