@@ -97,4 +97,11 @@ def translated(doing: str, kafka: KafkaSettings) -> Iterator[None]:
     except DENIED as error:
         raise ConfigurationError(f"Kafka at {kafka.bootstrap} refuses {doing}: {error!r}") from error
     except errors.KafkaError as error:
-        raise Unavailable(f"Kafka at {kafka.bootstrap} does not answer ({doing}): {error!r}") from error
+        raise Unavailable(f"Kafka at {kafka.bootstrap} does not answer ({doing}): {error!r}{_advice(error)}") from error
+
+
+def _advice(error: errors.KafkaError) -> str:
+    """Say what the library does not: it keeps trying where a password is wrong, and at last calls it a timeout."""
+    if "bootstrap" not in str(error):
+        return ""
+    return "; where somebody listens, check GROUNDSWELL_KAFKA__SECURITY_PROTOCOL, the user, the password and the certificates"

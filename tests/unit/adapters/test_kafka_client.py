@@ -70,3 +70,12 @@ def test_a_missing_crc32c_is_an_error_with_the_fix(monkeypatch: pytest.MonkeyPat
 def test_a_refusal_stops_and_everything_else_may_be_tried_again(error: Exception, ours: type[Exception]) -> None:
     with pytest.raises(ours, match="127.0.0.1:9092.*a test"), translated("a test", KafkaSettings()):
         raise error
+
+
+def test_a_connection_that_is_never_set_up_sends_the_reader_to_the_credentials() -> None:
+    settings = KafkaSettings(bootstrap="broker:9093")
+    with pytest.raises(Unavailable, match="check GROUNDSWELL_KAFKA__SECURITY_PROTOCOL"), translated("a producer", settings):
+        raise errors.KafkaTimeoutError("Unable to bootstrap from ['broker:9093']")
+    with pytest.raises(Unavailable) as other, translated("a flush", settings):
+        raise errors.KafkaTimeoutError("no acknowledgement")
+    assert "SECURITY_PROTOCOL" not in str(other.value)
