@@ -91,7 +91,7 @@ def attend_packed(query_key_value: Tensor, starts: Tensor, longest: int, heads: 
     rows = query_key_value.shape[0]
     query, key, value = query_key_value.view(rows, 3, heads, -1).unbind(1)
     ends = starts.to(torch.int32)
-    mixed = varlen_attn(query.contiguous(), key.contiguous(), value.contiguous(), ends, ends, longest, longest)
+    mixed = varlen_attn(query.contiguous(), key.contiguous(), value.contiguous(), ends, ends, longest, longest, num_splits=1)
     assert isinstance(mixed, Tensor)
     return mixed.reshape(rows, -1)
 
