@@ -5,7 +5,6 @@ GroundswellError
 ├── Unavailable          retry         a server does not answer now
 └── Stop                 stop          going on would do harm
     ├── ConfigurationError             a setting, an option or a file is wrong
-    ├── TopicMismatch                  a topic differs from the table
     ├── ModelError                     weights are missing, altered or of another shape
     └── StateVersionError              state was written by a newer version
 """
@@ -67,10 +66,6 @@ class Stop(GroundswellError):
 
 class ConfigurationError(Stop):
     """A setting, an option or an input file is wrong."""
-
-
-class TopicMismatch(Stop):
-    """A topic on the broker differs from the table in pipeline.topics."""
 
 
 class ModelError(Stop):

@@ -23,8 +23,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
 
-import yaml
-
+from pipeline.adapters.yaml_text import read_yaml
 from pipeline.errors import ConfigurationError
 from pipeline.events import BehaviorEvent, SocialPost
 from pipeline.topics import EVENTS, POSTS, Topic
@@ -67,11 +66,7 @@ def content_id(source: str, fields: Mapping[str, Any]) -> str:
 
 def load_mapping(path: Path) -> FieldMapping:
     """Read and check a mapping file. Raises ConfigurationError that names the key and what it may be."""
-    try:
-        document = yaml.safe_load(path.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigurationError(f"mapping {path} cannot be read: {error}") from error
-    return compile_mapping(document, str(path))
+    return compile_mapping(read_yaml(path), str(path))
 
 
 def compile_mapping(document: Any, name: str) -> FieldMapping:

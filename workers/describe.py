@@ -25,7 +25,7 @@ def describe(settings: EncoderSettings, cache: Path) -> dict[str, Any]:
     record = trained.record
     return {
         "model": settings.model,
-        "revision": revision_of(manifest.files | trained.hashes, str(record["name"]), mode, settings.max_tokens),
+        "revision": revision_of(manifest.files | trained.identity, str(record["name"]), mode, settings.max_tokens),
         "vector_space": space_of(settings, manifest, trained, mode),
         "hash": manifest.files["model.safetensors"],
         "weights": trained.hashes,

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Annotated
 
 import ahocorasick
-import yaml
 from pydantic import BaseModel, ConfigDict, StringConstraints, TypeAdapter, ValidationError
 
+from pipeline.adapters.yaml_text import parse_yaml
 from pipeline.core.entities import Alias, Entity, Mention, accept, alias_table, codes, fold, resolve, ticker_table
 from pipeline.errors import ConfigurationError
 
@@ -87,9 +87,7 @@ def load_dictionary(path: Path) -> list[Entity]:
 
 def _parse(content: str, origin: str) -> list[Entity]:
     try:
-        return [entry.entity() for entry in _ENTRIES.validate_python(yaml.safe_load(content))]
-    except yaml.YAMLError as error:
-        raise ConfigurationError(f"{origin} is not YAML: {error}") from error
+        return [entry.entity() for entry in _ENTRIES.validate_python(parse_yaml(content, origin))]
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         place = ".".join(map(str, first["loc"])) or "the file"

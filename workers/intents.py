@@ -12,10 +12,10 @@ from typing import Final
 
 import numpy as np
 import torch
-import yaml
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from pipeline.adapters.yaml_text import read_yaml
 from pipeline.core.text import normalise
 from pipeline.errors import ConfigurationError, ModelError
 from workers.shipped import Shipped
@@ -84,10 +84,7 @@ def read_intents(path: Path) -> IntentSet:
     Raises ConfigurationError for a wrong key, fewer than two intents, an intent with fewer than two different examples, or
     an example that stands under two intents.
     """
-    try:
-        document = yaml.safe_load(path.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigurationError(f"{path}: cannot be read ({error})") from error
+    document = read_yaml(path)
     if not isinstance(document, dict) or (extra := set(document) - {"intents", "none"}):
         wrong = ", ".join(sorted(map(str, extra))) if isinstance(document, dict) else type(document).__name__
         raise ConfigurationError(f"{path}: {wrong}: the keys are intents and none")

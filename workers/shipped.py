@@ -38,6 +38,11 @@ class Shipped:
         """Return the SHA-256 of every file."""
         return dict(self.record["files"])
 
+    @property
+    def identity(self) -> dict[str, str]:
+        """Return what tells these weights from others: every file's hash, and what the intents are called."""
+        return self.hashes | {"intents": "\n".join(self.record["intents"])}
+
 
 def load(folder: Path) -> Shipped:
     """Return the weights of a folder. Raises ModelError that names a missing or altered file."""

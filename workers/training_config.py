@@ -4,10 +4,10 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
 
+from pipeline.adapters.yaml_text import read_yaml
 from pipeline.errors import ConfigurationError
 
 
@@ -89,10 +89,7 @@ class TrainConfig(Part):
 
 def read_config(path: Path) -> TrainConfig:
     """Return the run a YAML file describes. Raises ConfigurationError that names each wrong key."""
-    try:
-        values = yaml.safe_load(path.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigurationError(f"{path}: cannot be read ({error})") from error
+    values = read_yaml(path)
     if not isinstance(values, dict):
         raise ConfigurationError(f"{path}: holds no mapping of keys to values")
     try:

@@ -11,8 +11,7 @@ from math import isfinite, prod
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from pipeline.adapters.yaml_text import read_yaml
 from pipeline.core.detector_config import DetectorConfig
 from pipeline.errors import ConfigurationError
 
@@ -23,11 +22,7 @@ Point = dict[str, float | int]
 
 def read_grid(path: Path, config: DetectorConfig) -> dict[str, list[float | int]]:
     """Return the checked grid of a file."""
-    try:
-        document = yaml.safe_load(path.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigurationError(f"grid: {path} cannot be read as YAML: {error}") from None
-    return check_grid(document, config)
+    return check_grid(read_yaml(path), config)
 
 
 def check_grid(document: Any, config: DetectorConfig) -> dict[str, list[float | int]]:

@@ -69,5 +69,5 @@ def test_a_file_that_is_no_yaml_is_named(tmp_path: Path) -> None:
     path.write_text("a: [1")
     with pytest.raises(ConfigurationError, match="cannot be read as YAML"):
         read_grid(path, CONFIG)
-    with pytest.raises(ConfigurationError, match="cannot be read as YAML"):
+    with pytest.raises(ConfigurationError, match=r"absent\.yaml cannot be read"):
         read_grid(tmp_path / "absent.yaml", CONFIG)

@@ -64,7 +64,7 @@ def test_any_text_is_linked(text: str) -> None:
         ("- {symbol: 'A', name: 'x'}", r"0\.name = 'x'.*at least 2"),
         ("just text", "the file = 'just text'"),
         ("", "the file = None"),
-        ("- [", "is not YAML"),
+        ("- [", "cannot be read as YAML"),
     ],
 )
 def test_a_wrong_dictionary_is_refused_with_place_and_fix(tmp_path: Path, content: str, message: str) -> None:
