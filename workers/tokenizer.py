@@ -17,6 +17,7 @@ class TextTokenizer:
     def __init__(self, folder: Path, max_tokens: int) -> None:
         from tokenizers import Tokenizer
 
+        self.max_tokens = max_tokens
         self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(max_tokens)

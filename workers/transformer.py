@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final, Literal, cast
 
 import numpy as np
+import structlog
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
@@ -21,6 +22,7 @@ from pipeline.errors import ConfigurationError, ModelError
 from pipeline.settings import EncoderSettings
 from workers import lora, model_store, pooling, shipped
 from workers.encoder import DIMENSIONS, Encodings, TokenIds
+from workers.graphs import PackedTrunk, shapes, to_host
 from workers.heads import SentimentHead, Whitening, load_sentiment
 from workers.intents import IntentHead, load_intents
 from workers.packing import ROW_MULTIPLE, Bin, pack, round_up
@@ -33,6 +35,9 @@ Mode = Literal["fp32", "int8", "bf16"]
 MODES: Final[tuple[Mode, ...]] = ("fp32", "int8", "bf16")
 CPU_ROWS: Final = 512
 HEAD_ROWS: Final = 64
+TRIAL_LENGTHS: Final = (3, 16, 24)
+TRIAL_COSINE: Final = 0.99
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +59,10 @@ class TransformerEncoder:
         self._revision = revision
         self._parts = parts
         self._rows = rows
+        self._packed: PackedTrunk | None = None
+        candidate = _packed_trunk(parts, rows)
+        if candidate is not None and self.agrees_with(candidate):
+            self._packed = candidate
 
     @property
     def model(self) -> str:
@@ -87,7 +96,25 @@ class TransformerEncoder:
                 raise MemoryError(str(error)) from error
             raise
 
+    def agrees_with(self, candidate: PackedTrunk) -> bool:
+        """Return whether a trunk by graphs gives the answers of the plain one; a GPU without its kernels is no reason to end."""
+        limit = self._parts.tokenizer.max_tokens
+        trial: list[TokenIds] = [np.arange(4, 4 + min(length, limit), dtype=np.int32) for length in TRIAL_LENGTHS]
+        with torch.inference_mode():
+            plain, _ = self._pooled(trial)
+            try:
+                quick, _ = candidate(pack(trial, self._rows), len(trial))
+                near = float(torch.cosine_similarity(quick.float(), plain.float()).min())
+            except RuntimeError as error:
+                log.warning("graphs_unusable", reason=str(error), effect="the plain trunk serves, more slowly")
+                return False
+        if not near > TRIAL_COSINE:
+            log.warning("graphs_unusable", reason=f"cosine {near:.4f} to the plain trunk", effect="the plain trunk serves")
+        return near > TRIAL_COSINE
+
     def _pooled(self, tokens: Sequence[TokenIds]) -> tuple[Tensor, Tensor]:
+        if self._packed is not None:
+            return self._packed(pack(tokens, self._rows), len(tokens))
         device = self._parts.trunk.device
         means = torch.empty((len(tokens), DIMENSIONS), device=device)
         features = torch.empty((len(tokens), 2 * DIMENSIONS), device=device)
@@ -106,17 +133,24 @@ class TransformerEncoder:
             features[members] = self._parts.sentiment.features(padded, where, mean)
 
     def _answers(self, means: Tensor, features: Tensor) -> Encodings:
-        vectors = np.empty((len(means), DIMENSIONS), np.float32)
-        sentiment = np.empty((len(means), 3), np.float32)
-        intents = np.empty((len(means), len(self.intent_names)), np.float32)
+        found = [means.new_empty((len(means), width)) for width in (DIMENSIONS, 3, len(self.intent_names))]
         for start in range(0, len(means), HEAD_ROWS):
             stop = min(start + HEAD_ROWS, len(means))
             white = self._parts.whitening(_block(means, start, stop))
             logits = self._parts.sentiment(_block(features, start, stop))
-            vectors[start:stop] = _rows(white, stop - start)
-            sentiment[start:stop] = _rows(torch.softmax(logits, 1), stop - start)
-            intents[start:stop] = _rows(self._parts.intents(white), stop - start)
+            for target, part in zip(found, (white, torch.softmax(logits, 1), self._parts.intents(white)), strict=True):
+                target[start:stop] = part[: stop - start]
+        vectors, sentiment, intents = to_host(found)
         return Encodings(vectors, sentiment, intents, self.intent_names)
+
+
+def _packed_trunk(parts: Parts, rows: int) -> PackedTrunk | None:
+    """Return the trunk by recorded graphs where its kernels are: in half precision on a GPU."""
+    trunk = parts.trunk
+    if trunk.device.type != "cuda" or trunk.words.dtype != torch.bfloat16:
+        return None
+    known = shapes(round_up(rows, ROW_MULTIPLE), parts.tokenizer.max_tokens)
+    return PackedTrunk(trunk, parts.sentiment, known)
 
 
 def load_encoder(settings: EncoderSettings, cache: Path, mode: Mode | None = None) -> TransformerEncoder:
@@ -143,7 +177,7 @@ def load_encoder(settings: EncoderSettings, cache: Path, mode: Mode | None = Non
         intents=load_intents(trained).to(device),
         tokenizer=TextTokenizer(folder, settings.max_tokens),
     )
-    revision = revision_of(manifest.files | trained.hashes, str(trained.record["name"]), chosen, settings.max_tokens)
+    revision = revision_of(manifest.files | trained.identity, str(trained.record["name"]), chosen, settings.max_tokens)
     return TransformerEncoder(settings.model, revision, parts, rows)
 
 
@@ -209,7 +243,3 @@ def _block(rows: Tensor, start: int, stop: int) -> Tensor:
     block = rows.new_zeros((HEAD_ROWS, rows.shape[1]))
     block[: stop - start] = rows[start:stop]
     return block
-
-
-def _rows(block: Tensor, count: int) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
-    return cast("np.ndarray[tuple[int, ...], np.dtype[np.float32]]", block[:count].cpu().numpy())

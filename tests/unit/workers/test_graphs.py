@@ -8,7 +8,7 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from pipeline.settings import EncoderSettings
 from tests.unit.workers.tiny_model import write_model, write_trained
-from workers.graphs import PackedTrunk, Shape, lay_out, pool, shape_for, shapes, to_host
+from workers.graphs import Attend, PackedTrunk, Shape, lay_out, pool, shape_for, shapes, to_host
 from workers.packing import pack
 from workers.transformer import load_encoder
 
@@ -86,6 +86,26 @@ def test_packed_texts_get_what_the_ordinary_trunk_gives(tmp_path: Path) -> None:
         exact_means, exact_features = encoder._pooled(tokens)
     torch.testing.assert_close(means, exact_means)
     torch.testing.assert_close(features, exact_features)
+
+
+def test_a_trunk_whose_kernel_is_missing_or_wrong_is_not_taken(tmp_path: Path) -> None:
+    settings = EncoderSettings(
+        model=str(write_model(tmp_path / "model")), weights=write_trained(tmp_path / "weights"), device="cpu", max_tokens=64
+    )
+    encoder = load_encoder(settings, tmp_path, "fp32")
+
+    def with_kernel(attend: Attend) -> PackedTrunk:
+        return PackedTrunk(encoder._parts.trunk, encoder._parts.sentiment, shapes(512, 64), attend)
+
+    def missing(query_key_value: Tensor, starts: Tensor, longest: int, heads: int) -> Tensor:
+        raise RuntimeError("no kernel image is available")
+
+    def wrong(query_key_value: Tensor, starts: Tensor, longest: int, heads: int) -> Tensor:
+        return -50 * attend_one_by_one(query_key_value, starts, longest, heads)
+
+    assert encoder.agrees_with(with_kernel(attend_one_by_one))
+    assert not encoder.agrees_with(with_kernel(missing))
+    assert not encoder.agrees_with(with_kernel(wrong))
 
 
 def test_answers_reach_the_host_as_they_are() -> None:

@@ -1,3 +1,5 @@
+import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -123,6 +125,15 @@ def test_new_intents_are_fitted_on_the_weights_that_are_there(folder: Path, tmp_
     tokens = new.tokenize(["w12 w10", "w93 w90"])
     assert new.encode(tokens).intents[:, :2].argmax(1).tolist() == [0, 1]
     assert new.encode(tokens).vectors.tobytes() == encoder_in(folder, "fp32").encode(tokens).vectors.tobytes()
+
+
+def test_the_revision_tells_what_the_intents_are_called(folder: Path, tmp_path: Path) -> None:
+    renamed = tmp_path / "renamed"
+    shutil.copytree(folder / "trained", renamed)
+    record = json.loads((renamed / "record.json").read_text("utf-8"))
+    (renamed / "record.json").write_text(json.dumps(record | {"intents": ["ask", "sell", "none"]}), "utf-8")
+    other = load_encoder(settings_for(folder).model_copy(update={"weights": renamed}), folder, "fp32")
+    assert other.revision != encoder_in(folder, "fp32").revision
 
 
 def test_the_revision_names_the_mode(folder: Path) -> None:
