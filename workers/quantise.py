@@ -20,7 +20,7 @@ ZERO: Final = 128
 class Int8Linear:
     """A layer of 8-bit sums by oneDNN. rows = middle + half · unit, so W·rows = half · (W·unit) + middle · (sum of W)."""
 
-    def __init__(self, weight: Tensor, bias: Tensor, levels: float = LEVELS) -> None:
+    def __init__(self, weight: Tensor, bias: Tensor, levels: float) -> None:
         self.scale = weight.abs().amax(dim=1).clamp(min=1e-12) / levels
         whole = (weight / self.scale[:, None]).round()
         self.packed = torch.ops.onednn.qlinear_prepack(whole.to(torch.int8), None)
@@ -44,9 +44,14 @@ class Int8Linear:
         return found
 
 
+def finest_levels() -> float:
+    """Return the largest whole weight that this processor sums without overflow."""
+    return LEVELS if torch.cpu._is_vnni_supported() else LEVELS_WITHOUT_VNNI
+
+
 def int8_linear() -> LinearFactory:
-    """Return the factory of 8-bit layers, as fine as this processor can sum without overflow."""
-    levels = LEVELS if torch.cpu._is_vnni_supported() else LEVELS_WITHOUT_VNNI
+    """Return the factory of 8-bit layers, as fine as this processor can sum them."""
+    levels = finest_levels()
 
     def make(_name: str, weight: Tensor, bias: Tensor) -> RowMap:
         return Int8Linear(weight.float(), bias.float(), levels)

@@ -33,6 +33,7 @@ def test_every_metric_has_a_meaning() -> None:
 def logging_restored() -> Iterator[None]:
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
+    logging.captureWarnings(False)  # another test may have switched it on, under warnings that are put back since
     yield
     logging.captureWarnings(False)
     root.handlers[:] = handlers
