@@ -206,7 +206,7 @@ def offered_modes(device: torch.device) -> tuple[Mode, ...]:
         return ("bf16", "fp32")
     if torch.cpu._is_amx_tile_supported():
         return ("bf16", "int8", "fp32")
-    return ("int8", "fp32") if torch.cpu._is_vnni_supported() else ("fp32", "int8")
+    return ("int8", "fp32")
 
 
 def choose_mode(wanted: str, device: torch.device) -> Mode:
