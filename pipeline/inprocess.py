@@ -6,7 +6,7 @@ alerts, however it is cut into turns. Deliveries alone happen in processing time
 """
 
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Final
@@ -214,16 +214,24 @@ def turns(records: Iterable[Incoming], size: int = TURN_RECORDS) -> Iterator[lis
         yield batch
 
 
-def score_posts(posts: Iterable[SocialPost], encoder: Encoder, settings: Settings) -> Iterator[ScoredPost]:
+def score_posts(
+    posts: Iterable[SocialPost],
+    encoder: Encoder,
+    settings: Settings,
+    clock: Clock | None = None,
+    refused: Callable[[Sequence[DeadLetter]], None] | None = None,
+) -> Iterator[ScoredPost]:
     """Yield what the worker makes of posts, one per post and entity, by turns in event-time order.
 
-    A post that becomes a dead letter yields nothing.
+    A post that becomes a dead letter yields nothing; ``refused`` hears of those at the end.
     """
-    pipeline = InProcess(encoder, settings)
+    pipeline = InProcess(encoder, settings, clock=clock)
     records = (Incoming(topics.POSTS.name, post.event_id.encode(), post.to_json(), post.event_time_ms) for post in posts)
     try:
         for batch in turns(records):
             yield from pipeline.turn(batch).posts
+        if refused is not None:
+            refused(pipeline.dead_letters())
     finally:
         pipeline.close()
 

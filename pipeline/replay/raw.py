@@ -6,13 +6,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
+import structlog
 from pydantic import ValidationError
 
 import workers
 from pipeline.errors import ConfigurationError, InvalidRecord
-from pipeline.events import EARLIEST_MS, ScoredPost, SocialPost
+from pipeline.events import EARLIEST_MS, DeadLetter, ScoredPost, SocialPost
 from pipeline.inprocess import score_posts
 from pipeline.replay.recorded import is_scored, read_scored, unsorted
 from pipeline.replay.scores import counted, keep_scores, kept_scores
@@ -21,8 +23,11 @@ from producers.mapping import FieldMapping
 from producers.rows import read_rows
 from workers.encoder import Encoder
 from workers.hosting import make_linker
+from workers.rules import Clock
 
 POST_TOPIC = "posts"
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
@@ -71,9 +76,42 @@ def read_posts(path: Path, scoring: Scoring) -> Iterator[ScoredPost]:
         raise ConfigurationError(f"{path} is not a file; check the path")
     kept = kept_scores(path, scoring.identity, scoring.settings.cache)
     if not kept.is_file():
-        scored = score_posts(read_raw(path, scoring.mapping), scoring.make_encoder(), scoring.settings)
+        scored = _scored(path, scoring)
         keep_scores(kept, scored if scoring.tell is None else counted(scored, partial(scoring.tell, path.name)))
     return read_scored(_given(path, kept, scoring) if scoring.given else kept)
+
+
+@dataclass(slots=True)
+class RecordedClock:
+    """The clock of a recording: it stands at the newest event time read, so that a recording is scored alike on any day."""
+
+    newest_ms: int = EARLIEST_MS
+
+    def following(self, posts: Iterable[SocialPost]) -> Iterator[SocialPost]:
+        """Yield the posts, moving the clock up to each."""
+        for post in posts:
+            self.newest_ms = max(self.newest_ms, post.event_time_ms)
+            yield post
+
+    def now_ms(self) -> int:
+        """Return epoch milliseconds."""
+        return self.newest_ms
+
+
+def _scored(path: Path, scoring: Scoring) -> Iterator[ScoredPost]:
+    """Yield what the worker makes of a raw file. Raises ConfigurationError when it can use none of the posts."""
+    clock, refused, is_empty = RecordedClock(), list[DeadLetter](), True
+    posts = clock.following(read_raw(path, scoring.mapping))
+    times = Clock(clock.now_ms, monotonic)
+    for post in score_posts(posts, scoring.make_encoder(), scoring.settings, times, refused.extend):
+        is_empty = False
+        yield post
+    if refused:
+        first = refused[0]
+        why = f"{len(refused)} posts cannot be scored, the first for {first.field} = {first.value}: {first.reason}; {first.fix}"
+        if is_empty:
+            raise ConfigurationError(f"{path}: all {why}")
+        log.warning("posts_left_out", file=path.name, reason=why)
 
 
 def _given(path: Path, kept: Path, scoring: Scoring) -> Path:

@@ -3,8 +3,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from pipeline.errors import ConfigurationError
+from pipeline.events import LATEST_MS
 from pipeline.replay.raw import Scoring, read_posts, read_raw
 from pipeline.settings import Settings
 from tests.unit.core.streams import MINUTE_MS, START_MS
@@ -88,3 +90,18 @@ def test_backtests_see_the_entities_that_the_source_names_under_its_own_names(tm
     assert [pair for pair in given if pair[0] != "r2"] == [("r0", "FB"), ("r1", "FB")]
     assert [pair for pair in given if pair[0] == "r2"] == [pair for pair in linked if pair[0] == "r2"] != []
     assert len(made) == 1
+
+
+def test_a_recording_is_scored_alike_whatever_day_it_is(tmp_path: Path) -> None:
+    """Its times may lie behind today: the worker's clock is the recording's own."""
+    rows: list[dict[str, object]] = [{**row, "event_time_ms": LATEST_MS - 100 * MINUTE_MS + i} for i, row in enumerate(ROWS)]
+    assert len(list(read_posts(raw_file(tmp_path, rows), scoring(tmp_path, [])))) == len(ROWS)
+
+
+def test_posts_that_cannot_be_scored_are_told_and_a_file_of_them_is_refused(tmp_path: Path) -> None:
+    blank: dict[str, object] = {**ROWS[0], "text": "\u200b"}
+    with capture_logs() as logs:
+        assert len(list(read_posts(raw_file(tmp_path, [blank, *ROWS[1:]]), scoring(tmp_path, [])))) == len(ROWS) - 1
+    assert [entry["event"] for entry in logs] == ["posts_left_out"]
+    with pytest.raises(ConfigurationError, match="all 1 posts cannot be scored, the first for text"):
+        read_posts(raw_file(tmp_path, [blank]), scoring(tmp_path, []))
