@@ -6,11 +6,14 @@ goes on where it stopped, as long as data and grid settings are the same.
 
 import hashlib
 import json
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from dataclasses import dataclass, replace
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
+from multiprocessing.connection import wait as wait_for
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 from pipeline.backtest.evaluate import Evaluation, Spans, Truth, evaluate
@@ -20,7 +23,7 @@ from pipeline.backtest.lines import read_lines, write_lines
 from pipeline.backtest.posts import ByEntity, once_in_order
 from pipeline.backtest.run import run
 from pipeline.backtest.session import Recording
-from pipeline.core.detector_config import DetectorConfig
+from pipeline.core.detector_config import DETECTOR_VERSION, DetectorConfig
 from pipeline.events import ScoredPost
 from pipeline.replay.recorded import read_scored
 
@@ -30,7 +33,7 @@ AHEAD = 2  # points handed to each process before it asks
 
 @dataclass(frozen=True)
 class SweepData:
-    """What every process needs; read by each once. ``fingerprint`` names posts, truth and span together."""
+    """What every process needs; read by each once. ``fingerprint``: see ``prepare``."""
 
     path: Path
     truth: Truth
@@ -50,17 +53,20 @@ class _Worker:
 _worker: _Worker | None = None
 
 
-def prepare(recording: Recording, out: Path, timezone: str) -> SweepData:
+def prepare(recording: Recording, config: DetectorConfig, out: Path, timezone: str) -> SweepData:
     """Write the training posts, scored, once for all processes, and return what these need.
 
-    Posts behind the training span are not even in the file.
+    Posts behind the training span are not even in the file. The fingerprint names what a result depends on beside its point.
     """
     early = [post for post in recording.posts if post.event_time_ms < recording.spans.train[1]]
     posts = out / "training-posts.jsonl.gz"
     write_lines(posts, (post.to_json() for post in early))
-    depends = json.dumps([timezone, recording.spans.train, list(recording.truth.planted or ())])
-    content = hashlib.sha256(b"".join(post.to_json() for post in early) + depends.encode())
-    return SweepData(posts, recording.truth, recording.spans, timezone, content.hexdigest()[:16])
+    truth = recording.truth
+    facts = [timezone, recording.spans.train, list(truth.planted or ()), list(truth.losses), config.config_hash, DETECTOR_VERSION]
+    content = hashlib.sha256(b"".join(post.to_json() for post in early) + json.dumps(facts).encode())
+    if truth.prices is not None:
+        content.update(truth.prices.z.tobytes())
+    return SweepData(posts, truth, recording.spans, timezone, content.hexdigest()[:16])
 
 
 def sweep(
@@ -90,9 +96,10 @@ def known_results(out: Path, fingerprint: str) -> dict[str, dict[str, Any]]:
     return {_key(row["point"]): row for row in rows if row["fingerprint"] == fingerprint}
 
 
-def best_of(results: Iterable[Mapping[str, Any]]) -> Mapping[str, Any]:
+def best_of(results: Iterable[Mapping[str, Any]], grid_points: Sequence[Point]) -> Mapping[str, Any]:
     """Return the point with the greatest objective on the training span; of equals the first in the order of the grid."""
-    return max(results, key=lambda result: (result["objective"], json.dumps(result["point"], sort_keys=True)))
+    found = {_key(result["point"]): result for result in results}
+    return max((found[_key(point)] for point in grid_points), key=lambda result: float(result["objective"]))
 
 
 def objective(scores: Evaluation, target: float) -> float:
@@ -134,8 +141,17 @@ def _in_processes(data: SweepData, config: DetectorConfig, todo: Sequence[Point]
 
 def _start(data: SweepData, config: DetectorConfig) -> None:
     global _worker
+    Thread(target=_end_with_parent, daemon=True).start()
     posts = once_in_order(read_scored(data.path))
     _worker = _Worker(data, config, posts, ByEntity(posts))
+
+
+def _end_with_parent() -> None:
+    """End this process when its parent is gone: one that is killed can call off nobody, and its pool would wait for ever."""
+    parent = parent_process()
+    if parent is not None:
+        wait_for([parent.sentinel])
+        os._exit(1)
 
 
 def _score_point(point: Point) -> dict[str, Any]:

@@ -116,13 +116,13 @@ def _sweep(
 
     out, processes, timezone = where
     todo = points(read_grid(grid, config))
-    data = sweeps.prepare(recording, out, timezone)
+    data = sweeps.prepare(recording, config, out, timezone)
     task = progress.add_task("sweep", total=len(todo))
     results = []
     for result in sweeps.sweep(data, config, todo, out / sweeps.RESULTS, processes):
         results.append(result)
         progress.update(task, completed=len(results))
-    best = sweeps.best_of(results)
+    best = sweeps.best_of(results, todo)
     tried = {"points": len(todo), "best": best["point"], "objective_on_training_span": best["objective"]}
     return configured(config, best["point"]), tried
 

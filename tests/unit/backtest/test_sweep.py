@@ -1,14 +1,20 @@
 """Sweeps: in processes of their own, tuned on the training span, resumed after an interruption."""
 
 import json
+import os
+import select
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from pipeline.backtest import sweep as sweeps
 from pipeline.backtest.evaluate import evaluate
 from pipeline.backtest.grid import Point
+from pipeline.backtest.prices import Prices
 from pipeline.backtest.session import Bounds, Recording, load
 from pipeline.core.detector_config import DetectorConfig
 from tests.unit.backtest.alarms import alert
@@ -20,9 +26,13 @@ POINTS: list[Point] = [{"share_weight": 0.25}, {"share_weight": 0.5}]
 
 @pytest.fixture
 def recording(tmp_path: Path) -> Recording:
+    return made(tmp_path)
+
+
+def made(folder: Path) -> Recording:
     spike_ms = START_MS + 8 * DAY_MS
     posts = in_order(background("A", 14, 20, 1), shift("A", spike_ms, 12))
-    truth = tmp_path / "truth.jsonl"
+    truth = folder / "truth.jsonl"
     incident = {"entity": "A", "kind": "negative_spike", "from_ms": spike_ms, "to_ms": spike_ms + 3_600_000}
     truth.write_text(json.dumps(incident) + "\n")
     return load(posts, None, truth, Bounds(from_ms=START_MS + 11 * DAY_MS))
@@ -30,7 +40,7 @@ def recording(tmp_path: Path) -> Recording:
 
 @pytest.mark.timeout(240)
 def test_processes_hold_the_training_posts_alone_and_find_what_one_process_finds(tmp_path: Path, recording: Recording) -> None:
-    data = sweeps.prepare(recording, tmp_path, "UTC")
+    data = sweeps.prepare(recording, CONFIG, tmp_path, "UTC")
     early = [post for post in recording.posts if post.event_time_ms < recording.spans.train[1]]
     found = list(sweeps.sweep(data, CONFIG, POINTS, tmp_path / sweeps.RESULTS, 1))
     assert [result["point"] for result in found] == POINTS
@@ -40,7 +50,7 @@ def test_processes_hold_the_training_posts_alone_and_find_what_one_process_finds
 
 
 def test_a_sweep_goes_on_where_it_stopped_and_forgets_a_half_written_line(tmp_path: Path, recording: Recording) -> None:
-    data = sweeps.prepare(recording, tmp_path, "UTC")
+    data = sweeps.prepare(recording, CONFIG, tmp_path, "UTC")
     out = tmp_path / sweeps.RESULTS
     kept = {"point": POINTS[0], "objective": 123.0, "fingerprint": data.fingerprint}
     out.write_text(json.dumps(kept) + "\n" + '{"point": {"share_we')
@@ -52,9 +62,59 @@ def test_a_sweep_goes_on_where_it_stopped_and_forgets_a_half_written_line(tmp_pa
 def test_results_of_other_data_do_not_count(tmp_path: Path, recording: Recording) -> None:
     out = tmp_path / sweeps.RESULTS
     out.write_text(json.dumps({"point": POINTS[0], "objective": 1.0, "fingerprint": "another"}) + "\n")
-    fingerprint = sweeps.prepare(recording, tmp_path, "UTC").fingerprint
+    fingerprint = sweeps.prepare(recording, CONFIG, tmp_path, "UTC").fingerprint
     assert sweeps.known_results(out, fingerprint) == {}
-    assert sweeps.prepare(recording, tmp_path, "America/New_York").fingerprint != fingerprint
+    others = [
+        sweeps.prepare(recording, CONFIG, tmp_path, "America/New_York"),
+        sweeps.prepare(recording, replace(CONFIG, share_weight=0.9), tmp_path, "UTC"),
+        sweeps.prepare(priced(recording, -0.1), CONFIG, tmp_path, "UTC"),
+        sweeps.prepare(priced(recording, -0.2), CONFIG, tmp_path, "UTC"),
+    ]
+    assert len({fingerprint, *(other.fingerprint for other in others)}) == 5
+
+
+def priced(recording: Recording, z: float) -> Recording:
+    values = np.array([[z]])
+    prices = Prices(("A",), np.array([START_MS]), values, values)
+    return replace(recording, truth=replace(recording.truth, prices=prices))
+
+
+KILLED = """
+import json, sys
+from multiprocessing import active_children
+from pathlib import Path
+from pipeline.backtest import sweep as sweeps
+from tests.unit.backtest.test_sweep import CONFIG, POINTS, made
+
+if __name__ == "__main__":
+    folder = Path(sys.argv[1])
+    recording = made(folder)
+    data = sweeps.prepare(recording, CONFIG, folder, "UTC")
+    for _ in sweeps.sweep(data, CONFIG, POINTS, folder / sweeps.RESULTS, 1):
+        print(json.dumps([child.pid for child in active_children()]), flush=True)
+        sys.stdin.read()
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="this system has no pidfd to watch a process with")
+@pytest.mark.timeout(120)
+def test_the_processes_of_a_killed_sweep_end_too(tmp_path: Path) -> None:
+    script = tmp_path / "killed.py"
+    script.write_text(KILLED)
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
+    with subprocess.Popen(
+        [sys.executable, str(script), str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment
+    ) as parent:
+        assert parent.stdout is not None
+        watched = [os.pidfd_open(pid) for pid in json.loads(parent.stdout.readline())]
+        parent.kill()
+    assert watched
+    poller = select.poll()
+    for descriptor in watched:
+        poller.register(descriptor, select.POLLIN)
+        assert poller.poll(30_000), "a process of the sweep goes on without its parent"
+        poller.unregister(descriptor)
+        os.close(descriptor)
 
 
 def test_the_best_is_the_greatest_objective() -> None:
@@ -63,7 +123,14 @@ def test_the_best_is_the_greatest_objective() -> None:
         {"point": {"a": 2}, "objective": 0.4},
         {"point": {"a": 3}, "objective": 0.2},
     ]
-    assert sweeps.best_of(results)["point"] == {"a": 2}
+    tried: list[Point] = [{"a": 1}, {"a": 2}, {"a": 3}]
+    assert sweeps.best_of(results, tried)["point"] == {"a": 2}
+
+
+def test_of_equals_the_first_of_the_grid_is_best_whichever_ended_first() -> None:
+    results = [{"point": {"a": 10}, "objective": 0.4}, {"point": {"a": 9}, "objective": 0.4}]
+    tried: list[Point] = [{"a": 9}, {"a": 10}]
+    assert sweeps.best_of(results, tried) == sweeps.best_of(results[::-1], tried) == results[1]
 
 
 def test_the_objective_rewards_hits_and_punishes_exceeding_the_target(recording: Recording) -> None:
