@@ -14,6 +14,7 @@ from pipeline.backtest.run import run
 from pipeline.core.detector_config import DetectorConfig
 from pipeline.core.trends import PANE_MS
 from pipeline.events import Alert, ScoredPost
+from pipeline.replay.recorded import known_ms
 
 DAY_MS = 86_400_000
 CUTS = 5
@@ -84,7 +85,7 @@ def _changed(
 ) -> list[Alert]:
     """Return the records up to the cut that differ; both runs may still correct the last allowed lateness."""
     settled = cut_ms - config.allowed_lateness_ms - PANE_MS
-    known = [post for post in posts if post.event_time_ms < cut_ms and _available(post) < cut_ms]
+    known = [post for post in posts if post.event_time_ms < cut_ms and known_ms(post) < cut_ms]
     full = {_identity(alert): alert for alert in whole if alert.event_time_ms <= settled}
     cut = {_identity(alert): alert for alert in detector(known, config) if alert.event_time_ms <= settled}
     return [side[key] for side, other in ((full, cut), (cut, full)) for key in side if other.get(key) != side[key]]
@@ -92,10 +93,6 @@ def _changed(
 
 def _identity(alert: Alert) -> tuple[str, int]:
     return alert.alert_id, alert.revision
-
-
-def _available(post: ScoredPost) -> int:
-    return post.event_time_ms if post.available_at_ms is None else post.available_at_ms
 
 
 def too_early(alerts: Sequence[Alert], posts: Sequence[ScoredPost]) -> list[Alert]:

@@ -1,6 +1,6 @@
 """One backtest from files to numbers: load, fit on the training span, run, judge the test span."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -14,12 +14,14 @@ from pipeline.backtest.event_study import EventStudy, event_study
 from pipeline.backtest.fit import fit_prior
 from pipeline.backtest.lines import content_hash, write_lines
 from pipeline.backtest.posts import ByEntity, once_in_order
-from pipeline.backtest.prices import read_prices
+from pipeline.backtest.prices import Prices, read_prices
 from pipeline.backtest.run import Run, run
+from pipeline.backtest.tiers import DAY_MS
 from pipeline.backtest.truth import price_incidents, read_truth
 from pipeline.core.detector_config import DETECTOR_VERSION, DetectorConfig
 from pipeline.errors import ConfigurationError
 from pipeline.events import ScoredPost
+from pipeline.replay.recorded import utc
 
 LIBRARIES = ("groundswell", "numpy", "pydantic", "matplotlib")
 LEAST_SPAN_MS = HOUR_MS
@@ -63,9 +65,13 @@ def load(posts: Sequence[ScoredPost], prices: Path | None, truth: Path | None, b
         raise ConfigurationError("no post names an entity; there is nothing to backtest")
     spans = choose_spans(bounds, ordered[0].event_time_ms, ordered[-1].event_time_ms + 1)
     known = tuple(post for post in ordered if post.event_time_ms < spans.test[1])
+    wanted = {"--from/--to": spans.test}
+    if (bounds.train_from_ms, bounds.train_to_ms) != (None, None):
+        wanted["--train-from/--train-to"] = spans.train
+    check_posts(known, wanted, (ordered[0].event_time_ms, ordered[-1].event_time_ms))
     by_entity = ByEntity(known)
-    table = None if prices is None else read_prices(prices)
     entities = {post.entity for post in ordered}
+    table = None if prices is None else usable_prices(prices, entities, spans.test)
     facts = Truth(
         planted=None if truth is None else read_truth(truth, entities),
         prices=table,
@@ -81,11 +87,32 @@ def choose_spans(bounds: Bounds, first_ms: int, end_ms: int) -> Spans:
     train = (_or(bounds.train_from_ms, min(first_ms, test[0] - LEAST_SPAN_MS)), _or(bounds.train_to_ms, test[0]))
     for name, (start, end) in (("--from/--to", test), ("--train-from/--train-to", train)):
         if end - start < LEAST_SPAN_MS:
-            raise ConfigurationError(f"{name}: [{start}, {end}) holds less than an hour; widen the span")
+            raise ConfigurationError(f"{name}: {utc(start)} to {utc(end)} holds less than an hour; widen the span")
     if train[1] > test[0]:
         why = "thresholds would be tuned on what is reported; end training earlier"
-        raise ConfigurationError(f"--train-to {train[1]} lies after --from {test[0]}: {why}")
+        raise ConfigurationError(f"--train-to {utc(train[1])} lies after --from {utc(test[0])}: {why}")
     return Spans(test=test, train=train)
+
+
+def check_posts(posts: Sequence[ScoredPost], wanted: Mapping[str, tuple[int, int]], recorded: tuple[int, int]) -> None:
+    """Refuse spans in which nobody wrote: their scores would be those of an empty file."""
+    for name, (start, end) in wanted.items():
+        if not any(start <= post.event_time_ms < end for post in posts):
+            when = f"the posts are of {utc(recorded[0])} to {utc(recorded[1])}"
+            raise ConfigurationError(f"{name}: no post lies in {utc(start)} to {utc(end)}; {when}")
+
+
+def usable_prices(path: Path, entities: Set[str], span: tuple[int, int]) -> Prices:
+    """Return the prices of a file, or refuse it where it says nothing about these entities in this span."""
+    prices = read_prices(path)
+    if entities.isdisjoint(prices.tickers):
+        has, wanted = (", ".join(sorted(names)[:3]) for names in (prices.tickers, entities))
+        raise ConfigurationError(f"prices: {path} holds no ticker that a post names (it has {has}; posts name {wanted})")
+    sessions = prices.closes_ms[(prices.closes_ms > span[0]) & (prices.closes_ms < span[1] + DAY_MS)]
+    if not len(sessions):
+        days = f"{utc(int(prices.closes_ms[0]))} to {utc(int(prices.closes_ms[-1]))}"
+        raise ConfigurationError(f"prices: {path} has sessions of {days}, none of {utc(span[0])} to {utc(span[1])}")
+    return prices
 
 
 def _or(value: int | None, default: int) -> int:

@@ -4,6 +4,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
+from operator import attrgetter
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Annotated
@@ -46,7 +47,7 @@ def replay(  # noqa: PLR0913 - one parameter an option
     out: Annotated[Path, typer.Option(help="Folder for trends.jsonl, alerts.jsonl and summary.json.")],
     from_: Annotated[str | None, typer.Option("--from", help="First event time: a date, or epoch milliseconds.")] = None,
     to: Annotated[str | None, typer.Option(help="Event time to stop before.")] = None,
-    warm_up: Annotated[float, typer.Option(help="Days before --from that teach the baselines and say nothing.")] = 0.0,
+    warm_up: Annotated[float, typer.Option(min=0.0, help="Days before --from that teach the baselines and say nothing.")] = 0.0,
     arrival: Annotated[
         bool, typer.Option("--arrival", help="In order of available_at_ms: late posts come as late as they did.")
     ] = False,
@@ -66,16 +67,16 @@ def replay(  # noqa: PLR0913 - one parameter an option
     """
     from pipeline.jobs.detector import detector_config
     from pipeline.replay import play
-    from pipeline.replay.recorded import parse_time
+    from pipeline.replay.recorded import known_ms
 
     settings = settings_module.load()
-    from_ms, to_ms = parse_time(from_) if from_ else 0, parse_time(to) if to else FAR_MS
+    from_ms, to_ms = _span(from_, to)
     factor = _speed(speed)
     config, tally, begun = detector_config(settings.trends), play.Tally(), perf_counter()
     with scoring_for(settings, mapping, encoder) as scoring:
         posts = _posts(paths, scoring, (from_ms - round(warm_up * DAY_MS), to_ms), arrival)
     if factor is not None:
-        posts = play.paced(posts, factor, threading.Event().wait)
+        posts = play.paced(posts, factor, threading.Event().wait, known_ms if arrival else attrgetter("event_time_ms"))
     steps = play.since(play.play(posts, config, tally), from_ms)
     play.write(steps if publish is None else _published(steps, publish, settings), out)
     summary = tally.summary(config) | {"seconds": round(perf_counter() - begun, 3)}
@@ -150,6 +151,16 @@ def _encoder_maker(settings: Settings, choice: EncoderChoice) -> "Callable[[], E
         return load_encoder(choice, settings)
 
     return make
+
+
+def _span(from_: str | None, to: str | None) -> tuple[int, int]:
+    """Return [from_ms, to_ms); without a date there is no bound."""
+    from pipeline.replay.recorded import parse_time
+
+    span = parse_time(from_) if from_ else 0, parse_time(to) if to else FAR_MS
+    if span[0] >= span[1]:
+        raise typer.BadParameter(f"{to} does not lie after --from {from_}; no post can be between them", param_hint="--to")
+    return span
 
 
 def _speed(text: str) -> float | None:

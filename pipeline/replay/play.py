@@ -87,14 +87,17 @@ def since(steps: Iterable[Step], from_ms: int) -> Iterator[Step]:
         yield Step(trends, alerts, (), step.late)
 
 
-def paced(posts: Iterable[ScoredPost], speed: float, wait: Callable[[float], bool]) -> Iterator[ScoredPost]:
-    """Yield each post ``speed`` times as fast as it happened; ``wait(seconds)`` returns True to stop early."""
+def paced(
+    posts: Iterable[ScoredPost], speed: float, wait: Callable[[float], bool], time_of: Callable[[ScoredPost], int]
+) -> Iterator[ScoredPost]:
+    """Yield each post ``speed`` times as fast as ``time_of`` says it came; ``wait(seconds)`` returns True to stop early."""
     before_ms: int | None = None
     for post in posts:
-        gap_ms = 0 if before_ms is None else max(0, post.event_time_ms - before_ms)
+        now_ms = time_of(post)
+        gap_ms = 0 if before_ms is None else max(0, now_ms - before_ms)
         if gap_ms and wait(gap_ms / 1000 / speed):
             return
-        before_ms = post.event_time_ms
+        before_ms = now_ms
         yield post
 
 

@@ -16,7 +16,7 @@ import workers
 from pipeline.errors import ConfigurationError, InvalidRecord
 from pipeline.events import EARLIEST_MS, DeadLetter, ScoredPost, SocialPost
 from pipeline.inprocess import score_posts
-from pipeline.replay.recorded import is_scored, read_scored, unsorted
+from pipeline.replay.recorded import has_lines, is_scored, read_scored, unsorted
 from pipeline.replay.scores import counted, keep_scores, kept_scores
 from pipeline.settings import Settings
 from producers.mapping import FieldMapping
@@ -70,7 +70,7 @@ def _weights_identity(own: Path | None) -> str | None:
 
 def read_posts(path: Path, scoring: Scoring) -> Iterator[ScoredPost]:
     """Return the scored posts of a file in event-time order; a raw file is scored first, unless its scores are kept."""
-    if _holds_lines(path) and scoring.mapping is None and is_scored(path):
+    if has_lines(path) and scoring.mapping is None and is_scored(path):
         return read_scored(path)
     if not path.is_file():
         raise ConfigurationError(f"{path} is not a file; check the path")
@@ -150,7 +150,7 @@ def read_raw(path: Path, mapping: FieldMapping | None) -> Iterator[SocialPost]:
     for line in read_rows(path):
         post = _post(line.row, mapping, f"{path} row {line.number}")
         if post.event_time_ms < before_ms:
-            raise unsorted(path, line.number, before_ms, post.event_time_ms)
+            raise unsorted(path, line.number, before_ms, post.event_time_ms, mapped=mapping is not None)
         before_ms = post.event_time_ms
         yield post
 
@@ -174,7 +174,3 @@ def with_entities(row: Mapping[str, Any]) -> dict[str, Any]:
     if "entities" not in row and isinstance(entity, str) and entity.strip():
         fields["entities"] = [entity]
     return fields
-
-
-def _holds_lines(path: Path) -> bool:
-    return any(name in {".jsonl", ".json", ".ndjson"} for name in path.suffixes)

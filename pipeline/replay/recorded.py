@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from shlex import quote
 from typing import IO, Final, cast
 
 from pydantic import TypeAdapter, ValidationError
@@ -25,10 +26,14 @@ def order(post: ScoredPost) -> tuple[int, str, str]:
     return post.event_time_ms, post.event_id, post.entity
 
 
+def known_ms(post: ScoredPost) -> int:
+    """Return when the pipeline could have known the post."""
+    return post.event_time_ms if post.available_at_ms is None else post.available_at_ms
+
+
 def arrival(post: ScoredPost) -> tuple[int, int, str, str]:
     """Return the key of the order in which the pipeline could have known the posts."""
-    known_ms = post.event_time_ms if post.available_at_ms is None else post.available_at_ms
-    return known_ms, *order(post)
+    return known_ms(post), *order(post)
 
 
 def is_scored(path: Path) -> bool:
@@ -104,16 +109,25 @@ def parse_time(text: str) -> int:
     return time_ms
 
 
-def unsorted(path: Path, number: int, before_ms: int, after_ms: int) -> ConfigurationError:
-    """Return the error for a file whose event time goes back, with the command that sorts it."""
-    times = f"{_utc(before_ms)} is followed by {_utc(after_ms)}"
-    packed = path.suffix == ".gz"
-    cat, pack = ("zcat", " | gzip > sorted.jsonl.gz") if packed else ("cat", " > sorted.jsonl")
-    fix = f"{cat} {path} | jq -c -s 'sort_by(.event_time_ms, .event_id, .entity)[]'{pack}"
+def unsorted(path: Path, number: int, before_ms: int, after_ms: int, mapped: bool = False) -> ConfigurationError:
+    """Return the error for a file whose event time goes back, and how to sort it; ``mapped``: its fields have other names."""
+    times = f"{utc(before_ms)} is followed by {utc(after_ms)}"
+    fix = "write its rows in the order of their times" if mapped or not has_lines(path) else _sorting(path)
     return ConfigurationError(f"{path} line {number}: event_time_ms goes back ({times}); sort the file first: {fix}")
 
 
-def _utc(time_ms: int) -> str:
+def _sorting(path: Path) -> str:
+    cat, pack = ("zcat", " | gzip > sorted.jsonl.gz") if path.suffix == ".gz" else ("cat", " > sorted.jsonl")
+    return f"{cat} {quote(str(path))} | jq -c -s 'sort_by(.event_time_ms, .event_id, .entity)[]'{pack}"
+
+
+def has_lines(path: Path) -> bool:
+    """Return whether the name is that of a file of JSON lines, packed or not."""
+    return any(name in {".jsonl", ".json", ".ndjson"} for name in path.suffixes)
+
+
+def utc(time_ms: int) -> str:
+    """Return a time as a person reads it."""
     return datetime.fromtimestamp(time_ms / 1000, UTC).isoformat(timespec="seconds")
 
 

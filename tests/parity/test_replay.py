@@ -17,9 +17,14 @@ from tests.unit.core.streams import eventful
 CONFIG = DetectorConfig()
 
 
-def replayed(folder: Path, posts: list[ScoredPost], *options: str) -> tuple[bytes, bytes]:
+def command_line() -> Typer:
     app = Typer()
     commands.register_all(app)
+    return app
+
+
+def replayed(folder: Path, posts: list[ScoredPost], *options: str) -> tuple[bytes, bytes]:
+    app = command_line()
     path = folder / "posts.jsonl"
     path.write_bytes(b"".join(post.to_json() + b"\n" for post in posts))
     result = CliRunner().invoke(app, ["replay", str(path), "--out", str(folder / "out"), *options], catch_exceptions=False)
@@ -60,3 +65,10 @@ def test_arrival_order_replays_late_posts_as_late_as_they_were(tmp_path: Path) -
     expected = live(as_it_came, 50, True)
     assert replayed(tmp_path, posts, "--arrival") == expected
     assert replayed(tmp_path, posts) != expected
+
+
+def test_a_span_that_ends_before_it_begins_is_refused(tmp_path: Path) -> None:
+    options = ["replay", "posts.jsonl", "--out", str(tmp_path), "--from", "2024-02-01", "--to", "2024-01-01"]
+    result = CliRunner().invoke(command_line(), options)
+    assert result.exit_code == 2
+    assert "does not lie after --from" in " ".join(result.output.split())

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
@@ -119,3 +120,31 @@ def test_provenance_names_files_by_name_and_hash_without_folders(tmp_path: Path)
     assert len(facts["files"]["truth.jsonl"]) == 64
     assert str(tmp_path) not in json.dumps(facts)
     assert facts["models"] == ["m@1"]
+
+
+@pytest.mark.parametrize(
+    ("bounds", "message"),
+    [
+        (Bounds(from_ms=START_MS + 30 * DAY_MS, to_ms=START_MS + 40 * DAY_MS), "--from/--to: no post lies in"),
+        (replace(BOUNDS, train_from_ms=START_MS - 9 * DAY_MS, train_to_ms=START_MS - DAY_MS), "--train-from/--train-to: no post"),
+    ],
+)
+def test_spans_in_which_nobody_wrote_are_refused(bounds: Bounds, message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        load(recorded(), None, None, bounds)
+
+
+@pytest.mark.parametrize(
+    ("ticker", "first", "message"),
+    [
+        ("Z", "2023-11-14", "holds no ticker that a post names .it has Z; posts name A, B"),
+        ("A", "2019-01-02", "has sessions of 2019-01-02.*none of"),
+    ],
+)
+def test_prices_of_other_tickers_or_years_are_refused(tmp_path: Path, ticker: str, first: str, message: str) -> None:
+    days = [date.fromisoformat(first) + timedelta(days=n) for n in range(20)]
+    rows = [{"ticker": ticker, "date": day.isoformat(), "close": 10.0} for day in days]
+    path = tmp_path / "prices.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with pytest.raises(ConfigurationError, match=message):
+        load(recorded(), path, None, BOUNDS)

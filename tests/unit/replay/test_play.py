@@ -8,6 +8,7 @@ from pipeline.core.detector_config import DetectorConfig
 from pipeline.errors import ConfigurationError
 from pipeline.events import Alert, Rule
 from pipeline.replay.play import Tally, paced, play, since, write, write_summary
+from pipeline.replay.recorded import known_ms
 from tests.unit.core.streams import DAY_MS, START_MS, eventful, scored_post
 
 CONFIG = DetectorConfig()
@@ -42,8 +43,20 @@ def test_paced_waits_for_the_gap_over_the_speed_and_stops_when_told() -> None:
         waits.append(seconds)
         return len(waits) == 3
 
-    assert [post.event_id for post in paced(posts, 60.0, wait)] == ["0", "1", "2"]
+    assert [post.event_id for post in paced(posts, 60.0, wait, lambda post: post.event_time_ms)] == ["0", "1", "2"]
     assert waits == [0.1, 0.1, 0.1]
+
+
+def test_late_posts_are_paced_by_when_they_came() -> None:
+    late = scored_post("late", START_MS).model_copy(update={"available_at_ms": START_MS + 120_000})
+    waits: list[float] = []
+
+    def wait(seconds: float) -> bool:
+        waits.append(seconds)
+        return False
+
+    assert len(list(paced([scored_post("first", START_MS), late], 60.0, wait, known_ms))) == 2
+    assert waits == [2.0]
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:

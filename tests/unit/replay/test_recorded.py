@@ -5,7 +5,7 @@ import pytest
 
 from pipeline.errors import ConfigurationError
 from pipeline.events import ScoredPost
-from pipeline.replay.recorded import arrival, between, is_scored, merged, parse_time, read_scored
+from pipeline.replay.recorded import arrival, between, is_scored, merged, parse_time, read_scored, unsorted
 from tests.unit.core.streams import DAY_MS, START_MS, background, scored_post
 
 
@@ -26,6 +26,22 @@ def test_an_unsorted_file_is_refused_with_the_command_that_sorts_it(tmp_path: Pa
     path = write(tmp_path / "posts.jsonl", [*posts[1:], posts[0]])
     with pytest.raises(ConfigurationError, match=rf"line {len(posts)}: event_time_ms goes back .*sort_by\(.event_time_ms"):
         list(read_scored(path))
+
+
+@pytest.mark.parametrize(
+    ("name", "mapped", "advice"),
+    [
+        (
+            "my posts.jsonl.gz",
+            False,
+            "zcat 'my posts.jsonl.gz' | jq -c -s 'sort_by(.event_time_ms, .event_id",
+        ),
+        ("posts.csv", False, "write its rows in the order of their times"),
+        ("posts.jsonl", True, "write its rows in the order of their times"),
+    ],
+)
+def test_how_to_sort_depends_on_the_file(name: str, mapped: bool, advice: str) -> None:
+    assert advice in str(unsorted(Path(name), 2, START_MS + 1, START_MS, mapped))
 
 
 def test_a_line_that_is_no_scored_post_is_named(tmp_path: Path) -> None:
