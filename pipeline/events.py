@@ -244,6 +244,9 @@ class Alert(TimedContract):
     """One step in the life of an alert. ``alert_id`` and ``revision`` are deterministic, so live and replay agree.
 
     ``event_time_ms`` is the end of the pane that decided. ``starts_at_ms`` never changes; ``ends_at_ms`` is set at the end.
+    The score has four terms: the three ``windows``, and the tail of the negative share (``share_tail_log10`` and its
+    ``share_of_score``). ``would_not_fire_below``: with fewer negative posts than that, counted as ``observed`` is and the most
+    negative ones left out, it would not have fired.
     """
 
     alert_id: str
@@ -262,6 +265,8 @@ class Alert(TimedContract):
     lift: float
     negative_share: Probability
     negative_share_before: Probability
+    share_tail_log10: float = 0.0
+    share_of_score: Probability = 0.0
     posts: int
     posts_effective: float
     authors: int

@@ -3,10 +3,11 @@
 from collections.abc import Iterator
 
 from pipeline.core.alerts import Decision, Moment, advance
+from pipeline.core.counterfactual import would_not_fire_below
 from pipeline.core.detect import Assessment, LaneView, is_flood, view_of
 from pipeline.core.detector_config import DAY_MS, DETECTOR_VERSION, DetectorConfig
 from pipeline.core.entity_state import EntityState
-from pipeline.core.explain import Sight, band_of, describe
+from pipeline.core.explain import ENDED, Sight, band_of, describe
 from pipeline.core.severity import severity_of
 from pipeline.core.trends import PANE_MS
 from pipeline.core.windows import Pane
@@ -67,7 +68,9 @@ def _record(state: EntityState, decision: Decision, seen: Assessment, config: De
     view = view_of(state.history, seen, config)
     recent = state.history.recent(seen.end_ms, view.lane.reference_ms)
     last = state.history.panes[-1]
-    return describe(Sight(state.entity, seen, view, recent, last.model, last.model_revision), decision, config)
+    about_mood = decision.incident.rule is not Rule.COORDINATED_ACTIVITY and decision.status not in ENDED
+    fewest = would_not_fire_below(state.history, seen, view, config) if about_mood else None
+    return describe(Sight(state.entity, seen, view, recent, last.model, last.model_revision, fewest), decision, config)
 
 
 def trend_of(entity: str, pane: Pane, seen: Assessment, revision: int, config: DetectorConfig) -> Trend:

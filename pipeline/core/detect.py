@@ -6,6 +6,7 @@ share term is what finds spikes in busy entities; the slow lane (an hour to a da
 """
 
 from collections.abc import Sequence
+from math import ceil
 from typing import NamedTuple
 
 from pipeline.core.baseline import Baseline, Expectation, expectation
@@ -106,6 +107,30 @@ def look(moment: Situation, lane: Lane, config: DetectorConfig) -> LaneView:
     return LaneView(lane, sums, means, sums[at], means[at], dispersion, tails, share, score, supported)
 
 
+def all_views(history: PaneHistory, seen: Assessment, config: DetectorConfig) -> list[LaneView]:
+    """Return what every lane sees, supported or not."""
+    moment = Situation(history, seen.end_ms, seen.expected, seen.dispersion, seen.cold)
+    return [look(moment, lane, config) for lane in config.lanes]
+
+
+def with_sums(view: LaneView, sums: tuple[WindowSums, ...], seen: Assessment, config: DetectorConfig) -> LaneView:
+    """Return the view if its windows held only these sums of fewer posts; that enough authors spoke is granted.
+
+    ``effective`` may be less than the true number of posts that are left, which is at most one less per negative post gone.
+    """
+    at = view.lane.windows_ms.index(view.lane.reference_ms)
+    tails, share, score = _tails(sums, at, view.means, seen.expected, view.dispersion, config)
+    posts = view.reference.effective - ceil(view.reference.negative - sums[at].negative - 1e-9)
+    need = view.lane.support
+    supported = (
+        view.supported
+        and posts >= (need.posts_effective_cold if seen.cold else need.posts_effective)
+        and sums[at].negative >= max(need.negative_mass, need.lift * view.reference_mean)
+        and (not seen.cold or share >= config.cold_share_tail)
+    )
+    return view._replace(sums=sums, reference=sums[at], tails=tails, share_tail=share, score=score, supported=supported)
+
+
 def _mean(moment: Situation, size_ms: int, config: DetectorConfig) -> float:
     exposure = config.prior.season.exposure(moment.end_ms - size_ms, moment.end_ms)
     return max(1e-6, moment.expected.negative_per_day * exposure / DAY_MS)
@@ -132,15 +157,6 @@ def _tails(
     counts = tuple(count_tail(s.negative, mean, dispersion) for s, mean in zip(sums, means, strict=True))
     share = share_tail(sums[at].negative, sums[at].effective, expected.share, config.share_strength)
     return counts, share, sum(counts) / len(counts) + config.share_weight * share
-
-
-def without_negatives(assessment: Assessment, view: LaneView, removed: float, config: DetectorConfig) -> float:
-    """Return the lane's score if ``removed`` of its negative posts had not been written."""
-    sums = [
-        WindowSums(s.posts, max(0, round(s.effective - removed)), max(0.0, s.negative - removed), s.positive) for s in view.sums
-    ]
-    at = view.lane.windows_ms.index(view.lane.reference_ms)
-    return _tails(sums, at, view.means, assessment.expected, view.dispersion, config)[2]
 
 
 def is_flood(history: PaneHistory, end_ms: int, rules: Flood) -> bool:

@@ -2,10 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import ceil
 
 from pipeline.core.alerts import Decision
-from pipeline.core.detect import Assessment, LaneView, without_negatives
+from pipeline.core.detect import Assessment, LaneView
 from pipeline.core.detector_config import DETECTOR_VERSION, HOUR_MS, MINUTE_MS, DetectorConfig
 from pipeline.core.tails import gamma_quantile
 from pipeline.core.windows import Content, Pane
@@ -14,7 +13,7 @@ from pipeline.events import Alert, AlertReason, AlertStatus, Band, Evidence, Rul
 Z_95 = 1.6449
 EVIDENCE = 5
 NEGATIVE = 0.5  # from here on a post counts as negative evidence
-_ENDED = (AlertStatus.RESOLVED, AlertStatus.RETRACTED)
+ENDED = (AlertStatus.RESOLVED, AlertStatus.RETRACTED)
 
 
 def band_of(mean: float, dispersion: float) -> Band:
@@ -25,7 +24,7 @@ def band_of(mean: float, dispersion: float) -> Band:
 
 @dataclass(frozen=True, slots=True)
 class Sight:
-    """What an alert is told from: the moment, the lane that speaks, and the panes of its reference window."""
+    """What an alert is told from: the moment, the lane that speaks, the panes of its reference window, the counterfactual."""
 
     entity: str
     moment: Assessment
@@ -33,6 +32,7 @@ class Sight:
     recent: Sequence[Pane]
     model: str
     model_revision: str
+    would_not_fire_below: int | None
 
 
 def describe(sight: Sight, decision: Decision, config: DetectorConfig) -> Alert:
@@ -50,7 +50,7 @@ def describe(sight: Sight, decision: Decision, config: DetectorConfig) -> Alert:
         entity=sight.entity,
         event_time_ms=moment.end_ms,
         starts_at_ms=incident.starts_at_ms,
-        ends_at_ms=incident.hot_ms if decision.status in _ENDED else None,
+        ends_at_ms=incident.hot_ms if decision.status in ENDED else None,
         score=_r(view.score),
         threshold=_r(incident.threshold),
         observed=_r(seen.negative),
@@ -58,6 +58,8 @@ def describe(sight: Sight, decision: Decision, config: DetectorConfig) -> Alert:
         lift=_r(view.lift),
         negative_share=_share(seen.negative, seen.effective),
         negative_share_before=_r(moment.expected.share),
+        share_tail_log10=_r(view.share_tail),
+        share_of_score=_r(min(1.0, config.share_weight * view.share_tail / max(view.score, 1e-9))),
         posts=seen.posts,
         posts_effective=float(seen.effective),
         authors=len({author for pane in recent for author in pane.authors}),
@@ -66,10 +68,10 @@ def describe(sight: Sight, decision: Decision, config: DetectorConfig) -> Alert:
         late_posts=sum(pane.late for pane in recent),
         baseline_age_ms=moment.expected.age_ms,
         cold_start=moment.cold,
-        would_not_fire_below=_counterfactual(moment, view, config) if about_mood else None,
+        would_not_fire_below=sight.would_not_fire_below,
         windows=_windows(view),
         evidence=_evidence(recent, about_mood),
-        explanation=_sentence(sight.entity, decision, moment, view),
+        explanation=_sentence(sight, decision),
         detector_version=DETECTOR_VERSION,
         config_hash=config.config_hash,
         model=sight.model,
@@ -130,22 +132,6 @@ def _by_times(content: Content) -> tuple[float, int, str]:
     return -content.times, content.event_time_ms, content.event_id
 
 
-def _counterfactual(moment: Assessment, view: LaneView, config: DetectorConfig) -> int | None:
-    """Return the least number of negative posts in the reference window with which the rule would still have fired."""
-    if not view.supported or view.score < moment.threshold:
-        return None
-    need = max(view.lane.support.negative_mass, view.lane.support.lift * view.reference_mean)
-
-    def fires(count: int) -> bool:
-        return count >= need and without_negatives(moment, view, view.reference.negative - count, config) >= moment.threshold
-
-    low, high = 1, ceil(view.reference.negative)
-    while low < high:  # the score only grows with the count
-        middle = (low + high) // 2
-        low, high = (low, middle) if fires(middle) else (middle + 1, high)
-    return low
-
-
 _WHY = {
     AlertReason.SCORE_ABOVE_THRESHOLD: "Unusual",
     AlertReason.SEVERITY_ROSE: "Worse than before",
@@ -157,7 +143,8 @@ _WHY = {
 }
 
 
-def _sentence(entity: str, decision: Decision, moment: Assessment, view: LaneView) -> str:
+def _sentence(sight: Sight, decision: Decision) -> str:
+    moment, view, entity = sight.moment, sight.view, sight.entity
     seen, span = view.reference, _span(view.lane.reference_ms)
     if decision.incident.rule is Rule.COORDINATED_ACTIVITY:
         return (
@@ -166,11 +153,13 @@ def _sentence(entity: str, decision: Decision, moment: Assessment, view: LaneVie
         )
     usual = band_of(view.reference_mean, view.dispersion)
     minutes = (moment.end_ms - decision.incident.starts_at_ms) // MINUTE_MS
+    fewer = sight.would_not_fire_below
     return (
         f"{entity}: {_WHY[decision.reason].lower()}. {seen.negative:.1f} negative posts within {span}, "
         f"{usual.expected:.1f} expected (5 to 95 %: {usual.low:.1f} to {usual.high:.1f}); negative share "
         f"{_share(seen.negative, seen.effective):.0%} against {moment.expected.share:.0%}; "
         f"score {view.score:.1f} against a threshold of {decision.incident.threshold:.1f}; {minutes} minutes since it began."
+        + ("" if fewer is None else f" With fewer than {fewer} negative posts it would not have fired.")
     )
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from pipeline.core.baseline import absorb, fresh
 from pipeline.core.clusters import Clusters
-from pipeline.core.detect import Assessment, Known, assess, is_flood, without_negatives
+from pipeline.core.detect import Assessment, Known, assess, is_flood
 from pipeline.core.detector_config import DAY_MS, HOUR_MS, DetectorConfig
 from pipeline.core.severity import severity_of
 from pipeline.core.thresholds import OwnRate
@@ -81,15 +81,6 @@ def test_an_hours_burst_is_a_spike_and_a_days_trickle_a_trend() -> None:
     assert spike is not None
     assert trend is not None
     assert (spike.lane.rule, trend.lane.rule) == (Rule.NEGATIVE_SPIKE, Rule.NEGATIVE_TREND)
-
-
-def test_fewer_negatives_score_less_and_none_score_nothing() -> None:
-    seen = assessed(burst(12))
-    assert seen.leading is not None
-    scores = [without_negatives(seen, seen.leading, removed, CONFIG) for removed in (0, 3, 6, 12)]
-    assert scores == sorted(scores, reverse=True)
-    assert scores[0] == pytest.approx(seen.leading.score)
-    assert scores[-1] == pytest.approx(0.0, abs=0.01)
 
 
 def test_severity_needs_magnitude_beside_the_tail_and_is_held_back_while_young() -> None:

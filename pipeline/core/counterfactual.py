@@ -1,0 +1,70 @@
+"""How many negative posts an alert needed: its window without the most negative ones, judged by the same rules.
+
+Posts are counted as the alert counts them: by their probability of being negative, each content once. The most negative
+ones are taken out first; what is expected, the threshold, and the posts outside the window stay as they are. Panes keep
+sums only, so a pane's posts are taken as equally negative: that leaves at most the true number of posts, and so never less
+than the true score. What is found not to fire does not fire.
+"""
+
+from collections.abc import Sequence
+from math import floor
+from typing import NamedTuple
+
+from pipeline.core.detect import Assessment, LaneView, all_views, with_sums
+from pipeline.core.detector_config import DetectorConfig
+from pipeline.core.windows import UNITS, Pane, PaneHistory, WindowSums
+
+
+class Remainder(NamedTuple):
+    """A window of which no more than ``mass`` negative posts are left, in the history it was cut from."""
+
+    history: PaneHistory
+    end_ms: int
+    size_ms: int
+    mass: float
+
+    def sums(self, size_ms: int) -> WindowSums:
+        """Return the sums of another window that ends now: negatives at most, effective posts at least."""
+        whole = self.history.sums(self.end_ms, size_ms)
+        if size_ms <= self.size_ms:
+            mass = min(whole.negative, self.mass)
+            return whole._replace(negative=mass, effective=self._posts(whole, size_ms, mass))
+        cut = self.history.sums(self.end_ms, self.size_ms)
+        gone = cut.effective - self._posts(cut, self.size_ms, self.mass)
+        return whole._replace(negative=whole.negative - cut.negative + self.mass, effective=whole.effective - gone)
+
+    def _posts(self, whole: WindowSums, size_ms: int, mass: float) -> int:
+        panes = self.history.panes[self.history.since(self.end_ms - size_ms) :]
+        return whole.effective if mass >= whole.negative else posts_left(panes, mass)
+
+
+def posts_left(panes: Sequence[Pane], mass: float) -> int:
+    """Return how many effective posts are left when the most negative ones go until no more than ``mass`` is left."""
+    posts = 0.0
+    for pane in sorted((p for p in panes if p.effective), key=lambda p: p.negative / p.effective):
+        if pane.negative > mass:
+            return floor(posts + pane.effective * mass / pane.negative)
+        posts += pane.effective
+        mass -= pane.negative
+    return floor(posts)
+
+
+def would_not_fire_below(history: PaneHistory, seen: Assessment, view: LaneView, config: DetectorConfig) -> int | None:
+    """Return the greatest k so that with fewer than k negative posts in the view's reference window nothing fires.
+
+    None where nothing fires now, or where even without any negative post there something would.
+    """
+    if seen.score < seen.threshold:
+        return None
+    lanes = all_views(history, seen, config)
+
+    def fires(mass: float) -> bool:
+        left = Remainder(history, seen.end_ms, view.lane.reference_ms, min(mass, view.reference.negative))
+        views = (with_sums(each, tuple(map(left.sums, each.lane.windows_ms)), seen, config) for each in lanes)
+        return any(each.supported and each.score >= seen.threshold for each in views)
+
+    low, high = 0, floor(view.reference.negative) + 1  # the score grows with the mass
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if fires(middle - 1 / UNITS) else (middle, high)
+    return low or None
