@@ -6,9 +6,14 @@ the cluster of a post depends on earlier posts alone, and taking back the newest
 
 from array import array
 from bisect import bisect_left, bisect_right
+from collections.abc import Collection
+from struct import Struct
+from sys import byteorder
 
 MAX_DISTANCE = 3
 _SCAN_BELOW = 24  # comparing so few one by one is faster than looking four blocks up
+_BLOCKS = Struct("=4H").unpack
+_NOBODY: frozenset[int] = frozenset()
 _SLACK = 32  # dead leaders are dropped in bulk: they are skipped by their age anyway
 
 
@@ -22,20 +27,24 @@ class Clusters:
         self.capacity = capacity
         self.leaders: array[int] = array("Q")
         self.first_ms: array[int] = array("q")
-        self._index: dict[int, tuple[int, ...]] | None = None
+        self._index: BlockIndex | None = None
 
     def assign(self, fingerprint: int, time_ms: int) -> tuple[int, bool]:
         """Return the leader of this post, and whether the post itself is the leader. Call in event-time order."""
         leaders = self.leaders
-        first = max(bisect_right(self.first_ms, time_ms - self.memory_ms), len(leaders) - self.capacity)
-        if len(leaders) - first <= _SCAN_BELOW:
-            at = next((i for i in range(first, len(leaders)) if (leaders[i] ^ fingerprint).bit_count() <= MAX_DISTANCE), -1)
+        first, count = bisect_right(self.first_ms, time_ms - self.memory_ms), len(leaders)
+        if count - first > self.capacity:
+            first = count - self.capacity
+        if count - first > _SCAN_BELOW:
+            leader = self._join(fingerprint, first)
+            if leader is not None:
+                return leader, False
         else:
-            at = self._look_up(fingerprint, first)
-        if at >= 0:
-            return leaders[at], False
-        if self._index is not None:
-            self._enter(self._index, len(leaders), fingerprint)
+            for leader in leaders[first:]:
+                if (leader ^ fingerprint).bit_count() <= MAX_DISTANCE:
+                    return leader, False
+            if self._index is not None:
+                self._index.enter(fingerprint, count)
         leaders.append(fingerprint)
         self.first_ms.append(time_ms)
         return fingerprint, True
@@ -61,30 +70,61 @@ class Clusters:
         self.first_ms.frombytes(first_ms)
         self._index = None
 
-    def _look_up(self, fingerprint: int, first: int) -> int:
-        """Return the earliest leader within reach, by blocks of 16 bits: three flipped bits leave one block untouched."""
+    def _join(self, fingerprint: int, first: int) -> int | None:
+        """Return the earliest leader from ``first`` on within reach; without one, enter the next leader into the index."""
         if self._index is None:
-            self._index = {}
-            for at, leader in enumerate(self.leaders):
-                self._enter(self._index, at, leader)
-        best = -1
-        for key in _blocks(fingerprint):
-            for at in self._index.get(key, ()):
-                if (best < 0 or at < best) and at >= first and (self.leaders[at] ^ fingerprint).bit_count() <= MAX_DISTANCE:
-                    best = at
-        return best
-
-    @staticmethod
-    def _enter(index: dict[int, tuple[int, ...]], at: int, leader: int) -> None:
-        for key in _blocks(leader):
-            known = index.get(key)
-            index[key] = (at,) if known is None else (*known, at)
+            self._index = BlockIndex(self.leaders)
+        near = self._index.enter(fingerprint, len(self.leaders))
+        if near:
+            for at in sorted(near):
+                if at >= first and (self.leaders[at] ^ fingerprint).bit_count() <= MAX_DISTANCE:
+                    self._index.take_back(fingerprint, len(self.leaders))
+                    return self.leaders[at]
+        return None
 
 
-def _blocks(fingerprint: int) -> tuple[int, int, int, int]:
-    return (
-        fingerprint & 0xFFFF,
-        fingerprint >> 16 & 0xFFFF | 0x10000,
-        fingerprint >> 32 & 0xFFFF | 0x20000,
-        fingerprint >> 48 | 0x30000,
-    )
+class BlockIndex:
+    """Where leaders stand, by each of their four blocks of 16 bits: three flipped bits leave one block untouched.
+
+    ``_first`` holds the earliest leader of a block's value, ``_more`` the few others, ascending.
+    """
+
+    __slots__ = ("_first", "_more")
+
+    def __init__(self, leaders: "array[int]") -> None:
+        """Enter all leaders at once."""
+        blocks = array("H", leaders.tobytes())
+        last = len(leaders) - 1
+        self._first: tuple[dict[int, int], ...] = tuple(
+            dict(zip(blocks[block - 4 :: -4], range(last, -1, -1), strict=True)) for block in range(4)
+        )
+        self._more: dict[tuple[int, int], list[int]] = {}
+        for block, first in enumerate(self._first):
+            if len(first) <= last:
+                for at, value in enumerate(blocks[block::4]):
+                    if first[value] != at:
+                        self._more.setdefault((block, value), []).append(at)
+
+    def enter(self, fingerprint: int, at: int) -> Collection[int]:
+        """Enter the newest leader; return the leaders that share a block with it."""
+        first, second, third, fourth = self._first
+        a, b, c, d = _BLOCKS(fingerprint.to_bytes(8, byteorder))
+        known = (first.setdefault(a, at), second.setdefault(b, at), third.setdefault(c, at), fourth.setdefault(d, at))
+        return _NOBODY if known == (at, at, at, at) else self._enter_more(known, (a, b, c, d), at)
+
+    def take_back(self, fingerprint: int, at: int) -> None:
+        """Take the newest leader out again."""
+        for block, value in enumerate(_BLOCKS(fingerprint.to_bytes(8, byteorder))):
+            if self._first[block][value] == at:
+                del self._first[block][value]
+            else:
+                self._more[block, value].pop()
+
+    def _enter_more(self, known: tuple[int, ...], values: tuple[int, ...], at: int) -> Collection[int]:
+        near: set[int] = set()
+        for block, earliest in enumerate(known):
+            if earliest != at:
+                more = self._more.setdefault((block, values[block]), [])
+                near.update((earliest, *more))
+                more.append(at)
+        return near

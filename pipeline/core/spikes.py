@@ -30,6 +30,7 @@ class NegativeSpikeOperator:
 
     def __init__(self, config: DetectorConfig) -> None:
         self.config = config
+        self._accepted_ms = PANE_MS + config.allowed_lateness_ms
         self._pane_rules = PaneRules(config.flood.young_age_ms, config.out_of_orderness_ms, config.posts_per_author)
 
     def new_state(self) -> EntityState:
@@ -51,19 +52,21 @@ class NegativeSpikeOperator:
         back to, because the older checkpoint lies before every pane that is not late (``_checkpoint``).
         """
         start = pane_start(post.event_time_ms)
-        if start + PANE_MS + self.config.allowed_lateness_ms <= watermark_ms or start < state.older.time_ms:
+        if start + self._accepted_ms <= watermark_ms or start < state.older.time_ms:
             return Step(late=(post,))
-        if not post.entity:
+        entity, event_id = post.entity, post.event_id
+        if not entity:
             return NOTHING
-        state.entity = post.entity
+        state.entity = entity
         posts = state.mentions.get(start)
         if posts is None:
             posts = state.mentions[start] = {}
         mention = mention_of(post)
-        known = posts.get(mention.event_id)
-        if known is not None and known <= mention:
+        if event_id in posts and posts[event_id] <= mention:
             return NOTHING
-        posts[mention.event_id] = mention
+        posts[event_id] = mention
+        if start in state.open_panes and state.decided.time_ms < start + PANE_MS:
+            return NOTHING
         return self._pane_changed(state, start)
 
     def _pane_changed(self, state: EntityState, start: int) -> Step:
@@ -71,8 +74,6 @@ class NegativeSpikeOperator:
             if state.dirty_ms is not None and state.dirty_ms <= start:
                 return NOTHING
             state.dirty_ms = start
-        elif start in state.open_panes:
-            return NOTHING
         state.open_panes.add(start)
         return Step(timers=(start + PANE_MS,))
 

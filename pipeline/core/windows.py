@@ -34,23 +34,28 @@ class Mention(NamedTuple):
     model_revision: str
 
 
+_new_tuple = tuple.__new__
+
+
 def mention_of(post: ScoredPost) -> Mention:
-    """Return what the detector needs of a post."""
+    """Return what the detector needs of a post. Once a post, so read without a detour through named tuples' own __new__."""
+    sentiment, event_time_ms = post.sentiment, post.event_time_ms
     created, available = post.author_created_ms, post.available_at_ms
-    return Mention(
-        post.event_time_ms,
+    values = (
+        event_time_ms,
         post.event_id,
         int(post.simhash, 16),
-        post.sentiment.negative,
-        post.sentiment.positive,
+        sentiment.negative,
+        sentiment.positive,
         post.author_id,
         0 if created is None else created,
-        post.event_time_ms if available is None else available,
+        event_time_ms if available is None else available,
         post.text[:MAX_TEXT_CHARS],
         post.url or "",
         post.model,
         post.model_revision,
     )
+    return _new_tuple(Mention, values)
 
 
 def pane_start(time_ms: int) -> int:
@@ -121,23 +126,31 @@ def summarise(start_ms: int, mentions: Iterable[Mention], clusters: Clusters, be
     Of one author at most ``posts_per_author`` contents count.
     """
     ordered = sorted(mentions)
-    seen: dict[int, tuple[int, Mention]] = {}
+    times: dict[int, int] = {}
+    said_first: list[Mention] = []  # by content, in the order of ``times``
     authors: dict[str, int] = {}
-    effective, negative, positive = 0, 0.0, 0.0
+    effective, negative, positive, young, late = 0, 0.0, 0.0, 0, 0
+    closes_ms = start_ms + PANE_MS + rules.out_of_orderness_ms
+    assign, most, young_age_ms = clusters.assign, rules.posts_per_author, rules.young_age_ms
     for mention in ordered:
-        leader, leads = clusters.assign(mention.fingerprint, mention.event_time_ms)
-        if leader in seen:
-            seen[leader] = (seen[leader][0] + 1, seen[leader][1])
+        event_time_ms, _, fingerprint, worse, better, author_id, created_ms, available_at_ms = mention[:8]
+        leader, leads = assign(fingerprint, event_time_ms)
+        if leader in times:
+            times[leader] += 1
         else:
-            seen[leader] = (1, mention)
-        counted = authors.get(mention.author_id, 0)
-        if leads and counted < rules.posts_per_author:
+            times[leader] = 1
+            said_first.append(mention)
+        counted = authors.get(author_id, 0)
+        if leads and counted < most:
             counted += 1
             effective += 1
-            negative += mention.negative
-            positive += mention.positive
-        authors[mention.author_id] = counted
-    closes_ms = start_ms + PANE_MS + rules.out_of_orderness_ms
+            negative += worse
+            positive += better
+        authors[author_id] = counted
+        if 0 < created_ms > event_time_ms - young_age_ms:
+            young += 1
+        if available_at_ms > closes_ms:
+            late += 1
     last = ordered[-1]
     return Pane(
         start_ms=start_ms,
@@ -145,11 +158,11 @@ def summarise(start_ms: int, mentions: Iterable[Mention], clusters: Clusters, be
         effective=effective,
         negative=round(negative, 4),
         positive=round(positive, 4),
-        young=sum(0 < m.author_created_ms > m.event_time_ms - rules.young_age_ms for m in ordered),
-        late=sum(m.available_at_ms > closes_ms for m in ordered),
-        clusters=len(seen),
+        young=young,
+        late=late,
+        clusters=len(times),
         authors=tuple(sorted({crc32(author.encode("utf-8", "replace")) for author in authors})),
-        contents=_top(seen),
+        contents=_top(times, said_first),
         model=last.model,
         model_revision=last.model_revision,
         through=_added(before, len(ordered), effective, negative, positive),
@@ -165,16 +178,16 @@ def _added(before: Totals, posts: int, effective: int, negative: float, positive
     )
 
 
-def _top(seen: dict[int, tuple[int, Mention]]) -> tuple[Content, ...]:
+def _top(times: dict[int, int], said_first: list[Mention]) -> tuple[Content, ...]:
     """Return the contents with the most negative mass, and the commonest one."""
-    chosen = list(seen)
-    if len(seen) > TOP_CONTENTS:
-        commonest = max(seen, key=lambda leader: (seen[leader][0], -leader))
-        chosen.sort(key=lambda leader: (-seen[leader][0] * seen[leader][1].negative, leader))
-        del chosen[TOP_CONTENTS:]
-        if commonest not in chosen:
-            chosen.append(commonest)
-    return tuple(_content(leader, *seen[leader]) for leader in chosen)
+    if len(times) <= TOP_CONTENTS:
+        return tuple(_content(leader, times[leader], first) for leader, first in zip(times, said_first, strict=True))
+    by_mood = [(-said * first.negative, leader, first) for (leader, said), first in zip(times.items(), said_first, strict=True)]
+    ranked = sorted(by_mood)[:TOP_CONTENTS]  # leaders differ, so mentions are never compared
+    commonest = min([(-said, leader) for leader, said in times.items()])[1]
+    if commonest not in [leader for _, leader, _ in ranked]:
+        ranked.append((0.0, commonest, said_first[list(times).index(commonest)]))
+    return tuple(_content(leader, times[leader], first) for _, leader, first in ranked)
 
 
 def _content(leader: int, times: int, m: Mention) -> Content:

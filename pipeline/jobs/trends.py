@@ -24,7 +24,7 @@ class TrendHost(Generic[State]):
 
     def __init__(self, operator: TrendOperator[State], out_of_orderness_ms: int) -> None:
         self._operator = operator
-        self._out_of_orderness_ms = out_of_orderness_ms
+        self._behind_ms = out_of_orderness_ms + 1
         self._states: dict[str, State] = {}
         self._timers: list[tuple[int, str]] = []
         self._registered: set[tuple[int, str]] = set()
@@ -42,17 +42,20 @@ class TrendHost(Generic[State]):
 
     def on_post(self, post: ScoredPost) -> Step:
         """Take one post; the watermark moves up to it and due timers fire."""
-        if not post.entity:
+        entity, event_time_ms = post.entity, post.event_time_ms
+        if not entity:
             return NOTHING
-        newest_ms = self._newest_ms.get(post.entity, BEGINNING_MS)
-        step = self._operator.on_event(self._state(post.entity), post, newest_ms - self._out_of_orderness_ms - 1)
-        self._newest_ms[post.entity] = max(newest_ms, post.event_time_ms)
+        newest_ms = self._newest_ms.get(entity, BEGINNING_MS)
+        state = self._states.get(entity)
+        if state is None:
+            state = self._states[entity] = self._operator.new_state()
+        step = self._operator.on_event(state, post, newest_ms - self._behind_ms)
+        if event_time_ms > newest_ms:
+            self._newest_ms[entity] = event_time_ms
         if step is not NOTHING:
-            self._register(step, post.entity)
-        reached = post.event_time_ms - self._out_of_orderness_ms - 1
-        if reached <= self.watermark_ms:
-            return Step(late=step.late) if step.late else NOTHING
-        fired = self.advance(reached)
+            self._register(step, entity)
+        reached_ms = event_time_ms - self._behind_ms
+        fired = self.advance(reached_ms) if reached_ms > self.watermark_ms else NOTHING
         return Step(fired.trends, fired.alerts, (), step.late) if step.late else fired
 
     def on_posts(self, posts: Iterable[ScoredPost]) -> Iterator[Step]:
@@ -89,12 +92,6 @@ class TrendHost(Generic[State]):
         heapq.heapify(self._timers)
         self._registered = set(self._timers)
         self._newest_ms = dict(newest_ms)
-
-    def _state(self, entity: str) -> State:
-        state = self._states.get(entity)
-        if state is None:
-            state = self._states[entity] = self._operator.new_state()
-        return state
 
     def _register(self, step: Step, entity: str) -> None:
         for timer_ms in step.timers:
