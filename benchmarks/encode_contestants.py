@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,16 +17,27 @@ from workers.transformer import Mode, TransformerEncoder, find_device, load_enco
 
 DEFAULT = "sentence-transformers fp32"
 Makers = dict[str, Callable[[], Contestant]]
-GPU_BATCH = 512
+GPU_BATCH = 512  # texts at once: what sentence-transformers is fastest with
+GPU_ROWS = 16_384  # tokens of a call of our trunk
+GPU_BATCH_TOKENS = 1 << 20
+ONE_BY_ONE = "transformers one by one"
+FEW = 300  # texts for whoever takes them one by one, where all would take minutes
 
 
 @dataclass(slots=True)
 class Field:
-    """The contestants by name, the bytes that each took, and our encoder in its fastest mode."""
+    """The contestants by name, the bytes that each took, and our encoder in its fastest mode.
+
+    Whoever takes texts one by one on a GPU gets the first few of them: its rate is the same, its time is not minutes.
+    """
 
     encoder: TransformerEncoder
     run: dict[str, Contestant] = field(default_factory=dict)
     memory: dict[str, int] = field(default_factory=dict)
+
+    def share(self, name: str, of: Sequence[Any]) -> Sequence[Any]:
+        """Return what a contestant gets of all texts, or of what stands for each of them."""
+        return of[:FEW] if name == ONE_BY_ONE and self.encoder.device.type == "cuda" else of
 
     def enter(self, name: str, make: Callable[[], Contestant]) -> None:
         """Make one contestant, let it warm up, and note what it took."""
@@ -38,7 +50,8 @@ class Field:
 def gather(settings: Settings, device: str, tell: Callable[[str], None]) -> Field:
     """Return our modes that make sense on the device, our fastest run three times, and the peers."""
     chosen = find_device(device)
-    own = settings.encoder.model_copy(update={"device": str(chosen)})
+    rows = {"batch_tokens": GPU_ROWS} if chosen.type == "cuda" else {}
+    own = settings.encoder.model_copy(update={"device": str(chosen), **rows})
     modes = offered_modes(chosen)
     encoders: dict[Mode, TransformerEncoder] = {}
     found: Field | None = None
@@ -47,11 +60,11 @@ def gather(settings: Settings, device: str, tell: Callable[[str], None]) -> Fiel
         encoders[mode] = load_encoder(own, settings.cache, mode)
         taken = resident_bytes() - before
         found = found or Field(encoders[mode])
-        found.enter(f"ours {mode}", lambda encoder=encoders[mode]: ours(encoder, passes=1))  # type: ignore[misc]
+        found.enter(f"ours {mode}", lambda encoder=encoders[mode]: ours(encoder, 1, chosen.type))  # type: ignore[misc]
         found.memory[f"ours {mode}"] += max(0, taken)
     assert found is not None
     three = f"ours {modes[0]}, three passes"
-    found.enter(three, lambda: ours(encoders[modes[0]], passes=3))
+    found.enter(three, lambda: ours(encoders[modes[0]], 3, chosen.type))
     found.memory[three] = 3 * found.memory[f"ours {modes[0]}"]
     for name, make in peers(settings, chosen.type).items():
         found.enter(name, make)
@@ -66,7 +79,7 @@ def peers(settings: Settings, device: str) -> Makers:
     batch = GPU_BATCH if device == "cuda" else 2 * BATCH
     makers: Makers = {
         DEFAULT: lambda: encode_peers.sentence_transformers_default(folder, limit, device),
-        "transformers one by one": lambda: encode_peers.transformers_one_by_one(folder, limit, device),
+        ONE_BY_ONE: lambda: encode_peers.transformers_one_by_one(folder, limit, device),
     }
     if computes_bf16(device):
         makers["sentence-transformers bf16"] = lambda: encode_peers.sentence_transformers_bf16(folder, limit, device, batch)
@@ -87,12 +100,13 @@ def computes_bf16(device: str) -> bool:
     return device == "cuda" or torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
 
 
-def ours(encoder: TransformerEncoder, passes: int) -> Contestant:
+def ours(encoder: TransformerEncoder, passes: int, device: str) -> Contestant:
     """Return our encoder as a contestant; all three answers come with every pass."""
+    at_once = GPU_BATCH_TOKENS if device == "cuda" else evaluation.BATCH_TOKENS
 
     def run(texts: Sequence[str]) -> npt.NDArray[np.float32]:
         for _ in range(passes):
-            vectors = evaluation.answer(encoder, texts, lambda _: None).answers.vectors
+            vectors = evaluation.answer(encoder, texts, lambda _: None, at_once).answers.vectors
         return vectors
 
     return run

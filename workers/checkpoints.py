@@ -8,6 +8,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from workers.averaging import Average
 from workers.publishing import published_folder
 
 
@@ -21,9 +22,17 @@ class Progress:
     idle: int = 0
 
 
-def save(folder: Path, model: torch.nn.Module, optimiser: torch.optim.Optimizer, progress: Progress) -> None:
-    """Publish the trainable tensors, the optimiser's moments and the progress."""
+def save(
+    folder: Path,
+    model: torch.nn.Module,
+    optimiser: torch.optim.Optimizer,
+    progress: Progress,
+    average: Average | None = None,
+) -> None:
+    """Publish the trainable tensors, their running mean, the optimiser's moments and the progress."""
     tensors = trainable(model)
+    if average is not None:
+        tensors |= {f"average/{name}": value for name, value in average.means.items()}
     for name, moments in _moments(model, optimiser).items():
         tensors |= {f"moment.{kind}/{name}": value for kind, value in moments.items()}
     with published_folder(folder) as scratch:
@@ -31,7 +40,7 @@ def save(folder: Path, model: torch.nn.Module, optimiser: torch.optim.Optimizer,
         (scratch / "progress.json").write_text(json.dumps(asdict(progress)), "utf-8")
 
 
-def restore(folder: Path, model: torch.nn.Module, optimiser: torch.optim.Optimizer) -> Progress:
+def restore(folder: Path, model: torch.nn.Module, optimiser: torch.optim.Optimizer, average: Average | None = None) -> Progress:
     """Load what ``save`` wrote; return fresh progress where nothing was saved."""
     if not folder.is_dir():
         return Progress()
@@ -41,7 +50,14 @@ def restore(folder: Path, model: torch.nn.Module, optimiser: torch.optim.Optimiz
     for name, parameter in model.named_parameters():
         kinds = ("step", "exp_avg", "exp_avg_sq")
         if f"moment.exp_avg/{name}" in tensors:
-            optimiser.state[parameter] = {kind: tensors[f"moment.{kind}/{name}"] for kind in kinds}
+            moments = {kind: tensors[f"moment.{kind}/{name}"] for kind in kinds}
+            # The count of steps stays where the optimiser keeps it: on the CPU.
+            optimiser.state[parameter] = {"step": moments.pop("step")} | {
+                kind: value.to(parameter.device) for kind, value in moments.items()
+            }
+    if average is not None:
+        for name, mean in average.means.items():
+            mean.copy_(tensors[f"average/{name}"])
     return progress
 
 

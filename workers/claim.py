@@ -14,7 +14,7 @@ from workers.training_config import TrainConfig
 
 RUN: Final = "run.json"
 PACKAGES: Final = ("torch", "numpy", "safetensors", "tokenizers")
-_FREE: Final = frozenset({"threads", "checkpoint_every"})  # these change no batch and no score worth the name
+_FREE: Final = frozenset({"threads", "device", "checkpoint_every"})  # these change no batch and no score worth the name
 
 
 def versions() -> dict[str, str]:

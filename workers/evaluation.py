@@ -38,14 +38,14 @@ class Measured:
         return len(self.tokens) / max(self.seconds, 1e-9)
 
 
-def answer(encoder: Encoder, texts: Sequence[str], advance: Advance) -> Measured:
+def answer(encoder: Encoder, texts: Sequence[str], advance: Advance, batch_tokens: int = BATCH_TOKENS) -> Measured:
     """Return the answers for normal forms; ``advance`` hears how many texts are done."""
     if not texts:
         raise ConfigurationError("no text to encode")
     started = time.perf_counter()
     parts: list[Encodings] = []
     lengths: list[int] = []
-    for batch in _batches(encoder.tokenize(texts)):
+    for batch in _batches(encoder.tokenize(texts), batch_tokens):
         parts.append(encoder.encode(batch))
         lengths += [len(ids) for ids in batch]
         advance(len(batch))
@@ -105,11 +105,11 @@ def fitted(encoder: Encoder, rows: Labelled, advance: Advance) -> intents.Intent
     return intents.fit(torch.from_numpy(vectors), rows.labels)
 
 
-def _batches(tokens: Sequence[TokenIds]) -> Iterator[list[TokenIds]]:
+def _batches(tokens: Sequence[TokenIds], batch_tokens: int) -> Iterator[list[TokenIds]]:
     batch: list[TokenIds] = []
     total = 0
     for ids in tokens:
-        if batch and total + len(ids) > BATCH_TOKENS:
+        if batch and total + len(ids) > batch_tokens:
             yield batch
             batch, total = [], 0
         batch.append(ids)

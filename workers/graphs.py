@@ -12,11 +12,10 @@ from typing import Final, NamedTuple, Protocol
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import gelu
 
 from workers.heads import SentimentHead
 from workers.packing import Bin, Index
-from workers.trunk import Trunk
+from workers.trunk import Attend, Trunk
 
 LONGEST: Final = (32, 64, 128, 256, 512)
 _SHARES: Final = (64, 16, 4, 1)  # tokens a text that the numbers of texts are made for
@@ -42,7 +41,7 @@ class Layout:
     members: Index
 
 
-Attend = Callable[[Tensor, Tensor, int, int], Tensor]
+PackedAttend = Callable[[Tensor, Tensor, int, int], Tensor]
 """From (rows, 3 * hidden), starts, the longest text and the number of heads to (rows, hidden)."""
 
 
@@ -96,15 +95,21 @@ def attend_packed(query_key_value: Tensor, starts: Tensor, longest: int, heads: 
     return mixed.reshape(rows, -1)
 
 
-def compute_for(trunk: Trunk, head: SentimentHead, shape: Shape, attend: Attend) -> Compute:
+def varlen(packed: Bin, device: torch.device) -> Attend:
+    """Return attention by the packed kernel for one bin; what fills the bin up attends to itself too, so all rows are finite."""
+    begins = np.concatenate([group.rows[:, 0] for group in packed.groups])
+    edges = np.unique(np.append(begins, (packed.tokens, len(packed.ids))))
+    starts, longest = torch.from_numpy(edges).to(device), int(np.diff(edges).max())
+    return lambda query_key_value, heads: attend_packed(query_key_value, starts, longest, heads)
+
+
+def compute_for(trunk: Trunk, head: SentimentHead, shape: Shape, attend: PackedAttend) -> Compute:
     """Return what a graph of this shape records."""
 
     def compute(ids: Tensor, positions: Tensor, owner: Tensor, starts: Tensor) -> Tensor:
         rows = trunk.norm(trunk.words[ids] + trunk.positions[positions])
         for layer in trunk.layers:
-            mixed = attend(layer.query_key_value(rows), starts, shape.longest, layer.heads)
-            rows = layer.attention_norm(rows + layer.attended(mixed))
-            rows = layer.output_norm(rows + layer.narrow(gelu(layer.widen(rows))))
+            rows = layer(rows, lambda query_key_value, heads: attend(query_key_value, starts, shape.longest, heads))
         return pool(rows.float(), owner, starts, head.query)
 
     return compute
@@ -174,7 +179,7 @@ class Eager:
 class PackedTrunk:
     """Bins to pooled texts, by one recorded graph per shape, each recorded when it is first needed."""
 
-    def __init__(self, trunk: Trunk, head: SentimentHead, known: Sequence[Shape], attend: Attend = attend_packed) -> None:
+    def __init__(self, trunk: Trunk, head: SentimentHead, known: Sequence[Shape], attend: PackedAttend = attend_packed) -> None:
         self._trunk = trunk
         self._head = head
         self._known = known
@@ -191,6 +196,17 @@ class PackedTrunk:
             members = torch.from_numpy(layout.members).to(features.device, non_blocking=True)
             features[members] = self._runner(shape)(layout)[: len(layout.members)]
         return features[:, :width], features
+
+    def prepared(self, bins: Sequence[Bin]) -> Callable[[], None]:
+        """Return a call that computes bins laid out beforehand and drops what comes out."""
+        known = [shape_for(packed, self._known) for packed in bins]
+        ready = [(self._runner(shape), lay_out(packed, shape)) for packed, shape in zip(bins, known, strict=True)]
+
+        def run() -> None:
+            for runner, layout in ready:
+                runner(layout)
+
+        return run
 
     def _runner(self, shape: Shape) -> "Recorded | Eager":
         if shape not in self._runners:

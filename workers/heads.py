@@ -30,6 +30,10 @@ class Whitening:
         """Return unit vectors in the whitened space; (n, 384) to (n, 384)."""
         return pooling.unit(torch.matmul(pooling.unit(vectors) - self.mean, self.matrix))
 
+    def to(self, device: torch.device) -> "Whitening":
+        """Return the map on a device."""
+        return Whitening(self.mean.to(device), self.matrix.to(device))
+
 
 def fit_whitening(vectors: Tensor) -> Whitening:
     """Return the whitening of raw mean-pooled vectors (n, 384): ZCA with the covariance shrunk to its mean variance.

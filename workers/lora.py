@@ -9,30 +9,33 @@ from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import linear
+from torch.nn.functional import dropout, linear
 
 from pipeline.errors import ModelError
 from workers.trunk import LinearFactory, RowMap
 
 
 class LowRankLinear(nn.Module):
-    """A frozen linear layer and a trainable low-rank term beside it. The masters are float32, the sums ``dtype``."""
+    """A frozen linear layer and a trainable low-rank term beside it. The masters are float32, the sums in the layer's format.
 
-    def __init__(self, weight: Tensor, bias: Tensor, rank: int, scale: float, dtype: torch.dtype) -> None:
+    drop: share of the inputs of the low-rank term that training leaves out.
+    """
+
+    def __init__(self, weight: Tensor, bias: Tensor, rank: int, scale: float, drop: float = 0.0) -> None:
         super().__init__()
         outputs, inputs = weight.shape
-        self.weight = weight.to(dtype)
-        self.bias = bias.to(dtype)
+        self.weight = weight
+        self.bias = bias
         self.scale = scale
-        self.dtype = dtype
+        self.drop = drop
         self.down = nn.Parameter(torch.empty(rank, inputs))
         self.up = nn.Parameter(torch.zeros(outputs, rank))
         nn.init.kaiming_uniform_(self.down, a=math.sqrt(5))
 
     def forward(self, rows: Tensor) -> Tensor:
         """Apply both terms to (rows, inputs)."""
-        low = linear(rows, self.down.to(self.dtype))
-        return torch.addmm(linear(rows, self.weight, self.bias), low, (self.scale * self.up).to(self.dtype).T)
+        low = linear(dropout(rows, self.drop, self.training), self.down.to(rows.dtype))
+        return torch.addmm(linear(rows, self.weight, self.bias), low, (self.scale * self.up).to(rows.dtype).T)
 
     def merged(self) -> dict[str, Tensor]:
         """Return the two factors with the scale folded in."""

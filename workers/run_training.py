@@ -14,11 +14,12 @@ from workers import model_store
 from workers.claim import claim
 from workers.finish import Texts, finish, publish
 from workers.intents import read_intents
+from workers.teachers import identities, load_teachers, taught
 from workers.tokenizer import TextTokenizer
 from workers.training import Curves, NoCurves, Watch, train
 from workers.training_config import TrainConfig, read_config
 from workers.training_data import Prepared, data_hashes, prepare
-from workers.transformer import read_sizes
+from workers.transformer import find_device, read_sizes
 from workers.trial import Arms, tried
 from workers.tuned import TunedModel
 
@@ -36,7 +37,9 @@ class Base:
     def model(self, config: TrainConfig) -> TunedModel:
         """Return the model before its first step, the same every time."""
         torch.manual_seed(config.seed)
-        return TunedModel(load_file(self.folder / "model.safetensors"), read_sizes(self.folder), config, self.sets)
+        device = find_device(config.device)
+        weights = load_file(self.folder / "model.safetensors", device=str(device))
+        return TunedModel(weights, read_sizes(self.folder), config, self.sets).to(device)
 
 
 def run(config_path: Path, intents_path: Path, settings: Settings, folder: Path, tellers: Tellers) -> Path:
@@ -49,11 +52,13 @@ def run(config_path: Path, intents_path: Path, settings: Settings, folder: Path,
     hashes = data_hashes(config.data, settings.data)
     base_folder, manifest = model_store.verified(settings.encoder.model, settings.cache)
     tokenizer = TextTokenizer(base_folder, config.max_tokens)
-    torch.set_num_threads(config.threads)
     tell("reading data")
-    base = Base(base_folder, [prepare(one, settings.data, tokenizer, config) for one in config.data])
-    tell(", ".join(f"{one.config.name} {len(one.tokens):,} texts" for one in base.sets))
-    claim(folder, config, {"data": hashes, "base": manifest.files})
+    sets = [prepare(one, settings.data, tokenizer, config) for one in config.data]
+    tell(", ".join(f"{one.config.name} {len(one.tokens):,} texts" for one in sets))
+    teachers = load_teachers(config, settings)
+    claim(folder, config, {"data": hashes, "base": manifest.files, "teachers": identities(config)})
+    base = Base(base_folder, [taught(one, teachers, config.teacher_share) for one in sets])
+    torch.set_num_threads(config.threads)  # loading a teacher for serving leaves it at one
     with closing(_curves(folder)) as curves:
         watch = _watch(config, curves, show, tell)
         facts = _augmentation(config, base, folder, watch)

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from pipeline.errors import ModelError
 from workers import pooling
+from workers.averaging import Average
 from workers.checkpoints import Progress, restore, save
 from workers.encoder import TokenIds
 from workers.heads import fit_whitening
@@ -25,7 +26,7 @@ from workers.trunk import Trunk, spans_of
 from workers.tuned import Batch, TunedModel, is_intent, run_layers
 
 WHITENING_TEXTS = 6_000
-EVALUATION_ROWS = 2_048
+EVALUATION_ROWS = (2_048, 16_384)  # on a CPU, on a GPU
 GRADIENT_NORM = 1.0
 Advance = Callable[[int], None]
 
@@ -80,24 +81,29 @@ def train(config: TrainConfig, model: TunedModel, sets: Sequence[Prepared], fold
     """
     torch.set_num_threads(config.threads)
     sample = training_sample(sets, config)
-    model.whitening = fit_whitening(base_vectors(model, sample, watch.counting(0, "whitening", len(sample))))
-    optimiser = _optimiser(model, config)
-    progress = restore(folder / "last", model, optimiser)
+    whitening = fit_whitening(base_vectors(model, sample, watch.counting(0, "whitening", len(sample))))
+    model.whitening = whitening.to(model.trunk.device)
+    optimiser, average = _optimiser(model, config), Average(model, config.average)
+    progress = restore(folder / "last", model, optimiser, average)
     watch.on_phase(f"going on after step {progress.step}" if progress.step else "training begins")
     feed = _feed(config, sets, progress.step)
     has_dev = any(one.dev_tokens for one in sets)
     while progress.step < config.steps and progress.idle < config.patience:
         progress.step += 1
         losses = _step(config, model, sets, optimiser, [next(feed) for _ in range(config.accumulate)], progress.step)
+        average.update(progress.step)
         watch.on_step(progress.step, losses)
         for name, value in losses.items():
             watch.curves.add_scalar(f"loss/{name}", value, progress.step)
         if has_dev and (progress.step % config.evaluate_every == 0 or progress.step == config.steps):
-            _judge(config, model, sets, progress, folder, watch)
+            with average.applied():
+                _judge(config, model, sets, progress, folder, watch)
         if progress.step % config.checkpoint_every == 0 or progress.step == config.steps:
-            save(folder / "last", model, optimiser, progress)
+            save(folder / "last", model, optimiser, progress, average)
     if (folder / "best").is_dir():
         restore(folder / "best", model, optimiser)
+    else:
+        average.apply()
     return progress
 
 
@@ -145,7 +151,8 @@ def dev_scores(
     for index, own in answers.items():
         one = sets[index]
         if is_intent(one):
-            probabilities = torch.softmax(model.intent_logits(index, own.vectors), 1).detach().numpy()
+            logits = model.intent_logits(index, own.vectors.to(model.trunk.device))
+            probabilities = torch.softmax(logits, 1).detach().cpu().numpy()
         else:
             probabilities = torch.softmax(own.logits / temperature, 1).numpy()
         found[one.config.name] = score(without_class(probabilities, NEUTRAL) if one.two_class else probabilities, own.truth)
@@ -168,7 +175,8 @@ def _feed(config: TrainConfig, sets: Sequence[Prepared], skip: int) -> Iterator[
     for number, picks in enumerate(itertools.islice(endless, first, None), start=first):
         tokens = _forms(config, sets, picks, number)
         classes = torch.tensor([int(sets[index].classes[row]) for index, row in picks])
-        yield Batch(list(tokens), torch.tensor([index for index, _ in picks]), classes)
+        targets = torch.from_numpy(np.stack([sets[index].targets[row] for index, row in picks]))
+        yield Batch(list(tokens), torch.tensor([index for index, _ in picks]), classes, targets)
 
 
 def _forms(config: TrainConfig, sets: Sequence[Prepared], picks: Picks, number: int) -> list[TokenIds]:
@@ -261,14 +269,14 @@ def _forward(model: TunedModel, trunk: Trunk, tokens: Sequence[TokenIds], advanc
     vectors = torch.empty(len(tokens), trunk.words.shape[1])
     logits = torch.empty(len(tokens), 3)
     with torch.no_grad():
-        for packed in pack(tokens, EVALUATION_ROWS):
+        for packed in pack(tokens, EVALUATION_ROWS[trunk.device.type == "cuda"]):
             spans = spans_of(packed, trunk.device)
-            rows = run_layers(trunk, trunk.embed(packed), spans, 0, len(trunk.layers))
+            rows = run_layers(trunk.layers, trunk.embed(packed), model.attend(packed, spans))
             for span in spans:
                 where = pooling.present(span, rows).float()
                 padded = pooling.padded(rows, span).float()
                 mean = pooling.mean(padded, where)
-                vectors[span.members] = mean
-                logits[span.members] = model.sentiment(model.sentiment.features(padded, where, mean))
+                vectors[span.members] = mean.cpu()
+                logits[span.members] = model.sentiment(model.sentiment.features(padded, where, mean)).cpu()
                 advance(span.texts)
     return vectors, logits

@@ -7,7 +7,7 @@ and on a CPU one thread does the sums.
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal, cast
@@ -34,7 +34,7 @@ from workers.trunk import LinearFactory, Sizes, Trunk, build, float_linear
 Mode = Literal["fp32", "int8", "bf16"]
 MODES: Final[tuple[Mode, ...]] = ("fp32", "int8", "bf16")
 CPU_ROWS: Final = 512
-HEAD_ROWS: Final = 64
+HEAD_ROWS: Final = {"cpu": 64, "cuda": 1024}
 TRIAL_LENGTHS: Final = (3, 16, 24)
 TRIAL_COSINE: Final = 0.99
 log = structlog.get_logger()
@@ -75,6 +75,11 @@ class TransformerEncoder:
         return self._revision
 
     @property
+    def device(self) -> torch.device:
+        """Return where the sums are done."""
+        return self._parts.trunk.device
+
+    @property
     def intent_names(self) -> tuple[str, ...]:
         """Return the intents in the order of the answers."""
         return self._parts.intents.names
@@ -112,6 +117,12 @@ class TransformerEncoder:
             log.warning("graphs_unusable", reason=f"cosine {near:.4f} to the plain trunk", effect="the plain trunk serves")
         return near > TRIAL_COSINE
 
+    def bare_trunk(self, tokens: Sequence[TokenIds]) -> Callable[[], None]:
+        """Return a call that runs the trunk on texts laid out beforehand, for measuring. Raises ValueError without graphs."""
+        if self._packed is None:
+            raise ValueError("the bare trunk is measured on a GPU with its graphs only")
+        return self._packed.prepared(pack(tokens, self._rows))
+
     def _pooled(self, tokens: Sequence[TokenIds]) -> tuple[Tensor, Tensor]:
         if self._packed is not None:
             return self._packed(pack(tokens, self._rows), len(tokens))
@@ -134,10 +145,11 @@ class TransformerEncoder:
 
     def _answers(self, means: Tensor, features: Tensor) -> Encodings:
         found = [means.new_empty((len(means), width)) for width in (DIMENSIONS, 3, len(self.intent_names))]
-        for start in range(0, len(means), HEAD_ROWS):
-            stop = min(start + HEAD_ROWS, len(means))
-            white = self._parts.whitening(_block(means, start, stop))
-            logits = self._parts.sentiment(_block(features, start, stop))
+        rows = HEAD_ROWS[means.device.type]
+        for start in range(0, len(means), rows):
+            stop = min(start + rows, len(means))
+            white = self._parts.whitening(_block(means[start:stop], rows))
+            logits = self._parts.sentiment(_block(features[start:stop], rows))
             for target, part in zip(found, (white, torch.softmax(logits, 1), self._parts.intents(white)), strict=True):
                 target[start:stop] = part[: stop - start]
         vectors, sentiment, intents = to_host(found)
@@ -172,7 +184,7 @@ def load_encoder(settings: EncoderSettings, cache: Path, mode: Mode | None = Non
     whitening = trained.part("whitening")
     parts = Parts(
         trunk=build(weights, read_sizes(folder), lora.merging(adapter, linear), dtype),
-        whitening=Whitening(whitening["mean"].float().to(device), whitening["matrix"].float().to(device)),
+        whitening=Whitening(whitening["mean"].float(), whitening["matrix"].float()).to(device),
         sentiment=load_sentiment(trained.part("sentiment")).to(device),
         intents=load_intents(trained).to(device),
         tokenizer=TextTokenizer(folder, settings.max_tokens),
@@ -238,8 +250,8 @@ def _number_format(mode: Mode, rows: int) -> tuple[LinearFactory, torch.dtype]:
     return steady_linear(float_linear(dtype), round_up(rows, ROW_MULTIPLE), dtype), dtype
 
 
-def _block(rows: Tensor, start: int, stop: int) -> Tensor:
-    """Return HEAD_ROWS rows, zeros after the real ones: one shape for every batch."""
-    block = rows.new_zeros((HEAD_ROWS, rows.shape[1]))
-    block[: stop - start] = rows[start:stop]
+def _block(rows: Tensor, size: int) -> Tensor:
+    """Return ``size`` rows, zeros after the real ones: one shape for every batch."""
+    block = rows.new_zeros((size, rows.shape[1]))
+    block[: len(rows)] = rows
     return block

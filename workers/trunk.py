@@ -34,6 +34,8 @@ class RowMap(Protocol):
 
 LinearFactory = Callable[[str, Tensor, Tensor], RowMap]
 """Makes a layer of its name, weight (outputs, inputs) and bias, both float32."""
+Attend = Callable[[Tensor, int], Tensor]
+"""From (rows, 3 * hidden) and the number of heads to (rows, hidden): every text attends to itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +72,9 @@ class Layer:
     output_norm: Norm
     heads: int
 
-    def __call__(self, rows: Tensor, spans: list["Span"]) -> Tensor:
+    def __call__(self, rows: Tensor, attend: Attend) -> Tensor:
         """Apply the layer."""
-        mixed = attention(self.query_key_value(rows), spans, self.heads)
+        mixed = attend(self.query_key_value(rows), self.heads)
         rows = self.attention_norm(rows + self.attended(mixed))
         return self.output_norm(rows + self.narrow(gelu(self.widen(rows))))
 
@@ -114,8 +116,9 @@ class Trunk:
         """Return the rows that leave the last layer, and where each text lies in them."""
         spans = spans_of(packed, self.device)
         rows = self.embed(packed)
+        attend = bucketed(spans)
         for layer in self.layers:
-            rows = layer(rows, spans)
+            rows = layer(rows, attend)
         return rows, spans
 
 
@@ -130,6 +133,11 @@ def build(weights: Mapping[str, Tensor], sizes: Sizes, factory: LinearFactory, d
     except KeyError as error:
         raise ModelError(f"model.safetensors lacks the tensor {error}; it is not a BERT encoder") from error
     return Trunk(words, positions, norm, layers)
+
+
+def bucketed(spans: list[Span]) -> Attend:
+    """Return attention bucket by bucket, on any device and in any number format."""
+    return lambda query_key_value, heads: attention(query_key_value, spans, heads)
 
 
 def attention(query_key_value: Tensor, spans: list[Span], heads: int) -> Tensor:

@@ -5,40 +5,47 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy, dropout
+from torch.nn.functional import cross_entropy, dropout, linear
 
 from workers import pooling
+from workers.graphs import varlen
 from workers.heads import SentimentHead, Whitening
 from workers.lora import LowRankLinear
 from workers.packing import Bin, pack
 from workers.training_config import TrainConfig
-from workers.training_data import NEUTRAL, Prepared
-from workers.trunk import LinearFactory, RowMap, Sizes, Span, Trunk, build, float_linear, spans_of
+from workers.training_data import Prepared
+from workers.trunk import Attend, Layer, LinearFactory, RowMap, Sizes, Span, bucketed, build, float_linear, spans_of
 
 INTENT_SCALE = 16.0
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Texts of one call. sets and classes: (n,) the set of each text and its class there."""
+    """Texts of one call. sets and classes: (n,) the set of each text and its class there; targets: (n, 3) its sentiment."""
 
     tokens: list[object]
     sets: Tensor
     classes: Tensor
+    targets: Tensor
+
+    def at(self, order: Tensor) -> "Batch":
+        """Return the texts in another order."""
+        tokens = [self.tokens[place] for place in order.tolist()]
+        return Batch(tokens, self.sets[order], self.classes[order], self.targets[order])
 
 
 class FullLinear(nn.Module):
-    """A linear layer that is trained whole."""
+    """A linear layer that is trained whole. drop: share of its inputs that training leaves out."""
 
-    def __init__(self, weight: Tensor, bias: Tensor, dtype: torch.dtype) -> None:
+    def __init__(self, weight: Tensor, bias: Tensor, drop: float) -> None:
         super().__init__()
         self.weight = nn.Parameter(weight.float().clone())
         self.bias = nn.Parameter(bias.float().clone())
-        self.dtype = dtype
+        self.drop = drop
 
     def forward(self, rows: Tensor) -> Tensor:
         """Apply it to (rows, inputs)."""
-        return nn.functional.linear(rows, self.weight.to(self.dtype), self.bias.to(self.dtype))
+        return linear(dropout(rows, self.drop, self.training), self.weight.to(rows.dtype), self.bias.to(rows.dtype))
 
 
 class TunedModel(nn.Module):
@@ -68,9 +75,9 @@ class TunedModel(nn.Module):
                 return frozen(name, weight, bias)
             layer: LowRankLinear | FullLinear
             if self.config.mode == "lora":
-                layer = LowRankLinear(weight, bias, lora.rank, lora.alpha / lora.rank, self.dtype)
+                layer = LowRankLinear(weight, bias, lora.rank, lora.alpha / lora.rank, self.config.trunk_dropout)
             else:
-                layer = FullLinear(weight, bias, self.dtype)
+                layer = FullLinear(weight, bias, self.config.trunk_dropout)
             self.layers[name.replace(".", "/")] = layer
             return layer
 
@@ -79,10 +86,16 @@ class TunedModel(nn.Module):
     def tokens_and_base(self, packed: Bin, with_base: bool) -> tuple[Tensor, Tensor | None, list[Span]]:
         """Return the rows of the tuned trunk, those of the base if asked for, and the spans."""
         spans = spans_of(packed, self.trunk.device)
+        attend = self.attend(packed, spans)
         with torch.no_grad():
-            rows = run_layers(self.base, self.base.embed(packed), spans, 0, self.first_tuned)
-            base = run_layers(self.base, rows, spans, self.first_tuned, len(self.base.layers)) if with_base else None
-        return run_layers(self.trunk, rows, spans, self.first_tuned, len(self.trunk.layers)), base, spans
+            rows = run_layers(self.base.layers[: self.first_tuned], self.base.embed(packed), attend)
+            base = run_layers(self.base.layers[self.first_tuned :], rows, attend) if with_base else None
+        return run_layers(self.trunk.layers[self.first_tuned :], rows, attend), base, spans
+
+    def attend(self, packed: Bin, spans: list[Span]) -> Attend:
+        """Return the attention for a bin: by one kernel where there is one, else bucket by bucket."""
+        device = self.trunk.device
+        return varlen(packed, device) if device.type == "cuda" and self.dtype == torch.bfloat16 else bucketed(spans)
 
     def losses(self, batch: Batch, sets: Sequence[Prepared], with_base: bool) -> dict[str, Tensor]:
         """Return the loss terms of a batch, each a mean over its texts."""
@@ -98,11 +111,8 @@ class TunedModel(nn.Module):
             members.append(span.members)
             if base_rows is not None:
                 base_means.append(pooling.mean(pooling.padded(base_rows, span).float(), where))
-        order = torch.cat(members)
-        own_sets, classes = batch.sets[order], batch.classes[order]
-        mean = torch.cat(means)
-        terms = self._sentiment_loss(torch.cat(features), own_sets, classes, sets)
-        terms |= self._intent_loss(mean, own_sets, classes, sets)
+        mean, own = torch.cat(means), batch.at(torch.cat(members))
+        terms = self._sentiment_loss(torch.cat(features), own, sets) | self._intent_loss(mean, own, sets)
         if base_means and self.whitening is not None:
             near = (self.whitening(mean) * self.whitening(torch.cat(base_means))).sum(1)
             terms["distillation"] = (1 - near).mean()
@@ -113,36 +123,33 @@ class TunedModel(nn.Module):
         assert self.whitening is not None
         return INTENT_SCALE * self.whitening(mean) @ pooling.unit(self.intents[str(index)]).T
 
-    def _sentiment_loss(self, features: Tensor, own: Tensor, classes: Tensor, sets: Sequence[Prepared]) -> dict[str, Tensor]:
+    def _sentiment_loss(self, features: Tensor, own: Batch, sets: Sequence[Prepared]) -> dict[str, Tensor]:
         losses = []
         for index, one in enumerate(sets):
-            here = own == index
-            if one.config.task != "sentiment" or not bool(here.any()):
+            here = (own.sets == index).nonzero().squeeze(1)
+            if one.config.task != "sentiment" or not len(here):
                 continue
-            logits = self.sentiment(dropout(features[here], self.config.dropout, self.training))
-            if one.two_class:
-                logits = logits[:, [0, 2]]
-                target, weight = (classes[here] > NEUTRAL).long(), torch.from_numpy(one.weights)[[0, 2]]
-            else:
-                target, weight = classes[here], torch.from_numpy(one.weights)
-            each = cross_entropy(logits, target, reduction="none", label_smoothing=self.config.label_smoothing)
-            losses.append(each * weight[target])
+            logits = self.sentiment(dropout(features[here.to(features.device)], self.config.dropout, self.training))
+            weight = torch.from_numpy(one.weights)[own.classes[here]].to(logits.device)
+            targets = own.targets[here].to(logits.device)
+            losses.append(weight * cross_entropy(logits[:, one.polar], targets[:, one.polar], reduction="none"))
         return {"sentiment": torch.cat(losses).mean()} if losses else {}
 
-    def _intent_loss(self, mean: Tensor, own: Tensor, classes: Tensor, sets: Sequence[Prepared]) -> dict[str, Tensor]:
+    def _intent_loss(self, mean: Tensor, own: Batch, sets: Sequence[Prepared]) -> dict[str, Tensor]:
         losses = []
         for index, one in enumerate(sets):
-            here = own == index
-            if not is_intent(one) or not bool(here.any()):
+            here = (own.sets == index).nonzero().squeeze(1)
+            if not is_intent(one) or not len(here):
                 continue
-            losses.append(cross_entropy(self.intent_logits(index, mean[here]), classes[here], reduction="none"))
+            logits = self.intent_logits(index, mean[here.to(mean.device)])
+            losses.append(cross_entropy(logits, own.classes[here].to(mean.device), reduction="none"))
         return {"intent": torch.cat(losses).mean()} if losses else {}
 
 
-def run_layers(trunk: Trunk, rows: Tensor, spans: list[Span], first: int, last: int) -> Tensor:
-    """Return the rows after the layers from ``first`` up to ``last``."""
-    for layer in trunk.layers[first:last]:
-        rows = layer(rows, spans)
+def run_layers(layers: Sequence[Layer], rows: Tensor, attend: Attend) -> Tensor:
+    """Return the rows after some layers."""
+    for layer in layers:
+        rows = layer(rows, attend)
     return rows
 
 

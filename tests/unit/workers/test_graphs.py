@@ -8,7 +8,7 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from pipeline.settings import EncoderSettings
 from tests.unit.workers.tiny_model import write_model, write_trained
-from workers.graphs import Attend, PackedTrunk, Shape, lay_out, pool, shape_for, shapes, to_host
+from workers.graphs import PackedAttend, PackedTrunk, Shape, lay_out, pool, shape_for, shapes, to_host
 from workers.packing import pack
 from workers.transformer import load_encoder
 
@@ -94,7 +94,7 @@ def test_a_trunk_whose_kernel_is_missing_or_wrong_is_not_taken(tmp_path: Path) -
     )
     encoder = load_encoder(settings, tmp_path, "fp32")
 
-    def with_kernel(attend: Attend) -> PackedTrunk:
+    def with_kernel(attend: PackedAttend) -> PackedTrunk:
         return PackedTrunk(encoder._parts.trunk, encoder._parts.sentiment, shapes(512, 64), attend)
 
     def missing(query_key_value: Tensor, starts: Tensor, longest: int, heads: int) -> Tensor:

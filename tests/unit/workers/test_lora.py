@@ -9,7 +9,7 @@ from workers.trunk import float_linear
 def test_a_merged_adapter_computes_what_training_computed() -> None:
     torch.manual_seed(0)
     weight, bias, rows = torch.randn(6, 5), torch.randn(6), torch.randn(7, 5)
-    layer = LowRankLinear(weight, bias, rank=2, scale=3.0, dtype=torch.float32)
+    layer = LowRankLinear(weight, bias, rank=2, scale=3.0)
     torch.testing.assert_close(layer(rows), rows @ weight.T + bias)
     layer.up.data.normal_()
     adapter = {f"some.{name}": value for name, value in layer.merged().items()}
