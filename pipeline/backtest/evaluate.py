@@ -52,6 +52,7 @@ class PriceScores:
 @dataclass(frozen=True)
 class Evaluation:
     """The scores of one run. ``found`` are the detections of the span, with what they match; quantiles are (10, 50, 90) %.
+    ``missed_visible`` indexes the incidents that people wrote about and no alert tells of.
 
     ``lead_time_min`` counts from the first announcement (an alert opens or escalates) to the end of the incident (the close
     of the session, for prices); ``delay_min`` from the beginning of the incident to the first announcement.
@@ -73,6 +74,7 @@ class Evaluation:
     incidents: tuple[Incident, ...]
     found: tuple[Detection, ...]
     is_false: tuple[bool, ...]
+    missed_visible: tuple[int, ...]
 
     def summary(self) -> dict[str, Any]:
         """Return the numbers as JSON values, without the lists behind them.
@@ -133,6 +135,7 @@ def evaluate(alerts: Sequence[Alert], posts: ByEntity, truth: Truth, spans: Span
         incidents=incidents,
         found=tuple(found),
         is_false=tuple(is_false),
+        missed_visible=tuple(index for index in visible if index not in hits),
     )
 
 

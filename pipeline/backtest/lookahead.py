@@ -13,8 +13,9 @@ from pipeline.backtest.compare import Comparison, compare
 from pipeline.backtest.run import run
 from pipeline.core.detector_config import DetectorConfig
 from pipeline.core.trends import PANE_MS
+from pipeline.errors import ConfigurationError
 from pipeline.events import Alert, ScoredPost
-from pipeline.replay.recorded import known_ms
+from pipeline.replay.recorded import known_ms, utc
 
 DAY_MS = 86_400_000
 CUTS = 5
@@ -72,6 +73,14 @@ def lookahead(
     changed = [(cut, alert) for cut in cuts for alert in _changed(posts, whole, cut, config, detector)]
     hindsight = None if model_cutoff_ms is None or not posts else model_cutoff_ms >= posts[0].event_time_ms
     return Lookahead(cuts, tuple(changed), tuple(too_early(whole, posts)), hindsight)
+
+
+def check_hindsight(model_cutoff_ms: int | None, judged_from_ms: int, allowed: bool) -> None:
+    """Refuse to judge scores of a model that learned from the judged span, unless that is allowed."""
+    if model_cutoff_ms is None or allowed or model_cutoff_ms < judged_from_ms:
+        return
+    why = f"the model learned from data up to {utc(model_cutoff_ms)}, and what is judged begins at {utc(judged_from_ms)}"
+    raise ConfigurationError(f"--model-cutoff: {why}; judge later posts, or say --allow-hindsight")
 
 
 def cut_points(posts: Sequence[ScoredPost]) -> tuple[int, ...]:

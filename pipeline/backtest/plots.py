@@ -7,35 +7,39 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.backtest.daily import Day
 from pipeline.backtest.detections import Detection
 from pipeline.backtest.event_study import OFFSETS, EventStudy
 from pipeline.backtest.operating_points import OperatingPoint
 from pipeline.backtest.tiers import TierRow
 from pipeline.backtest.truth import Incident
-from pipeline.events import Trend
 
-HOUR_MS = 3_600_000
-DAY_MS = 24 * HOUR_MS
 DPI = 100
 VOLUME, NEGATIVE, BAND, ALERT, TRUTH = "#9aa7b4", "#c0392b", "#e8c9a8", "#111111", "#5b8c5a"
 
 
-def entity_picture(entity: str, trends: Sequence[Trend], found: Sequence[Detection], truth: Sequence[Incident]) -> bytes:
+def entity_picture(entity: str, days: Sequence[Day], found: Sequence[Detection], truth: Sequence[Incident]) -> bytes:
     """Return one entity over the span: posts a day, negatives against the expected band, negative share, alerts, truth.
 
     Every argument holds what concerns this entity alone.
     """
-    days, daily = _by_day(trends)
+    moments = [_moment(day.start_ms) for day in days]
     figure, (volume, negatives, share) = _figure(3, 9.0, 4.2)
-    volume.bar(days, daily["posts"], width=0.9, color=VOLUME, label="posts a day")
-    negatives.fill_between(
-        days, daily["low"], daily["high"], step="mid", color=BAND, label="expected in the same panes, 5 to 95 %"
+    volume.bar(moments, [day.posts for day in days], width=0.9, color=VOLUME, label="posts a day")
+    expected = [(_moment(day.start_ms), day.band) for day in days if day.band is not None]
+    low, high = [band.low for _, band in expected], [band.high for _, band in expected]
+    at = [moment for moment, _ in expected]
+    negatives.fill_between(at, low, high, step="mid", color=BAND, label="expected of the day, 5 to 95 %")
+    negatives.step(
+        moments, [day.negative for day in days], where="mid", color=NEGATIVE, linewidth=1.0, label="negatives a day (mass)"
     )
-    negatives.step(days, daily["negative"], where="mid", color=NEGATIVE, linewidth=1.0, label="negatives a day (mass)")
-    share.plot(days, daily["share"], ".", color=NEGATIVE, markersize=3, label="negative share")
+    shares = [(_moment(day.start_ms), day.share) for day in days if day.share is not None]
+    share.plot([moment for moment, _ in shares], [value for _, value in shares], ".", color=NEGATIVE, markersize=3)
     share.set_ylim(0, 1)
+    share.set_title("  negative share", loc="left", fontsize=6, y=0.8)
     for axis in (volume, negatives, share):
         _mark(axis, found, truth)
+    for axis in (volume, negatives):
         axis.legend(loc="upper left", fontsize=6, frameon=False)
     volume.set_title(entity, loc="left", fontsize=9)
     figure.autofmt_xdate()
@@ -47,30 +51,6 @@ def _mark(axis: Any, found: Sequence[Detection], truth: Sequence[Incident]) -> N
         axis.axvspan(_moment(incident.from_ms), _moment(incident.to_ms), color=TRUTH, alpha=0.25, linewidth=0)
     for detection in found:
         axis.axvline(_moment(detection.at_ms), color=ALERT, linewidth=0.9, linestyle="--")
-
-
-def _by_day(trends: Sequence[Trend]) -> tuple[list[datetime], dict[str, list[float]]]:
-    """Return the days with posts and the sums of their panes.
-
-    The band is that of a day with as many panes: half-widths of independent panes add in squares.
-    """
-    sums: dict[int, np.ndarray[Any, Any]] = {}
-    for trend in trends:
-        band = trend.band
-        widths = ((band.expected - band.low) ** 2, (band.high - band.expected) ** 2)
-        row = np.array([trend.posts, trend.posts_effective, trend.negative_mass, band.expected, *widths])
-        day = trend.window_start_ms // DAY_MS
-        sums[day] = sums.get(day, np.zeros(6)) + row
-    ordered = sorted(sums)
-    table = np.array([sums[day] for day in ordered]).reshape(-1, 6)
-    posts, effective, negative, expected, low, high = table.T
-    return [_moment(day * DAY_MS) for day in ordered], {
-        "posts": posts.tolist(),
-        "negative": negative.tolist(),
-        "share": np.minimum(1.0, negative / np.maximum(effective, 1e-9)).tolist(),
-        "low": np.maximum(0.0, expected - np.sqrt(low)).tolist(),
-        "high": (expected + np.sqrt(high)).tolist(),
-    }
 
 
 def precision_recall_picture(points: Sequence[OperatingPoint], base: float | None) -> bytes:

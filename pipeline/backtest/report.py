@@ -2,19 +2,25 @@
 
 import json
 from base64 import b64encode
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
+from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from pipeline.backtest import plots
+from pipeline.backtest.daily import by_day
 from pipeline.backtest.evaluate import Evaluation
 from pipeline.backtest.event_study import EventStudy
 from pipeline.backtest.operating_points import OperatingPoint
 from pipeline.backtest.tiers import TierRow
+from pipeline.core.prior import Prior
 from pipeline.events import Trend
+from pipeline.replay.recorded import utc
 
 MOST_ENTITIES = 40
+ENTITY = "entity-"
 
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; color: #222; }
@@ -28,25 +34,63 @@ pre { background: #f6f6f4; padding: .7rem; overflow-x: auto; font-size: 12px; } 
 
 @dataclass(frozen=True)
 class ReportInput:
-    """Everything the page shows. ``provenance``: hashes, versions, spans, configuration."""
+    """Everything the page shows. ``trends``: see ``by_day``. ``provenance``: hashes, versions, spans, configuration."""
 
     title: str
     scores: Evaluation
     trends: tuple[Trend, ...]
+    span: tuple[int, int]
+    prior: Prior
     points: tuple[OperatingPoint, ...]
     study: EventStudy | None
     provenance: dict[str, Any]
 
 
-def render(report: ReportInput) -> str:
-    """Return the page. It holds no text of any post."""
+def pictures(report: ReportInput) -> dict[str, bytes]:
+    """Return the PNG pictures by name, in the order of the page; those of entities are ``entity-NAME``."""
+    scores = report.scores
+    found = {"delay": plots.delay_picture(scores.delays_min), "tiers": plots.tier_picture(scores.tiers)}
+    if report.points:
+        base = None if scores.prices is None else scores.prices.base
+        found["precision-recall"] = plots.precision_recall_picture(report.points, base)
+        found["calibration"] = plots.calibration_picture(report.points)
+    if report.study is not None:
+        found["event-study"] = plots.event_study_picture(report.study)
+    by_entity: dict[str, list[Trend]] = {entity: [] for entity in shown_entities(scores)}
+    for trend in report.trends:
+        if trend.entity in by_entity:
+            by_entity[trend.entity].append(trend)
+    for entity, trends in by_entity.items():
+        alerts = [detection for detection in scores.found if detection.alert.entity == entity]
+        truth = [incident for incident in scores.incidents if incident.entity == entity]
+        found[ENTITY + entity] = plots.entity_picture(entity, by_day(trends, report.span, report.prior), alerts, truth)
+    return found
+
+
+def write_pictures(drawn: Mapping[str, bytes], folder: Path) -> None:
+    """Write each picture as NAME.png; what cannot stand in a file name is percent-encoded."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, png in drawn.items():
+        (folder / f"{quote(name, safe='')}.png").write_bytes(png)
+
+
+def shown_entities(scores: Evaluation) -> list[str]:
+    """Return the entities worth a picture: those with alerts, then those whose visible incidents none told about."""
+    alerted = {detection.alert.entity for detection in scores.found}
+    missed = {scores.incidents[index].entity for index in scores.missed_visible}
+    return [*sorted(alerted), *sorted(missed - alerted)][:MOST_ENTITIES]
+
+
+def render(report: ReportInput, drawn: Mapping[str, bytes]) -> str:
+    """Return the page with its ``pictures``. It holds no text of any post."""
     parts = [
         f"<h1>{escape(report.title)}</h1>",
         _headline(report.scores),
-        _curves(report),
-        _tiers(report.scores.tiers),
-        _event_study(report.study),
-        _entities(report),
+        _curves(report.points, drawn),
+        _tiers(report.scores.tiers, drawn),
+        _event_study(report.study, drawn),
+        _alerts(report.scores),
+        _entities(report.scores, drawn),
         f"<h2>Provenance</h2><pre>{escape(json.dumps(report.provenance, indent=2, ensure_ascii=False))}</pre>",
     ]
     head = f'<meta charset="utf-8"><title>{escape(report.title)}</title><style>{STYLE}</style>'
@@ -74,18 +118,14 @@ def _headline(scores: Evaluation) -> str:
     return "<h2>Scores</h2>" + _table(("measure", "value"), rows)
 
 
-def _curves(report: ReportInput) -> str:
-    base = None if report.scores.prices is None else report.scores.prices.base
-    pictures = []
-    if report.points:
-        pictures += [plots.precision_recall_picture(report.points, base), plots.calibration_picture(report.points)]
-    pictures.append(plots.delay_picture(report.scores.delays_min))
-    rows = [(f"{p.target:g}", p.alerts, _number(p.precision), _number(p.recall)) for p in report.points]
+def _curves(points: Sequence[OperatingPoint], drawn: Mapping[str, bytes]) -> str:
+    images = "".join(_image(drawn, name) for name in ("precision-recall", "calibration", "delay") if name in drawn)
+    rows = [(f"{p.target:g}", p.alerts, _number(p.precision), _number(p.recall)) for p in points]
     table = _table(("target per entity-day", "alerts", "precision", "visible recall"), rows) if rows else ""
-    return f'<h2>Precision, recall, calibration, delay</h2><div class="row">{"".join(map(_image, pictures))}</div>{table}'
+    return f'<h2>Precision, recall, calibration, delay</h2><div class="row">{images}</div>{table}'
 
 
-def _tiers(rows: Sequence[TierRow]) -> str:
+def _tiers(rows: Sequence[TierRow], drawn: Mapping[str, bytes]) -> str:
     head = ("tier", "entities", "posts per day", "alerts", "false alerts", "entity-days", "realised / target", "90 % interval")
     cells = [
         (
@@ -98,38 +138,43 @@ def _tiers(rows: Sequence[TierRow]) -> str:
         '<p class="note">Tiers by posts in the training span. Without a file of truth every alert counts as false here, '
         "real ones too, so that the rates are upper bounds.</p>"
     )
-    return "<h2>Volume tiers</h2>" + _table(head, cells) + _image(plots.tier_picture(rows)) + note
+    return "<h2>Volume tiers</h2>" + _table(head, cells) + _image(drawn, "tiers") + note
 
 
-def _event_study(study: EventStudy | None) -> str:
+def _event_study(study: EventStudy | None, drawn: Mapping[str, bytes]) -> str:
     if study is None:
         return ""
     text = (
         f"Mean abnormal return of the alert's own session {study.mean[5] * 100:.2f} %; as low on {study.p_same_day:.3f} of "
         "1,000 placebo draws (same entity, other sessions). Posts of a session may follow the move: confirmation, not prediction."
     )
-    return f"<h2>Event study</h2>{_image(plots.event_study_picture(study))}<p>{text}</p>"
+    return f"<h2>Event study</h2>{_image(drawn, 'event-study')}<p>{text}</p>"
 
 
-def _entities(report: ReportInput) -> str:
-    alerted = sorted({detection.alert.entity for detection in report.scores.found})
-    shown = alerted[:MOST_ENTITIES]
-    by_entity: dict[str, list[Trend]] = {entity: [] for entity in shown}
-    for trend in report.trends:
-        if trend.entity in by_entity:
-            by_entity[trend.entity].append(trend)
-    images = [
-        plots.entity_picture(
-            entity,
-            by_entity[entity],
-            [d for d in report.scores.found if d.alert.entity == entity],
-            [incident for incident in report.scores.incidents if incident.entity == entity],
-        )
-        for entity in shown
-    ]
-    more = f'<p class="note">{len(alerted) - len(shown)} more not drawn.</p>' if len(alerted) > len(shown) else ""
-    legend = '<p class="note">Dashed: alerts. Green: truth.</p>'
-    return f"<h2>Alerted entities ({len(alerted)})</h2>{legend}{''.join(map(_image, images))}{more}"
+def _alerts(scores: Evaluation) -> str:
+    rows = []
+    for detection, wrong in zip(scores.found, scores.is_false, strict=True):
+        alert = detection.alert
+        told = scores.incidents[detection.incident].kind if detection.incident >= 0 else "–"
+        rows.append(
+            (
+                alert.entity, utc(detection.at_ms), alert.rule, alert.severity, f"{detection.peak:.2f}",
+                len(detection.escalated_ms), told, "no" if wrong else "yes",
+            )
+        )  # fmt: skip
+    head = ("entity", "opened (UTC)", "rule", "severity", "highest score", "escalations", "tells of", "right")
+    return f"<h2>Alerts</h2>{_table(head, rows)}"
+
+
+def _entities(scores: Evaluation, drawn: Mapping[str, bytes]) -> str:
+    names = [name for name in drawn if name.startswith(ENTITY)]
+    worth = {d.alert.entity for d in scores.found} | {scores.incidents[index].entity for index in scores.missed_visible}
+    more = f'<p class="note">{len(worth) - len(names)} more not drawn.</p>' if len(worth) > len(names) else ""
+    note = (
+        '<p class="note">Those with alerts, then those whose visible incidents none told about. Dashed: alerts. Green: truth.'
+        " The band is what the baseline expects of the day's negatives.</p>"
+    )
+    return f"<h2>Entities ({len(worth)})</h2>{note}{''.join(_image(drawn, name) for name in names)}{more}"
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
@@ -138,8 +183,8 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
     return f"<table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>"
 
 
-def _image(png: bytes) -> str:
-    return f'<img alt="" src="data:image/png;base64,{b64encode(png).decode()}">'
+def _image(drawn: Mapping[str, bytes], name: str) -> str:
+    return f'<img alt="{escape(name)}" src="data:image/png;base64,{b64encode(drawn[name]).decode()}">'
 
 
 def _number(value: float | None) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 from platform import python_version
 from time import perf_counter
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from pipeline.backtest.detections import HOUR_MS
 from pipeline.backtest.evaluate import Evaluation, Spans, Truth, evaluate
@@ -56,6 +57,21 @@ class Outcome:
     scores: Evaluation
     study: EventStudy | None
     seconds: float
+
+
+def check_wishes(out: Path, timezone: str, files: Sequence[Path]) -> None:
+    """Find out before minutes of scoring, not behind them, that the results could not be written or files not be read."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigurationError(f"--out {out} cannot be written: {error}; name a folder that can") from error
+    for path in files:
+        if not path.is_file():
+            raise ConfigurationError(f"{path} is not a file; check the path")
+    try:
+        ZoneInfo(timezone)
+    except (ValueError, KeyError) as error:
+        raise ConfigurationError(f"--timezone {timezone!r} is not known; write one like Europe/London") from error
 
 
 def load(posts: Sequence[ScoredPost], prices: Path | None, truth: Path | None, bounds: Bounds) -> Recording:

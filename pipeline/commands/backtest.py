@@ -14,6 +14,7 @@ from pipeline.commands.replay import EncoderChoice, scoring_for
 if TYPE_CHECKING:
     from rich.progress import Progress
 
+    from pipeline.backtest.grid import Point
     from pipeline.backtest.session import Outcome, Recording
     from pipeline.core.detector_config import DetectorConfig
     from pipeline.events import ScoredPost
@@ -42,8 +43,12 @@ def backtest(  # noqa: PLR0913 - one parameter an option
     timezone: Annotated[str, typer.Option(help="Of the weekly season.")] = NEW_YORK,
     fit: Annotated[bool, typer.Option(help="Fit season, levels and thresholds on the training span.")] = True,
     report: Annotated[bool, typer.Option(help="Write report.html; runs the detector at four more targets.")] = True,
+    pictures: Annotated[bool, typer.Option("--pictures", help="Write the report's pictures as OUT/pictures/*.png too.")] = False,
     lookahead: Annotated[bool, typer.Option("--lookahead", help="Run again on truncated posts and compare.")] = False,
-    model_cutoff: Annotated[str | None, typer.Option(help="Last date of the model's training data, for --lookahead.")] = None,
+    model_cutoff: Annotated[str | None, typer.Option(help="Last date of the model's training data.")] = None,
+    allow_hindsight: Annotated[
+        bool, typer.Option("--allow-hindsight", help="Judge posts from before --model-cutoff all the same.")
+    ] = False,
     warmup: Annotated[bool, typer.Option("--warmup", help="Run again with later beginnings and compare.")] = False,
     sweep: Annotated[Path | None, typer.Option(help="YAML grid: setting to list of values; tuned on the training span.")] = None,
     processes: Annotated[int, typer.Option(min=1, help="Of a sweep.")] = 2,
@@ -57,26 +62,32 @@ def backtest(  # noqa: PLR0913 - one parameter an option
     scores kept beside the file.
     """
     from pipeline.backtest import session
+    from pipeline.backtest.grid import points, read_grid
+    from pipeline.backtest.lookahead import check_hindsight
     from pipeline.jobs.detector import detector_config
     from pipeline.replay.recorded import parse_time
 
     settings = settings_module.load()
     bounds = session.Bounds(*(None if text is None else parse_time(text) for text in (from_, to, train_from, train_to)))
     config, zone = detector_config(settings.trends), timezone if fit else None
+    cutoff_ms = None if model_cutoff is None else parse_time(model_cutoff)
+    session.check_wishes(out, timezone, [path for path in (prices, truth) if path is not None])
+    grid = None if sweep is None else read_grid(sweep, config)
     with _progress() as progress:
         posts = _read(paths, settings, encoder)
         recording = session.load(posts, prices, truth, bounds)
+        check_hindsight(cutoff_ms, recording.spans.test[0], allow_hindsight or lookahead)
         extra: dict[str, Any] = {}
-        if sweep is not None:
-            config, extra["sweep"] = _sweep(sweep, recording, config, (out, processes, timezone), progress)
+        if grid is not None:
+            config, extra["sweep"] = _sweep(points(grid), recording, config, (out, processes, timezone), progress)
         outcome = session.backtest(recording, config, zone, seed)
-        extra |= _analyses(recording, outcome, lookahead, warmup, None if model_cutoff is None else parse_time(model_cutoff))
+        extra |= _analyses(recording, outcome, lookahead, warmup, cutoff_ms)
         files = [path for path in (*paths, prices, truth, sweep) if path is not None]
-        facts = session.provenance(recording, outcome.config, files, seed)
+        facts = session.provenance(recording, outcome.config, files, seed) | {"model_cutoff": model_cutoff}
         summary = outcome.scores.summary() | {"seconds": round(outcome.seconds, 3)} | extra
         session.write_run(outcome, summary | {"provenance": facts}, out, _dump)
-        if report:
-            _write_report(recording, outcome, facts, out, progress)
+        if report or pictures:
+            _write_report(recording, outcome, facts, (out, report, pictures), progress)
     typer.echo(_dump(summary).decode() if as_json else _shown(summary, out, report))
 
 
@@ -88,6 +99,7 @@ def compare(
     """Say which alerts the second run gained, lost, or moved in time."""
     from pipeline.backtest.compare import compare as compare_alerts
     from pipeline.backtest.compare import read_alerts
+    from pipeline.replay.recorded import utc
 
     found = compare_alerts(read_alerts(run_a), read_alerts(run_b)).summary()
     if as_json:
@@ -96,7 +108,7 @@ def compare(
     for kind in ("gained", "lost", "moved"):
         for alert in found[kind]:
             moved = f" by {alert['moved_min']:+.0f} min" if kind == "moved" else ""
-            typer.echo(f"{kind:<7}{alert['entity']:<12}{alert['rule']:<22}{_utc(alert['event_time_ms'])}{moved}")
+            typer.echo(f"{kind:<7}{alert['entity']:<12}{alert['rule']:<22}{utc(alert['event_time_ms'])}{moved}")
     typer.echo(f"{found['same']} the same, {len(found['gained'])} gained, {len(found['lost'])} lost, {len(found['moved'])} moved")
 
 
@@ -108,14 +120,13 @@ def _read(paths: list[Path], settings: "Settings", encoder: EncoderChoice) -> "l
 
 
 def _sweep(
-    grid: Path, recording: "Recording", config: "DetectorConfig", where: tuple[Path, int, str], progress: "Progress"
+    todo: "list[Point]", recording: "Recording", config: "DetectorConfig", where: tuple[Path, int, str], progress: "Progress"
 ) -> "tuple[DetectorConfig, dict[str, Any]]":
     """Return the configuration that is best on the training span, and what was tried."""
     from pipeline.backtest import sweep as sweeps
-    from pipeline.backtest.grid import configured, points, read_grid
+    from pipeline.backtest.grid import configured
 
     out, processes, timezone = where
-    todo = points(read_grid(grid, config))
     data = sweeps.prepare(recording, config, out, timezone)
     task = progress.add_task("sweep", total=len(todo))
     results = []
@@ -141,16 +152,27 @@ def _analyses(
     return found
 
 
-def _write_report(recording: "Recording", outcome: "Outcome", facts: dict[str, Any], out: Path, progress: "Progress") -> None:
+def _write_report(
+    recording: "Recording", outcome: "Outcome", facts: dict[str, Any], where: tuple[Path, bool, bool], progress: "Progress"
+) -> None:
+    """Write report.html, the pictures as files, or both; ``where``: (folder, report wanted, pictures wanted)."""
+    from pipeline.backtest.fit import latest
     from pipeline.backtest.operating_points import TARGETS, operating_points
-    from pipeline.backtest.report import ReportInput, render
+    from pipeline.backtest.report import ReportInput, pictures, render, write_pictures
+    from pipeline.replay.recorded import utc
 
     task = progress.add_task("report", total=len(TARGETS))
     points = operating_points(recording, outcome, done=lambda: progress.advance(task))
-    trends = tuple(trend for trend in outcome.run.trends if trend.window_start_ms >= recording.spans.test[0])
-    title = f"Backtest {_utc(recording.spans.test[0])} to {_utc(recording.spans.test[1])}"
-    page = render(ReportInput(title, outcome.scores, trends, tuple(points), outcome.study, facts))
-    (out / "report.html").write_text(page, "utf-8")
+    span, prior = recording.spans.test, outcome.config.prior
+    title = f"Backtest {utc(span[0])} to {utc(span[1])}"
+    trends = tuple(latest(outcome.run.trends, span))
+    shown = ReportInput(title, outcome.scores, trends, span, prior, tuple(points), outcome.study, facts)
+    out, report, as_files = where
+    drawn = pictures(shown)
+    if report:
+        (out / "report.html").write_text(render(shown, drawn), "utf-8")
+    if as_files:
+        write_pictures(drawn, out / "pictures")
 
 
 @contextmanager
@@ -173,9 +195,3 @@ def _shown(summary: dict[str, Any], out: Path, report: bool) -> str:
     lines = [f"{name:<24}{summary[name]}" for name in names]
     lines += [f"{'realised/target ' + tier:<24}{value:.2f}" for tier, value in summary["realised_over_target"].items()]
     return "\n".join([*lines, str(out / ("report.html" if report else "summary.json"))])
-
-
-def _utc(time_ms: int) -> str:
-    from datetime import UTC, datetime
-
-    return datetime.fromtimestamp(time_ms / 1000, UTC).isoformat(" ", "minutes").removesuffix("+00:00")

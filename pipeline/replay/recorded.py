@@ -111,7 +111,7 @@ def parse_time(text: str) -> int:
 
 def unsorted(path: Path, number: int, before_ms: int, after_ms: int, mapped: bool = False) -> ConfigurationError:
     """Return the error for a file whose event time goes back, and how to sort it; ``mapped``: its fields have other names."""
-    times = f"{utc(before_ms)} is followed by {utc(after_ms)}"
+    times = f"{utc(before_ms)} is followed by {utc(after_ms)} UTC"
     fix = "write its rows in the order of their times" if mapped or not has_lines(path) else _sorting(path)
     return ConfigurationError(f"{path} line {number}: event_time_ms goes back ({times}); sort the file first: {fix}")
 
@@ -127,8 +127,8 @@ def has_lines(path: Path) -> bool:
 
 
 def utc(time_ms: int) -> str:
-    """Return a time as a person reads it."""
-    return datetime.fromtimestamp(time_ms / 1000, UTC).isoformat(timespec="seconds")
+    """Return a time as a person reads it, in UTC."""
+    return datetime.fromtimestamp(time_ms / 1000, UTC).isoformat(" ", "seconds").removesuffix("+00:00")
 
 
 def _chunks(lines: Iterable[bytes]) -> Iterator[list[bytes]]:

@@ -2,8 +2,11 @@
 
 from collections.abc import Sequence
 
-from pipeline.backtest.lookahead import cut_points, lookahead, warmup
+import pytest
+
+from pipeline.backtest.lookahead import check_hindsight, cut_points, lookahead, warmup
 from pipeline.core.detector_config import DetectorConfig
+from pipeline.errors import ConfigurationError
 from pipeline.events import Alert, Evidence, ScoredPost
 from tests.unit.backtest.alarms import alert
 from tests.unit.core.streams import DAY_MS, HOUR_MS, START_MS, background, eventful, in_order, scored_post, shift
@@ -90,3 +93,11 @@ def test_warm_up_shows_a_detector_that_never_settles_and_clears_one_that_does() 
     assert steady[28] == {"days": 28, "same": 1, "gained": 0, "lost": 0, "moved": 0}
     restless = warmup(posts, CONFIG, span, cumulative)
     assert any(row.change.moved or row.change.gained or row.change.lost for row in restless)
+
+
+def test_a_model_that_knows_the_judged_span_is_refused_unless_allowed() -> None:
+    with pytest.raises(ConfigurationError, match="--allow-hindsight"):
+        check_hindsight(START_MS + DAY_MS, START_MS, allowed=False)
+    check_hindsight(START_MS + DAY_MS, START_MS, allowed=True)
+    check_hindsight(START_MS - DAY_MS, START_MS, allowed=False)
+    check_hindsight(None, START_MS, allowed=False)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from pipeline.backtest.report import write_pictures
 from pipeline.cli import app
 from pipeline.commands import backtest as verbs
 from tests.unit.backtest.test_prices import write_prices
@@ -45,7 +46,7 @@ def run(tmp_path: Path, *options: str) -> dict[str, object]:
 @pytest.mark.slow
 @pytest.mark.timeout(240)
 def test_the_promised_fields_and_a_page_that_needs_nothing_else(tmp_path: Path) -> None:
-    summary = run(tmp_path, "--lookahead", "--warmup")
+    summary = run(tmp_path, "--lookahead", "--warmup", "--pictures")
     assert set(summary) >= FIELDS
     assert summary["precision"] == 1.0
     assert summary["visible_recall"] >= 0.5  # type: ignore[operator]
@@ -58,7 +59,15 @@ def test_the_promised_fields_and_a_page_that_needs_nothing_else(tmp_path: Path) 
     assert "text A-shift" not in page
     assert str(tmp_path) not in page
     written = {path.name for path in (tmp_path / "out").iterdir()}
-    assert written == {"report.html", "summary.json", "trends.jsonl", "alerts.jsonl"}
+    assert written == {"report.html", "summary.json", "trends.jsonl", "alerts.jsonl", "pictures"}
+    drawn = {path.stem for path in (tmp_path / "out" / "pictures").iterdir()}
+    assert drawn == {"precision-recall", "calibration", "delay", "tiers", "event-study", "entity-A", "entity-B"}  # B: missed
+    assert set(re.findall(r'<img alt="([^"]+)"', page)) == drawn
+
+
+def test_pictures_of_entities_with_odd_names_stay_in_their_folder(tmp_path: Path) -> None:
+    write_pictures({"entity-../A B": b"png"}, tmp_path / "pictures")
+    assert [path.name for path in (tmp_path / "pictures").iterdir()] == ["entity-..%2FA%20B.png"]
 
 
 @pytest.mark.slow

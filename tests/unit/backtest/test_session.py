@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.backtest.evaluate import Spans
-from pipeline.backtest.session import Bounds, Recording, backtest, choose_spans, load, provenance
+from pipeline.backtest.session import Bounds, Recording, backtest, check_wishes, choose_spans, load, provenance
 from pipeline.core.detector_config import DetectorConfig
 from pipeline.errors import ConfigurationError
 from pipeline.events import ScoredPost
@@ -148,3 +148,16 @@ def test_prices_of_other_tickers_or_years_are_refused(tmp_path: Path, ticker: st
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     with pytest.raises(ConfigurationError, match=message):
         load(recorded(), path, None, BOUNDS)
+
+
+def test_what_cannot_work_is_said_before_anything_is_read(tmp_path: Path) -> None:
+    occupied = tmp_path / "file"
+    occupied.write_text("")
+    for out, timezone, files, message in (
+        (occupied, "UTC", [], "--out .* cannot be written"),
+        (tmp_path, "Mars/Olympus", [], "--timezone 'Mars/Olympus' is not known"),
+        (tmp_path, "UTC", [tmp_path / "none"], "is not a file"),
+    ):
+        with pytest.raises(ConfigurationError, match=message):
+            check_wishes(out, timezone, files)
+    check_wishes(tmp_path / "new" / "folder", "Asia/Shanghai", [occupied])
