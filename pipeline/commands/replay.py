@@ -49,7 +49,7 @@ def replay(  # noqa: PLR0913 - one parameter an option
     to: Annotated[str | None, typer.Option(help="Event time to stop before.")] = None,
     warm_up: Annotated[float, typer.Option(min=0.0, help="Days before --from that teach the baselines and say nothing.")] = 0.0,
     arrival: Annotated[
-        bool, typer.Option("--arrival", help="In order of available_at_ms: late posts come as late as they did.")
+        bool, typer.Option("--arrival", help="As they came: by available_at_ms, topic:scored by offsets; late posts are as late.")
     ] = False,
     speed: Annotated[str, typer.Option(help="Times as fast as it happened, or max.")] = MAX,
     mapping: Annotated[Path | None, typer.Option("--map", help="Mapping file for raw rows that are no SocialPosts.")] = None,
@@ -67,10 +67,13 @@ def replay(  # noqa: PLR0913 - one parameter an option
     """
     from pipeline.jobs.detector import detector_config
     from pipeline.replay import play
+    from pipeline.replay.from_topics import check_prefix
     from pipeline.replay.recorded import known_ms
 
     settings = settings_module.load()
     from_ms, to_ms = _span(from_, to)
+    if publish is not None:
+        check_prefix(publish, settings.kafka.topic_prefix)
     factor = _speed(speed)
     config, tally, begun = detector_config(settings.trends), play.Tally(), perf_counter()
     with scoring_for(settings, mapping, encoder) as scoring:
@@ -87,14 +90,16 @@ def replay(  # noqa: PLR0913 - one parameter an option
 def _posts(paths: list[str], scoring: "Scoring", span: tuple[int, int], by_arrival: bool) -> "Iterable[ScoredPost]":
     from pipeline.replay.from_topics import SCHEME
     from pipeline.replay.raw import read_posts
-    from pipeline.replay.recorded import arrival, between, merged
+    from pipeline.replay.recorded import arrival, as_they_came, between, merged, order
 
-    sources = [_topic(path, scoring, span) if path.startswith(SCHEME) else read_posts(Path(path), scoring) for path in paths]
-    posts = between(merged(sources), *span)
-    return sorted(posts, key=arrival) if by_arrival else posts
+    lanes = [lane for path in paths if path.startswith(SCHEME) for lane in _topic(path, scoring, span)]
+    files = between(merged([read_posts(Path(path), scoring) for path in paths if not path.startswith(SCHEME)]), *span)
+    if by_arrival:
+        return as_they_came([sorted(files, key=arrival), *lanes])
+    return merged([files, sorted((post for lane in lanes for post in lane), key=order)])
 
 
-def _topic(name: str, scoring: "Scoring", span: tuple[int, int]) -> "Iterable[ScoredPost]":
+def _topic(name: str, scoring: "Scoring", span: tuple[int, int]) -> "list[list[ScoredPost]]":
     from pipeline.adapters.kafka_reader import KafkaReader
     from pipeline.inprocess import score_posts
     from pipeline.replay.from_topics import read_topic
@@ -111,9 +116,8 @@ def _topic(name: str, scoring: "Scoring", span: tuple[int, int]) -> "Iterable[Sc
 
 def _published(steps: "Iterable[Step]", prefix: str, settings: Settings) -> "Iterable[Step]":
     from pipeline.adapters.kafka_sink import KafkaSink
-    from pipeline.replay.from_topics import check_prefix, published
+    from pipeline.replay.from_topics import published
 
-    check_prefix(prefix, settings.kafka.topic_prefix)
     return published(steps, KafkaSink(settings.kafka), prefix)
 
 

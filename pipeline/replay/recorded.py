@@ -7,6 +7,7 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from operator import itemgetter
 from pathlib import Path
 from shlex import quote
 from typing import IO, Final, cast
@@ -66,6 +67,19 @@ def read_scored(path: Path) -> Iterator[ScoredPost]:
 def merged(files: Sequence[Iterable[ScoredPost]]) -> Iterator[ScoredPost]:
     """Yield the posts of several ordered files in one event-time order."""
     return iter(files[0]) if len(files) == 1 else heapq.merge(*files, key=order)
+
+
+def as_they_came(lanes: Sequence[Iterable[ScoredPost]]) -> Iterator[ScoredPost]:
+    """Yield the posts of several lanes, each kept in its own order, by the newest time that each has reached."""
+    reached = [_reached(posts, number) for number, posts in enumerate(lanes)]
+    return (post for _, post in heapq.merge(*reached, key=itemgetter(0)))
+
+
+def _reached(posts: Iterable[ScoredPost], number: int) -> Iterator[tuple[tuple[int, int], ScoredPost]]:
+    newest_ms = EARLIEST_MS
+    for post in posts:
+        newest_ms = max(newest_ms, known_ms(post))
+        yield (newest_ms, number), post
 
 
 def between(posts: Iterable[ScoredPost], from_ms: int, to_ms: int) -> Iterator[ScoredPost]:
