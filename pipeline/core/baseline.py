@@ -49,11 +49,14 @@ def absorb(baseline: Baseline, pane: Pane, config: DetectorConfig) -> None:
     if pane.start_ms - baseline.last_pane_ms > config.forget_gap_ms:
         baseline.first_ms = pane.start_ms - config.cold_start_ms
     _advance(baseline, pane.start_ms, config)
-    expected = expectation(baseline, pane.start_ms, config)
+    if not pane.frozen:
+        _count(baseline, pane, config)
     baseline.as_of_ms = pane.start_ms + PANE_MS
     baseline.last_pane_ms = pane.start_ms
-    if pane.frozen:
-        return
+
+
+def _count(baseline: Baseline, pane: Pane, config: DetectorConfig) -> None:
+    expected = _expected(baseline, pane.start_ms, (1.0, 0.0), config)
     exposure = config.prior.season.exposure(pane.start_ms, pane.start_ms + PANE_MS) / DAY_MS
     baseline.negative += _winsorised(pane.negative, expected.negative_per_day * exposure, expected, config)
     baseline.posts += _winsorised(pane.effective, expected.posts_per_day * exposure, expected, config)
@@ -62,20 +65,25 @@ def absorb(baseline: Baseline, pane: Pane, config: DetectorConfig) -> None:
 
 def expectation(baseline: Baseline, at_ms: int, config: DetectorConfig) -> Expectation:
     """Return the expectation as of ``at_ms`` without changing anything: sums decay, the quiet time counts as exposure."""
-    prior = config.prior
-    decay, quiet = _quiet(baseline, at_ms, config)
-    weight = baseline.exposure_days * decay + quiet + prior.strength_days
-    posts_per_day = (baseline.posts * decay + prior.posts_per_day * prior.strength_days) / weight
+    return _expected(baseline, at_ms, _quiet(baseline, at_ms, config), config)
+
+
+def _expected(baseline: Baseline, at_ms: int, passed: tuple[float, float], config: DetectorConfig) -> Expectation:
+    """Return the expectation; ``passed`` is what ``_quiet`` says of the time since the baseline's last pane."""
+    prior, (decay, quiet) = config.prior, passed
+    strength, kappa = prior.strength_days, config.share_strength
+    negative, posts = baseline.negative * decay, baseline.posts * decay
+    weight = baseline.exposure_days * decay + quiet + strength
+    posts_per_day = (posts + prior.posts_per_day * strength) / weight
     tier = prior.tier_of(posts_per_day)
-    kappa = config.share_strength
-    share = (baseline.negative * decay + kappa * prior.negative_share) / (baseline.posts * decay + kappa)
+    share = (negative + kappa * prior.negative_share) / (posts + kappa)
     return Expectation(
-        negative_per_day=(baseline.negative * decay + prior.negative_per_day * prior.strength_days) / weight,
-        posts_per_day=posts_per_day,
-        share=min(max(share, 0.001), 0.999),
-        dispersion=prior.tiers[tier].dispersion,
-        tier=tier,
-        age_ms=_age(baseline, at_ms, config),
+        (negative + prior.negative_per_day * strength) / weight,
+        posts_per_day,
+        min(max(share, 0.001), 0.999),
+        prior.tiers[tier].dispersion,
+        tier,
+        _age(baseline, at_ms, config),
     )
 
 

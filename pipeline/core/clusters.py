@@ -36,8 +36,11 @@ class Clusters:
         if count - first > self.capacity:
             first = count - self.capacity
         if count - first > _SCAN_BELOW:
-            leader = self._join(fingerprint, first)
-            if leader is not None:
+            if self._index is None:
+                self._index = BlockIndex(leaders)
+            near = self._index.enter(fingerprint, count)
+            if near and (leader := self._nearest(near, fingerprint, first)) is not None:
+                self._index.take_back(fingerprint, count)
                 return leader, False
         else:
             for leader in leaders[first:]:
@@ -70,16 +73,11 @@ class Clusters:
         self.first_ms.frombytes(first_ms)
         self._index = None
 
-    def _join(self, fingerprint: int, first: int) -> int | None:
-        """Return the earliest leader from ``first`` on within reach; without one, enter the next leader into the index."""
-        if self._index is None:
-            self._index = BlockIndex(self.leaders)
-        near = self._index.enter(fingerprint, len(self.leaders))
-        if near:
-            for at in sorted(near):
-                if at >= first and (self.leaders[at] ^ fingerprint).bit_count() <= MAX_DISTANCE:
-                    self._index.take_back(fingerprint, len(self.leaders))
-                    return self.leaders[at]
+    def _nearest(self, near: Collection[int], fingerprint: int, first: int) -> int | None:
+        """Return the earliest of these leaders that stands at or after ``first`` and within reach."""
+        for at in sorted(near):
+            if at >= first and (self.leaders[at] ^ fingerprint).bit_count() <= MAX_DISTANCE:
+                return self.leaders[at]
         return None
 
 

@@ -83,17 +83,19 @@ def assess(history: PaneHistory, end_ms: int, known: Known, config: DetectorConf
     cold = expected.age_ms < config.cold_start_ms
     dispersion = expected.dispersion * (config.cold_dispersion if cold else 1.0)
     moment = Situation(history, end_ms, expected, dispersion, cold)
-    views = [look(moment, lane, config) for lane in config.lanes if known.is_open or _has_support(moment, lane, config)]
+    views = [look(moment, lane, config) for lane in config.lanes if known.is_open or _is_supported(moment, lane, config)]
     leading = max(views, key=lambda view: (view.supported, view.score)) if views else None
     threshold = open_threshold(known.own_rate, config.prior.tiers[expected.tier], config)
     return Assessment(end_ms, expected, dispersion, cold, threshold, leading)
 
 
 def view_of(history: PaneHistory, seen: Assessment, config: DetectorConfig) -> LaneView:
-    """Return the leading lane's view, or what the first lane sees where none has support."""
+    """Return the leading lane's view; where none has support, that of the loudest lane but for its share, or of the first."""
     if seen.leading is not None:
         return seen.leading
-    return look(Situation(history, seen.end_ms, seen.expected, seen.dispersion, seen.cold), config.lanes[0], config)
+    moment = Situation(history, seen.end_ms, seen.expected, seen.dispersion, seen.cold)
+    views = [look(moment, lane, config) for lane in config.lanes if _has_support(moment, lane, config)]
+    return max(views, key=lambda view: view.score) if views else look(moment, config.lanes[0], config)
 
 
 def look(moment: Situation, lane: Lane, config: DetectorConfig) -> LaneView:
@@ -136,10 +138,23 @@ def _mean(moment: Situation, size_ms: int, config: DetectorConfig) -> float:
     return max(1e-6, moment.expected.negative_per_day * exposure / DAY_MS)
 
 
-def _has_support(moment: Situation, lane: Lane, config: DetectorConfig) -> bool:
-    need, reference = lane.support, moment.history.sums(moment.end_ms, lane.reference_ms)
-    if reference.negative < need.negative_mass:
+def _is_supported(moment: Situation, lane: Lane, config: DetectorConfig) -> bool:
+    """Return what ``look`` would say of the support, without the tails of the counts, which take longest."""
+    if not _has_support(moment, lane, config):
         return False
+    reference = moment.history.sums(moment.end_ms, lane.reference_ms)
+    return not moment.cold or _share_tail(reference, moment.expected, config) >= config.cold_share_tail
+
+
+def _share_tail(reference: WindowSums, expected: Expectation, config: DetectorConfig) -> float:
+    return share_tail(reference.negative, reference.effective, expected.share, config.share_strength)
+
+
+def _has_support(moment: Situation, lane: Lane, config: DetectorConfig) -> bool:
+    need = lane.support
+    if moment.history.negative(moment.end_ms, lane.reference_ms) < need.negative_mass:
+        return False  # as nearly always, so this comes first
+    reference = moment.history.sums(moment.end_ms, lane.reference_ms)
     least = need.posts_effective_cold if moment.cold else need.posts_effective
     if reference.effective < least or reference.negative < need.lift * _mean(moment, lane.reference_ms, config):
         return False
@@ -155,14 +170,16 @@ def _tails(
     config: DetectorConfig,
 ) -> tuple[tuple[float, ...], float, float]:
     counts = tuple(count_tail(s.negative, mean, dispersion) for s, mean in zip(sums, means, strict=True))
-    share = share_tail(sums[at].negative, sums[at].effective, expected.share, config.share_strength)
+    share = _share_tail(sums[at], expected, config)
     return counts, share, sum(counts) / len(counts) + config.share_weight * share
 
 
 def is_flood(history: PaneHistory, end_ms: int, rules: Flood) -> bool:
     """Return whether one content or young accounts drown out everything else in the flood window."""
+    if history.posts(end_ms, rules.window_ms) < rules.posts:
+        return False
     whole = history.sums(end_ms, rules.window_ms)
-    if whole.posts < rules.posts or whole.effective >= rules.max_variety * whole.posts:
+    if whole.effective >= rules.max_variety * whole.posts:
         return False
     counts: dict[int, int] = {}
     young = 0

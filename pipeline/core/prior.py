@@ -39,7 +39,9 @@ class Prior:
 
     def tier_of(self, posts_per_day: float) -> int:
         """Return the index of the tier for this volume."""
-        for index, tier in enumerate(self.tiers[:-1]):
+        index = 0
+        for tier in self.tiers:
             if posts_per_day < tier.posts_per_day:
                 return index
-        return len(self.tiers) - 1
+            index += 1
+        return index - 1

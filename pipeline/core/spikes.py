@@ -31,6 +31,8 @@ class NegativeSpikeOperator:
     def __init__(self, config: DetectorConfig) -> None:
         self.config = config
         self._accepted_ms = PANE_MS + config.allowed_lateness_ms
+        self._checkpoint_ms = self._accepted_ms + config.out_of_orderness_ms
+        self._longest_ms = config.longest_ms
         self._pane_rules = PaneRules(config.flood.young_age_ms, config.out_of_orderness_ms, config.posts_per_author)
 
     def new_state(self) -> EntityState:
@@ -115,7 +117,7 @@ class NegativeSpikeOperator:
         """Fold the panes that end by ``until``, in order, with the quiet time between them."""
         trends: list[Trend] = []
         alerts: list[Alert] = []
-        for start in sorted(s for s in state.open_panes if s + PANE_MS <= until):
+        for start in sorted([s for s in state.open_panes if s + PANE_MS <= until]):
             self._stay_quiet(state, start, alerts)
             self._checkpoint(state)
             self._fold(state, start, trends, alerts)
@@ -136,7 +138,7 @@ class NegativeSpikeOperator:
         these two spans added, no pane before the older checkpoint can hold a post that is not late.
         """
         now = state.decided.time_ms
-        if now < state.newer.time_ms + self.config.allowed_lateness_ms + self.config.out_of_orderness_ms + PANE_MS:
+        if now < state.newer.time_ms + self._checkpoint_ms:
             return
         state.older, state.newer = state.newer, state.decided.copy()
         since = state.older.time_ms
@@ -146,7 +148,7 @@ class NegativeSpikeOperator:
             self._forget_alerts(state, since)
         state.clusters.forget_before(since)
         absorbed = since if state.older.baseline is None else state.older.baseline.as_of_ms
-        state.history.forget_before(min(absorbed, since - self.config.longest_ms))
+        state.history.forget_before(min(absorbed, since - self._longest_ms))
         state.history.thin_before(since - THIN_AFTER_MS)
 
     def _forget_alerts(self, state: EntityState, since: int) -> None:
@@ -178,11 +180,8 @@ class NegativeSpikeOperator:
         if baseline is None:
             baseline = state.decided.baseline = fresh(start)
             state.decided.own_rate = OwnRate(start)
-        panes = state.history.panes
-        for at in range(state.history.since(baseline.as_of_ms), len(panes)):
-            if panes[at].start_ms + PANE_MS > until:
-                break
-            absorb(baseline, panes[at], self.config)
+        for pane in state.history.between(baseline.as_of_ms, until - PANE_MS):
+            absorb(baseline, pane, self.config)
 
     def _observe(self, state: EntityState, seen: Assessment) -> None:
         if state.decided.own_rate is not None:

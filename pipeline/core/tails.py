@@ -26,10 +26,12 @@ def _beta_fraction(a: float, b: float, x: float) -> float:
     for m in range(1, _MAX_TERMS):
         even = m * (b - m) * x / ((a + 2 * m - 1.0) * (a + 2 * m))
         odd = -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1.0))
-        for term in (even, odd):
-            d = 1.0 / ((1.0 + term * d) or _TINY)
-            c = (1.0 + term / c) or _TINY
-            result *= d * c
+        d = 1.0 / ((1.0 + even * d) or _TINY)
+        c = (1.0 + even / c) or _TINY
+        result *= d * c
+        d = 1.0 / ((1.0 + odd * d) or _TINY)
+        c = (1.0 + odd / c) or _TINY
+        result *= d * c
         if abs(d * c - 1.0) < _PRECISION:
             break
     return result

@@ -14,8 +14,7 @@ At the end of a stream the timers still pending fire in order. Two hosts are com
 which an alert may open: thresholds are calibrated on them.
 """
 
-from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
 from pipeline.events import Alert, ScoredPost, Trend
 
@@ -24,8 +23,7 @@ PANE_MS = 300_000
 State = TypeVar("State")
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(NamedTuple):
     """What one call decided. ``timers`` are event times at which the operator wants to be called again."""
 
     trends: tuple[Trend, ...] = ()

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from typing import Generic
 
 from pipeline.core.trends import NOTHING, State, Step, TrendOperator
-from pipeline.events import ScoredPost
+from pipeline.events import Alert, ScoredPost, Trend
 
 BEGINNING_MS = -(2**62)
 END_MS = 2**62
@@ -55,8 +55,12 @@ class TrendHost(Generic[State]):
         if step is not NOTHING:
             self._register(step, entity)
         reached_ms = event_time_ms - self._behind_ms
-        fired = self.advance(reached_ms) if reached_ms > self.watermark_ms else NOTHING
-        return Step(fired.trends, fired.alerts, (), step.late) if step.late else fired
+        if reached_ms > self.watermark_ms:
+            self.watermark_ms = reached_ms
+            if self._timers and self._timers[0][0] <= reached_ms:
+                fired = self._fire()
+                return Step(fired.trends, fired.alerts, (), step.late) if step.late else fired
+        return Step(late=step.late) if step.late else NOTHING
 
     def on_posts(self, posts: Iterable[ScoredPost]) -> Iterator[Step]:
         """Take many posts; yield the steps that say something."""
@@ -70,8 +74,7 @@ class TrendHost(Generic[State]):
         self.watermark_ms = max(self.watermark_ms, watermark_ms)
         if not self._timers or self._timers[0][0] > self.watermark_ms:
             return NOTHING
-        steps = list(self._fire())
-        return Step(tuple(t for s in steps for t in s.trends), tuple(a for s in steps for a in s.alerts))
+        return self._fire()
 
     def finish(self) -> Step:
         """End the stream: everything pending is decided."""
@@ -100,10 +103,15 @@ class TrendHost(Generic[State]):
                 self._registered.add(timer)
                 heapq.heappush(self._timers, timer)
 
-    def _fire(self) -> Iterator[Step]:
+    def _fire(self) -> Step:
+        trends: list[Trend] = []
+        alerts: list[Alert] = []
         while self._timers and self._timers[0][0] <= self.watermark_ms:
             timer = heapq.heappop(self._timers)
             self._registered.discard(timer)
             step = self._operator.on_timer(self._states[timer[1]], timer[0])
-            self._register(step, timer[1])
-            yield step
+            trends += step.trends
+            alerts += step.alerts
+            if step.timers:
+                self._register(step, timer[1])
+        return Step(tuple(trends), tuple(alerts))
