@@ -71,6 +71,8 @@ class EncoderSettings(Section):
 class WorkerSettings(Section):
     """The consume loop. A record that makes no progress for ``stuck_after_s`` fails readiness.
 
+    Records that come while the device computes go to it together. When it is idle, a text waits up to ``max_wait_ms`` for
+    others that would fill the token budget with it: fewer and larger writes and commits, for as much latency.
     After ``max_consecutive_dead_letters`` records in a row that cannot be used the worker stops, instead of moving a whole
     topic to the dead letters (0: never). ``entities`` is a dictionary of your own in place of the shipped one.
     """
@@ -78,6 +80,7 @@ class WorkerSettings(Section):
     group: str = "groundswell-worker"
     max_poll_records: int = Field(default=2_000, gt=0)
     poll_timeout_ms: int = 200
+    max_wait_ms: int = Field(default=0, ge=0)
     stuck_after_s: float = 120.0
     drain_timeout_s: float = 15.0
     max_consecutive_dead_letters: int = Field(default=10_000, ge=0)

@@ -9,6 +9,7 @@ from pipeline.errors import Stop
 from pipeline.telemetry import Metrics
 from workers.decoding import Rejected
 from workers.effects import Effects
+from workers.preparing import Chunk
 from workers.rules import TopicNames
 
 
@@ -36,9 +37,12 @@ class Accounting:
         self.totals = Totals()
         self._dead_in_a_row = 0
 
-    def taken(self, records: Sequence[Record], now_s: float) -> None:
+    def started(self, since_s: float) -> None:
+        """Note that a chunk, the first records of which were polled then, goes to the device."""
+        self._taken_at_s = (*self._taken_at_s, since_s)
+
+    def taken(self, records: Sequence[Record]) -> None:
         """Note the records of one poll."""
-        self._taken_at_s = (*self._taken_at_s, now_s)
         self.totals = self.totals._replace(accepted=self.totals.accepted + len(records))
         for topic in (self._topics.posts, self._topics.events):
             number = sum(record.topic == topic for record in records)
@@ -50,8 +54,14 @@ class Accounting:
         self._taken_at_s = self._taken_at_s[1:]
         self.totals = self.totals._replace(accepted=self.totals.accepted - len(records))
 
-    def refused(self, records: Sequence[Record], rejections: Sequence[Rejected], limit: int) -> None:
-        """Raise Stop when ``limit`` records in a row could not be used (0: never)."""
+    def prepared(self, chunk: Chunk, limit: int) -> None:
+        """Note the texts of one poll. Raises Stop when ``limit`` records in a row could not be used (0: never)."""
+        asked = sum(scorable.key is not None for scorable in chunk.scorables)
+        self._metrics.count("texts_total", asked)
+        self._metrics.count("cache_hits_total", asked - len(chunk.missing))
+        self._refused(chunk.records, chunk.rejected, limit)
+
+    def _refused(self, records: Sequence[Record], rejections: Sequence[Rejected], limit: int) -> None:
         reasons = {id(one.record): one.letter for one in rejections}
         for record in records:
             letter = reasons.get(id(record))

@@ -1,4 +1,4 @@
-"""Pack texts into batches by token budget. Pure: the time is an argument.
+"""Pack texts into batches by token budget, and say how long they are worth waiting for. Pure: the time is an argument.
 
 A batch of n texts costs n times its longest text, as a padded forward pass would. Several budgets are gathered before
 they are cut (the look-ahead), sorted by true length, so that texts of like length go together; a batch stops before the
@@ -6,25 +6,35 @@ budget would be exceeded.
 """
 
 from dataclasses import dataclass
-from typing import Generic, NamedTuple, TypeVar
+from typing import Final, Generic, NamedTuple, TypeVar
 
 Value = TypeVar("Value")
-LOOK_AHEAD = 8  # budgets
+LOOK_AHEAD: Final = 8  # budgets
 
 
 @dataclass(frozen=True, slots=True)
 class BatchLimits:
-    """What one batch may hold, and how long a text may wait for it."""
+    """What one batch may hold, and how long texts may wait for company while the device is idle."""
 
     max_tokens: int
     max_items: int = 1_024
-    max_wait_ms: int = 20
+    max_wait_ms: float = 0.0
+
+    def wants_more(self, tokens: int, waited_ms: float, busy: bool) -> bool:
+        """Return whether texts that are gathered for the device should wait for more.
+
+        While the device is busy they wait anyhow, so as many come together as it is worth looking ahead. Once it is idle
+        they leave with a full budget, or when the oldest has waited long enough; without any text there is nothing to
+        wait for.
+        """
+        if busy:
+            return tokens < LOOK_AHEAD * self.max_tokens
+        return 0 < tokens < self.max_tokens and waited_ms < self.max_wait_ms
 
 
 class _Waiting(NamedTuple, Generic[Value]):
     value: Value
     tokens: int
-    since_ms: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,34 +51,22 @@ class Batch(Generic[Value]):
 
 
 class TokenBatcher(Generic[Value]):
-    """Gathers values until a look-ahead of budgets is full, or the oldest waited long enough, or the device is idle."""
+    """Gathers values, and cuts all of them into batches at once."""
 
-    def __init__(self, limits: BatchLimits, look_ahead: int = LOOK_AHEAD) -> None:
+    def __init__(self, limits: BatchLimits) -> None:
         self.limits = limits
-        self._look_ahead_tokens = look_ahead * limits.max_tokens
         self._waiting: list[_Waiting[Value]] = []
-        self._tokens = 0
 
-    def add(self, value: Value, tokens: int, now_ms: int) -> None:
+    def add(self, value: Value, tokens: int) -> None:
         """Take one value with its number of tokens."""
         if tokens < 0:
             raise ValueError(f"tokens = {tokens}; a text has none or more")
-        self._waiting.append(_Waiting(value, tokens, now_ms))
-        self._tokens += tokens
-
-    def poll(self, now_ms: int) -> list[Batch[Value]]:
-        """Return batches if enough tokens are gathered or the oldest value has waited ``max_wait_ms``; else none."""
-        if not self._waiting:
-            return []
-        waited_ms = now_ms - self._waiting[0].since_ms
-        if self._tokens < self._look_ahead_tokens and waited_ms < self.limits.max_wait_ms:
-            return []
-        return self.flush()
+        self._waiting.append(_Waiting(value, tokens))
 
     def flush(self) -> list[Batch[Value]]:
         """Return everything that waits, longest texts first, in batches within the limits."""
         waiting = sorted(self._waiting, key=lambda one: -one.tokens)
-        self._waiting, self._tokens = [], 0
+        self._waiting = []
         batches: list[Batch[Value]] = []
         start = 0
         while start < len(waiting):

@@ -45,7 +45,7 @@ class Device:
         for key, tokens in missing.items():
             answer = self._cache.get(key)  # the chunk before this one may have brought it
             if answer is None:
-                batcher.add(key, len(tokens), 0)
+                batcher.add(key, len(tokens))
             else:
                 encoded.answers[key] = answer
         for batch in batcher.flush():

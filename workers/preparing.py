@@ -25,13 +25,27 @@ class Scorable:
 
 @dataclass(slots=True)
 class Chunk:
-    """The records of one poll on their way. ``answers`` by key; ``missing``: the tokens of texts without an answer yet."""
+    """Records on their way to the device together. ``answers`` by key; ``missing``: the tokens of texts without an answer yet.
+
+    since_s: when the first of them were polled, by the worker's monotonic clock.
+    """
 
     records: Sequence[Record]
+    since_s: float = 0.0
     scorables: list[Scorable] = field(default_factory=list)
     rejected: list[Rejected] = field(default_factory=list)
     answers: dict[bytes, Answer] = field(default_factory=dict)
     missing: dict[bytes, TokenIds] = field(default_factory=dict)
+
+    def join(self, later: "Chunk") -> None:
+        """Take in what a later poll brought; a text that both miss is encoded once."""
+        if not self.records:
+            self.since_s = later.since_s
+        self.records = [*self.records, *later.records]
+        self.scorables += later.scorables
+        self.rejected += later.rejected
+        self.answers |= later.answers
+        self.missing |= later.missing
 
 
 class Preparation:

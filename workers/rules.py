@@ -74,7 +74,7 @@ class WorkerRules:
             topics=TopicNames.with_prefix(settings.kafka.topic_prefix),
             weights=profiles.weights,
             half_lives_ms=tuple(round(days * DAY_MS) for days in profiles.half_life_days),
-            limits=BatchLimits(max_tokens=encoder.batch_tokens),
+            limits=BatchLimits(max_tokens=encoder.batch_tokens, max_wait_ms=worker.max_wait_ms),
             cache_bytes=encoder.cache_bytes,
             max_poll_records=worker.max_poll_records,
             poll_timeout_ms=worker.poll_timeout_ms,

@@ -26,6 +26,7 @@ from workers.effects import EffectRules, Effects
 from workers.encoder import Encoder
 from workers.encoding import Encoded
 from workers.entity_linking import EntityLinker
+from workers.gathering import Gathering
 from workers.handover import Handover
 from workers.positions import Positions, first_offsets
 from workers.preparing import Chunk
@@ -80,6 +81,7 @@ class Worker:
         self._accounting = Accounting(metrics, rules.topics, rules.stuck_after_s)
         self._positions = Positions(self._store)
         self._handover = Handover(self._source, rules.drain_timeout_s, clock.monotonic_s)
+        self._gathering = Gathering(self._take, lambda: self._stop.is_set() or self._handover.holds(), rules, clock.monotonic_s)
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="device")
         self._flight: _Flight | None = None
         self._stop = threading.Event()
@@ -102,13 +104,11 @@ class Worker:
             self._empty()
         if fresh is not None:
             self._model = Model(fresh, self._rules, self._metrics)
-        timeout_ms = self._rules.poll_timeout_ms if self._flight is None else 0
-        with self._stage("poll"):
-            records = self._poll(self._rules.max_poll_records, timeout_ms)
-        chunk = self._prepare(records) if records else None
+        chunk = self._gathering.chunk(None if self._flight is None else self._flight.future)
         landed = self._land()
         if chunk is not None:
-            self._take_off(chunk)
+            self._accounting.started(chunk.since_s)
+            self._flight = _Flight(chunk, self._thread.submit(self._encode, chunk))
         if landed is not None:
             self._finish(*landed)
         self._look_around()
@@ -142,18 +142,19 @@ class Worker:
         if landed is not None:
             self._finish(*landed)
 
-    def _prepare(self, records: Sequence[Record]) -> Chunk:
-        self._accounting.taken(records, self._clock.monotonic_s())
+    def _take(self, max_records: int, timeout_ms: int) -> Chunk:
+        """Poll and prepare; an empty chunk when nothing came."""
+        with self._stage("poll"):
+            records = self._poll(max_records, timeout_ms)
+        since_s = self._clock.monotonic_s()
+        if not records:
+            return Chunk(records, since_s)
+        self._accounting.taken(records)
         with self._stage("prepare"):
             chunk = self._model.preparation.prepare(records, self._clock.now_ms())
-        self._accounting.refused(records, chunk.rejected, self._rules.max_consecutive_dead_letters)
-        asked = sum(scorable.key is not None for scorable in chunk.scorables)
-        self._metrics.count("texts_total", asked)
-        self._metrics.count("cache_hits_total", asked - len(chunk.missing))
+        chunk.since_s = since_s
+        self._accounting.prepared(chunk, self._rules.max_consecutive_dead_letters)
         return chunk
-
-    def _take_off(self, chunk: Chunk) -> None:
-        self._flight = _Flight(chunk, self._thread.submit(self._encode, chunk))
 
     def _encode(self, chunk: Chunk) -> Encoded:
         """Run on the device thread."""

@@ -4,14 +4,14 @@ from hypothesis import strategies as st
 
 from workers.batching import BatchLimits, TokenBatcher
 
-LIMITS = BatchLimits(max_tokens=100, max_items=8, max_wait_ms=20)
+LIMITS = BatchLimits(max_tokens=100, max_items=8, max_wait_ms=20.0)
 lengths = st.lists(st.integers(0, 150), max_size=200)
 
 
 def filled(tokens: list[int]) -> TokenBatcher[int]:
     batcher: TokenBatcher[int] = TokenBatcher(LIMITS)
     for index, count in enumerate(tokens):
-        batcher.add(index, count, now_ms=0)
+        batcher.add(index, count)
     return batcher
 
 
@@ -44,17 +44,20 @@ def test_sorting_leaves_less_padding_than_the_order_of_arrival() -> None:
     assert sorted_padding < sum(batch.padding for batches in unsorted for batch in batches)
 
 
-def test_nothing_leaves_before_the_look_ahead_is_full_or_the_oldest_has_waited() -> None:
-    batcher: TokenBatcher[str] = TokenBatcher(LIMITS, look_ahead=2)
-    assert batcher.poll(now_ms=1_000) == []
-    batcher.add("a", 90, now_ms=0)
-    assert batcher.poll(now_ms=19) == []
-    assert [batch.values for batch in batcher.poll(now_ms=20)] == [("a",)]
-    batcher.add("b", 120, now_ms=30)
-    assert batcher.poll(now_ms=31) == []
-    batcher.add("c", 80, now_ms=31)
-    assert [batch.values for batch in batcher.poll(now_ms=31)] == [("b",), ("c",)]
-    assert batcher.flush() == []
+@pytest.mark.parametrize(
+    ("tokens", "waited_ms", "busy", "more"),
+    [
+        (0, 0.0, False, False),  # nothing to wait with
+        (99, 19.0, False, True),
+        (99, 20.0, False, False),  # the oldest has waited
+        (100, 0.0, False, False),  # a full budget
+        (0, 500.0, True, True),
+        (799, 500.0, True, True),
+        (800, 0.0, True, False),  # as much as is worth looking ahead
+    ],
+)
+def test_an_idle_device_waits_for_a_full_budget_or_the_oldest_text(tokens: int, waited_ms: float, busy: bool, more: bool) -> None:
+    assert LIMITS.wants_more(tokens, waited_ms, busy) is more
 
 
 def test_fill_counts_padding() -> None:
@@ -64,4 +67,4 @@ def test_fill_counts_padding() -> None:
 
 def test_a_negative_number_of_tokens_is_an_error() -> None:
     with pytest.raises(ValueError, match="tokens = -1"):
-        TokenBatcher[str](LIMITS).add("a", -1, now_ms=0)
+        TokenBatcher[str](LIMITS).add("a", -1)
