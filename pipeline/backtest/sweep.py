@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from dataclasses import dataclass, replace
+from itertools import islice
 from multiprocessing import get_context, parent_process
 from multiprocessing.connection import wait as wait_for
 from pathlib import Path
@@ -130,10 +131,10 @@ def _in_processes(data: SweepData, config: DetectorConfig, todo: Sequence[Point]
     waiting = iter(todo)
     pool = ProcessPoolExecutor(processes, get_context("spawn"), initializer=_start, initargs=(data, config))
     try:
-        pending = {pool.submit(_score_point, point) for point, _ in zip(waiting, range(processes * AHEAD), strict=False)}
+        pending = {pool.submit(_score_point, point) for point in islice(waiting, processes * AHEAD)}
         while pending:
             done, pending = wait(pending, return_when=FIRST_COMPLETED)
-            pending |= {pool.submit(_score_point, point) for point, _ in zip(waiting, range(len(done)), strict=False)}
+            pending |= {pool.submit(_score_point, point) for point in islice(waiting, len(done))}
             yield from (future.result() for future in done)
     finally:
         pool.shutdown(wait=True, cancel_futures=True)

@@ -49,6 +49,15 @@ def test_processes_hold_the_training_posts_alone_and_find_what_one_process_finds
     assert found[0]["train"]["recall"] == 1.0
 
 
+@pytest.mark.timeout(240)
+def test_no_point_of_a_grid_is_left_out(tmp_path: Path, recording: Recording) -> None:
+    """More points than are handed out at once."""
+    data = sweeps.prepare(recording, CONFIG, tmp_path, "UTC")
+    todo: list[Point] = [{"share_weight": 0.1 * number} for number in range(1, 6)]
+    found = list(sweeps.sweep(data, CONFIG, todo, tmp_path / sweeps.RESULTS, 1))
+    assert [result["point"] for result in found] == todo
+
+
 def test_a_sweep_goes_on_where_it_stopped_and_forgets_a_half_written_line(tmp_path: Path, recording: Recording) -> None:
     data = sweeps.prepare(recording, CONFIG, tmp_path, "UTC")
     out = tmp_path / sweeps.RESULTS
