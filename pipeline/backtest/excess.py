@@ -5,11 +5,11 @@ entity-day against the level is a decreasing curve; its upper part is taken as e
 0: Siffer et al., KDD 2017, restricted to the shape that few exceedances can support).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import groupby
 
-from pipeline.events import Trend
+from pipeline.backtest.prepared import Scores
+from pipeline.core.trends import PANE_MS
 
 DAY_MS = 86_400_000
 BASE_RATE_FACTOR = 4.0  # the law starts where episodes are four times as frequent as wanted
@@ -36,23 +36,15 @@ class Law:
     rate: float
 
 
-def tier_scores(trends: Sequence[Trend], tier_of: dict[str, int], span: tuple[int, int], tiers: int) -> list[TierScores]:
-    """Return the scores by tier at the moments that have the support an alert needs."""
+def tier_scores(scores: Scores, tier_of: Mapping[str, int], span: tuple[int, int], tiers: int) -> list[TierScores]:
+    """Return the scores by tier at the moments that have the support an alert needs: elsewhere the detector's score is 0."""
     result = [TierScores() for _ in range(tiers)]
     days = (span[1] - span[0]) / DAY_MS
-    ordered = sorted(trends, key=lambda trend: (trend.entity, trend.window_start_ms))
-    for entity, own in groupby(ordered, key=lambda trend: trend.entity):
-        tier = result[tier_of[entity]]
-        tier.series.append(list(_supported(list(own))))
-        tier.entity_days += days
+    for entity, tier in tier_of.items():
+        own = [(start_ms, score) for start_ms, score in scores[entity] if span[0] <= start_ms < span[1]]
+        result[tier].series.append([(start_ms + PANE_MS, score) for start_ms, score in own if score > 0.0])
+        result[tier].entity_days += days
     return result
-
-
-def _supported(own: list[Trend]) -> Iterator[tuple[int, float]]:
-    """Yield (pane end, score) where there was enough to judge: elsewhere the detector's score is 0."""
-    for trend in own:
-        if trend.score > 0.0:
-            yield trend.window_end_ms, trend.score
 
 
 def episodes(series: Sequence[tuple[int, float]], level: float, cooldown_ms: int) -> list[float]:

@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.backtest.excess import TierScores, exceedance_law, tier_scores
-from pipeline.backtest.run import run
+from pipeline.backtest.prepared import PreparedPosts
 from pipeline.backtest.tiers import DAY_MS, TIERS
-from pipeline.backtest.volumes import HOUR_MS, Volume, volumes, week_counts
+from pipeline.backtest.volumes import HOUR_MS, Volume, week_counts
 from pipeline.core.detector_config import DetectorConfig
 from pipeline.core.prior import Prior, Tier
 from pipeline.core.seasonality import SeasonalProfile
@@ -30,9 +30,14 @@ MOST_DISPERSION = 2.0
 
 
 def fit_prior(posts: Sequence[ScoredPost], span: tuple[int, int], config: DetectorConfig, timezone: str) -> Prior:
-    """Return the prior that the posts before the end of ``span`` teach; posts before the span only warm up."""
-    known = [post for post in posts if post.event_time_ms < span[1]]
-    found = volumes(known, span, config)
+    """Return the prior that posts before the end of ``span`` teach, in event-time order; those before the span only warm up."""
+    return fit_prepared(PreparedPosts(posts), span, config, timezone)
+
+
+def fit_prepared(posts: PreparedPosts, span: tuple[int, int], config: DetectorConfig, timezone: str) -> Prior:
+    """Return what ``fit_prior`` does."""
+    known = posts.before(span[1])
+    found = known.volumes(span, config)
     if not found:
         return config.prior
     days = (span[1] - span[0]) / DAY_MS
@@ -42,8 +47,7 @@ def fit_prior(posts: Sequence[ScoredPost], span: tuple[int, int], config: Detect
     bounds = _bounds(list(per_day.values()))
     tier_of = {entity: int(np.searchsorted(bounds, volume, side="right")) for entity, volume in per_day.items()}
     prior = replace(prior, tiers=_tiers(found, tier_of, bounds, season, span))
-    trends = latest(run(known, replace(config, prior=prior)).trends, span)
-    scores = tier_scores(trends, tier_of, span, len(bounds) + 1)
+    scores = tier_scores(known.judge(replace(config, prior=prior)).scores, tier_of, span, len(bounds) + 1)
     return replace(prior, version=f"fitted-{span[0]}-{span[1]}", tiers=_with_laws(prior.tiers, scores, config))
 
 

@@ -18,14 +18,13 @@ from threading import Thread
 from typing import Any
 
 from pipeline.backtest.evaluate import Evaluation, Spans, Truth, evaluate
-from pipeline.backtest.fit import fit_prior
+from pipeline.backtest.fit import fit_prepared
 from pipeline.backtest.grid import Point, configured
 from pipeline.backtest.lines import read_lines, write_lines
 from pipeline.backtest.posts import ByEntity, once_in_order
-from pipeline.backtest.run import run
+from pipeline.backtest.prepared import PreparedPosts
 from pipeline.backtest.session import Recording
 from pipeline.core.detector_config import DETECTOR_VERSION, DetectorConfig
-from pipeline.events import ScoredPost
 from pipeline.replay.recorded import read_scored
 
 RESULTS = "sweep.jsonl"
@@ -47,7 +46,7 @@ class SweepData:
 class _Worker:
     data: SweepData
     config: DetectorConfig
-    posts: Sequence[ScoredPost]
+    posts: PreparedPosts
     by_entity: ByEntity
 
 
@@ -116,9 +115,9 @@ def objective(scores: Evaluation, target: float) -> float:
     return 2.0 * precision * recall / (precision + recall) - excess
 
 
-def fitted(posts: Sequence[ScoredPost], config: DetectorConfig, data: SweepData) -> DetectorConfig:
+def fitted(posts: PreparedPosts, config: DetectorConfig, data: SweepData) -> DetectorConfig:
     """Return the configuration with the prior that its own scores teach on the training span."""
-    return replace(config, prior=fit_prior(posts, data.spans.train, config, data.timezone))
+    return replace(config, prior=fit_prepared(posts, data.spans.train, config, data.timezone))
 
 
 def _key(point: Mapping[str, Any]) -> str:
@@ -144,7 +143,7 @@ def _start(data: SweepData, config: DetectorConfig) -> None:
     global _worker
     Thread(target=_end_with_parent, daemon=True).start()
     posts = once_in_order(read_scored(data.path))
-    _worker = _Worker(data, config, posts, ByEntity(posts))
+    _worker = _Worker(data, config, PreparedPosts(posts), ByEntity(posts))
 
 
 def _end_with_parent() -> None:
@@ -162,12 +161,12 @@ def _score_point(point: Point) -> dict[str, Any]:
 
 
 def score_point(
-    point: Point, posts: Sequence[ScoredPost], by_entity: ByEntity, config: DetectorConfig, data: SweepData
+    point: Point, posts: PreparedPosts, by_entity: ByEntity, config: DetectorConfig, data: SweepData
 ) -> dict[str, Any]:
     """Return one line of the results: the point on the training span alone."""
     chosen = fitted(posts, configured(config, point), data)
     target = chosen.false_alerts_per_entity_day
-    scores = evaluate(run(posts, chosen).alerts, by_entity, data.truth, replace(data.spans, test=data.spans.train), target)
+    scores = evaluate(posts.judge(chosen).alerts, by_entity, data.truth, replace(data.spans, test=data.spans.train), target)
     return {
         "point": dict(point),
         "objective": objective(scores, target),

@@ -12,7 +12,7 @@ _EPOCH_TO_MONDAY_MS = 4 * 86_400_000  # 1970-01-01 was a Thursday: 1970-01-05 is
 _HOUR_MS = 3_600_000
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=65_536)  # seven years of hours: a backtest goes through its year entity by entity
 def _offset_ms(timezone: str, hour: int) -> int:
     moment = datetime.fromtimestamp(hour * 3600, UTC).astimezone(ZoneInfo(timezone))
     offset = moment.utcoffset()
@@ -48,6 +48,8 @@ class SeasonalProfile:
         return time_ms + offset - _EPOCH_TO_MONDAY_MS
 
     def _since_monday(self, time_ms: int) -> float:
-        weeks, within = divmod(self._local_ms(time_ms), WEEK_MS)
-        slot, rest = divmod(within, SLOT_MS)
-        return (weeks * self._until[-1] + self._until[slot]) * SLOT_MS + self.factors[slot] * rest
+        local_ms = self._local_ms(time_ms)
+        slots = local_ms // SLOT_MS
+        weeks, slot = slots // SLOTS, slots % SLOTS
+        until = self._until
+        return (weeks * until[-1] + until[slot]) * SLOT_MS + self.factors[slot] * (local_ms % SLOT_MS)

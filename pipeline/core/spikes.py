@@ -33,7 +33,7 @@ class NegativeSpikeOperator:
         self._accepted_ms = PANE_MS + config.allowed_lateness_ms
         self._checkpoint_ms = self._accepted_ms + config.out_of_orderness_ms
         self._longest_ms = config.longest_ms
-        self._pane_rules = PaneRules(config.flood.young_age_ms, config.out_of_orderness_ms, config.posts_per_author)
+        self.pane_rules = PaneRules(config.flood.young_age_ms, config.out_of_orderness_ms, config.posts_per_author)
 
     def new_state(self) -> EntityState:
         """Return the state of an entity never seen."""
@@ -118,13 +118,13 @@ class NegativeSpikeOperator:
         trends: list[Trend] = []
         alerts: list[Alert] = []
         for start in sorted([s for s in state.open_panes if s + PANE_MS <= until]):
-            self._stay_quiet(state, start, alerts)
+            self.stay_quiet(state, start, alerts)
             self._checkpoint(state)
             self._fold(state, start, trends, alerts)
-        self._stay_quiet(state, until, alerts)
+        self.stay_quiet(state, until, alerts)
         return trends, alerts
 
-    def _stay_quiet(self, state: EntityState, until: int, alerts: list[Alert]) -> None:
+    def stay_quiet(self, state: EntityState, until: int, alerts: list[Alert]) -> None:
         """Let time pass without posts: only open incidents care."""
         while state.decided.is_open and (tick := _next_tick(state.decided.time_ms)) <= until:
             state.decided.time_ms = tick
@@ -162,9 +162,13 @@ class NegativeSpikeOperator:
 
     def _fold(self, state: EntityState, start: int, trends: list[Trend], alerts: list[Alert]) -> None:
         state.open_panes.discard(start)
-        pane = summarise(start, state.mentions[start].values(), state.clusters, state.history.totals, self._pane_rules)
-        end = start + PANE_MS
-        self._absorb(state, start, end - self.config.guard_ms)
+        pane = summarise(start, state.mentions[start].values(), state.clusters, state.history.totals, self.pane_rules)
+        self._tell_trend(state, pane, self.judge(state, pane, alerts), trends)
+
+    def judge(self, state: EntityState, pane: Pane, alerts: list[Alert]) -> Assessment:
+        """Decide at the end of the next pane, summed up already; what is to be told is added to ``alerts``."""
+        end = pane.start_ms + PANE_MS
+        self._absorb(state, pane.start_ms, end - self.config.guard_ms)
         state.history.append(pane)
         state.decided.time_ms = end
         moment = self._assess(state, end)
@@ -173,7 +177,7 @@ class NegativeSpikeOperator:
         opinion = state.decided.opinion
         lately = opinion is not None and opinion.is_open and end - opinion.opened_ms < self.config.freeze_at_most_ms
         pane.frozen = lately and not moment.cold
-        self._tell_trend(state, pane, moment, trends)
+        return moment
 
     def _absorb(self, state: EntityState, start: int, until: int) -> None:
         baseline = state.decided.baseline

@@ -1,0 +1,48 @@
+"""Posts summed up once give the answers of the live operator, run after run, whatever the settings."""
+
+from dataclasses import replace
+
+import pytest
+
+from pipeline.backtest.prepared import PreparedPosts
+from pipeline.backtest.run import run
+from pipeline.core.detector_config import DetectorConfig, Flood
+from pipeline.core.prior import Prior
+from pipeline.core.seasonality import SeasonalProfile
+from tests.unit.core.streams import eventful, scored_post
+
+LOOSE = DetectorConfig(false_alerts_per_entity_day=0.5)
+SEASON = SeasonalProfile("America/New_York", tuple(0.5 + slot * 37 % 100 / 100 for slot in range(336)))
+SETTINGS = {
+    "strict": DetectorConfig(),
+    "loose": LOOSE,
+    "season": replace(LOOSE, prior=Prior(season=SEASON)),
+    "short memory of contents": replace(LOOSE, cluster_memory_ms=3_600_000, cluster_capacity=30),
+    "other panes": replace(LOOSE, posts_per_author=1, flood=Flood(posts=10)),
+}
+
+
+def test_every_setting_gives_the_alerts_and_scores_of_a_replay() -> None:
+    """One after the other on the same panes: what one run wrote, the next may not read."""
+    posts = eventful()
+    prepared, spoke = PreparedPosts(posts), 0
+    for name, config in SETTINGS.items():
+        found, live = prepared.judge(config), run(posts, config)
+        assert found.alerts == live.alerts, name
+        scores = {(entity, start_ms): score for entity, own in found.scores.items() for start_ms, score in own}
+        assert scores == {(trend.entity, trend.window_start_ms): trend.score for trend in live.trends}, name
+        spoke += len(found.alerts)
+    assert spoke > 10
+
+
+def test_a_post_told_twice_counts_once_and_one_about_nobody_never() -> None:
+    posts = [*eventful(3), scored_post("nobody", eventful(3)[-1].event_time_ms, 0.9, entity="")]
+    assert PreparedPosts([post for post in posts for _ in range(2)]).judge(LOOSE) == PreparedPosts(posts[:-1]).judge(LOOSE)
+
+
+@pytest.mark.parametrize("until", [0, 100])
+def test_posts_of_a_span_are_themselves_where_none_lies_behind(until: int) -> None:
+    posts = eventful(3)
+    prepared, end_ms = PreparedPosts(posts), posts[-1].event_time_ms
+    assert prepared.before(end_ms + 1) is prepared
+    assert prepared.before(posts[until].event_time_ms).judge(LOOSE) == PreparedPosts(posts[:until]).judge(LOOSE)
