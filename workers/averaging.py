@@ -21,10 +21,10 @@ class Average:
 
     def update(self, step: int) -> None:
         """Take in the weights after a step (counted from 1)."""
-        decay = min(self._decay, step / (step + 10))
-        with torch.no_grad():
-            for name, mean in self.means.items():
-                mean.lerp_(self._parameters[name], 1 - decay)
+        if self.means:
+            with torch.no_grad():
+                weight = 1 - min(self._decay, step / (step + 10))
+                torch._foreach_lerp_(list(self.means.values()), list(self._parameters.values()), weight)
 
     def apply(self) -> None:
         """Set the model's weights to the means."""

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from workers.heads import SentimentHead
 from workers.packing import Bin, Index
-from workers.trunk import Attend, Trunk
+from workers.trunk import Trunk
 
 LONGEST: Final = (32, 64, 128, 256, 512)
 _SHARES: Final = (64, 16, 4, 1)  # tokens a text that the numbers of texts are made for
@@ -58,14 +58,23 @@ def shapes(rows: int, max_tokens: int) -> list[Shape]:
     return [Shape(rows, max(1, rows // share), longest) for longest in lengths for share in _SHARES]
 
 
+def exact_shape(packed: Bin) -> Shape:
+    """Return the shape of a bin's own tokens and texts, with nothing to spare."""
+    return Shape(packed.tokens, *_texts_and_longest(packed))
+
+
 def shape_for(packed: Bin, known: Sequence[Shape]) -> Shape:
     """Return the smallest known shape that holds a bin. Raises ValueError where none does."""
-    texts = sum(len(group.members) for group in packed.groups)
-    longest = max(int(group.present.sum(1).max()) for group in packed.groups)
+    texts, longest = _texts_and_longest(packed)
     for shape in known:
         if shape.rows >= packed.tokens and shape.texts >= texts and shape.longest >= longest:
             return shape
     raise ValueError(f"no shape holds {packed.tokens} tokens in {texts} texts, the longest of {longest}")
+
+
+def _texts_and_longest(packed: Bin) -> tuple[int, int]:
+    texts = sum(len(group.members) for group in packed.groups)
+    return texts, max(int(group.present.sum(1).max()) for group in packed.groups)
 
 
 def lay_out(packed: Bin, shape: Shape) -> Layout:
@@ -95,14 +104,6 @@ def attend_packed(query_key_value: Tensor, starts: Tensor, longest: int, heads: 
     return mixed.reshape(rows, -1)
 
 
-def varlen(packed: Bin, device: torch.device) -> Attend:
-    """Return attention by the packed kernel for one bin; what fills the bin up attends to itself too, so all rows are finite."""
-    begins = np.concatenate([group.rows[:, 0] for group in packed.groups])
-    edges = np.unique(np.append(begins, (packed.tokens, len(packed.ids))))
-    starts, longest = torch.from_numpy(edges).to(device), int(np.diff(edges).max())
-    return lambda query_key_value, heads: attend_packed(query_key_value, starts, longest, heads)
-
-
 def compute_for(trunk: Trunk, head: SentimentHead, shape: Shape, attend: PackedAttend) -> Compute:
     """Return what a graph of this shape records."""
 
@@ -121,7 +122,7 @@ def pool(rows: Tensor, owner: Tensor, starts: Tensor, query: Tensor) -> Tensor:
     Sums go text by text in the order of the rows, so that they do not depend on the neighbours.
     """
     match = (rows * query).sum(1)
-    highest = _by_text("max", match, starts)
+    highest = _by_text("max", match, starts).detach()  # cancels out; keeps exp in range
     weight = torch.exp(match - highest[owner])
     total = _by_text("sum", weight, starts)
     own = _by_text("sum", weight[:, None] * rows, starts) / total[:, None]
@@ -203,8 +204,9 @@ class PackedTrunk:
         ready = [(self._runner(shape), lay_out(packed, shape)) for packed, shape in zip(bins, known, strict=True)]
 
         def run() -> None:
-            for runner, layout in ready:
-                runner(layout)
+            with torch.inference_mode():
+                for runner, layout in ready:
+                    runner(layout)
 
         return run
 

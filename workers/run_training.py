@@ -14,7 +14,6 @@ from workers import model_store
 from workers.claim import claim
 from workers.finish import Texts, finish, publish
 from workers.intents import read_intents
-from workers.teachers import identities, load_teachers, taught
 from workers.tokenizer import TextTokenizer
 from workers.training import Curves, NoCurves, Watch, train
 from workers.training_config import TrainConfig, read_config
@@ -52,13 +51,11 @@ def run(config_path: Path, intents_path: Path, settings: Settings, folder: Path,
     hashes = data_hashes(config.data, settings.data)
     base_folder, manifest = model_store.verified(settings.encoder.model, settings.cache)
     tokenizer = TextTokenizer(base_folder, config.max_tokens)
+    torch.set_num_threads(config.threads)
     tell("reading data")
-    sets = [prepare(one, settings.data, tokenizer, config) for one in config.data]
-    tell(", ".join(f"{one.config.name} {len(one.tokens):,} texts" for one in sets))
-    teachers = load_teachers(config, settings)
-    claim(folder, config, {"data": hashes, "base": manifest.files, "teachers": identities(config)})
-    base = Base(base_folder, [taught(one, teachers, config.teacher_share) for one in sets])
-    torch.set_num_threads(config.threads)  # loading a teacher for serving leaves it at one
+    base = Base(base_folder, [prepare(one, settings.data, tokenizer, config) for one in config.data])
+    tell(", ".join(f"{one.config.name} {len(one.tokens):,} texts" for one in base.sets))
+    claim(folder, config, {"data": hashes, "base": manifest.files})
     with closing(_curves(folder)) as curves:
         watch = _watch(config, curves, show, tell)
         facts = _augmentation(config, base, folder, watch)

@@ -1,6 +1,7 @@
 """The training loop: balanced batches, AdamW, warm-up, early stopping on dev, checkpoints that a killed run goes on from."""
 
 import itertools
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,6 @@ import torch
 from torch import Tensor
 
 from pipeline.errors import ModelError
-from workers import pooling
 from workers.averaging import Average
 from workers.checkpoints import Progress, restore, save
 from workers.encoder import TokenIds
@@ -22,12 +22,12 @@ from workers.packing import pack
 from workers.sampling import Picks, batches
 from workers.training_config import TrainConfig
 from workers.training_data import NEUTRAL, Prepared
-from workers.trunk import Trunk, spans_of
-from workers.tuned import Batch, TunedModel, is_intent, run_layers
+from workers.tuned import Batch, Labels, TunedModel, is_intent
 
 WHITENING_TEXTS = 6_000
 EVALUATION_ROWS = (2_048, 16_384)  # on a CPU, on a GPU
 GRADIENT_NORM = 1.0
+GPU_LOOKS = 20  # steps between two looks at the losses, each of which waits for the device
 Advance = Callable[[int], None]
 
 
@@ -87,18 +87,20 @@ def train(config: TrainConfig, model: TunedModel, sets: Sequence[Prepared], fold
     progress = restore(folder / "last", model, optimiser, average)
     watch.on_phase(f"going on after step {progress.step}" if progress.step else "training begins")
     feed = _feed(config, sets, progress.step)
+    look_every = 1 if model.trunk.device.type == "cpu" else GPU_LOOKS
     has_dev = any(one.dev_tokens for one in sets)
     while progress.step < config.steps and progress.idle < config.patience:
         progress.step += 1
         losses = _step(config, model, sets, optimiser, [next(feed) for _ in range(config.accumulate)], progress.step)
         average.update(progress.step)
-        watch.on_step(progress.step, losses)
-        for name, value in losses.items():
-            watch.curves.add_scalar(f"loss/{name}", value, progress.step)
-        if has_dev and (progress.step % config.evaluate_every == 0 or progress.step == config.steps):
+        judging = has_dev and (progress.step % config.evaluate_every == 0 or progress.step == config.steps)
+        saving = progress.step % config.checkpoint_every == 0 or progress.step == config.steps
+        if judging or saving or progress.step % look_every == 0:
+            _note(losses, progress.step, watch)
+        if judging:
             with average.applied():
                 _judge(config, model, sets, progress, folder, watch)
-        if progress.step % config.checkpoint_every == 0 or progress.step == config.steps:
+        if saving:
             save(folder / "last", model, optimiser, progress, average)
     if (folder / "best").is_dir():
         restore(folder / "best", model, optimiser)
@@ -109,12 +111,12 @@ def train(config: TrainConfig, model: TunedModel, sets: Sequence[Prepared], fold
 
 def base_vectors(model: TunedModel, tokens: Sequence[TokenIds], advance: Advance) -> Tensor:
     """Return the base model's mean-pooled vectors, (n, hidden) float32; ``advance`` hears how many texts are done."""
-    return _forward(model, model.base, tokens, advance)[0]
+    return _forward(model, tokens, advance, base=True)[0]
 
 
 def tuned_vectors(model: TunedModel, tokens: Sequence[TokenIds], advance: Advance) -> tuple[Tensor, Tensor]:
     """Return the tuned model's mean-pooled vectors and its sentiment logits, both float32."""
-    return _forward(model, model.trunk, tokens, advance)
+    return _forward(model, tokens, advance, base=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,8 +177,7 @@ def _feed(config: TrainConfig, sets: Sequence[Prepared], skip: int) -> Iterator[
     for number, picks in enumerate(itertools.islice(endless, first, None), start=first):
         tokens = _forms(config, sets, picks, number)
         classes = torch.tensor([int(sets[index].classes[row]) for index, row in picks])
-        targets = torch.from_numpy(np.stack([sets[index].targets[row] for index, row in picks]))
-        yield Batch(list(tokens), torch.tensor([index for index, _ in picks]), classes, targets)
+        yield Batch(list(tokens), Labels(torch.tensor([index for index, _ in picks]), classes))
 
 
 def _forms(config: TrainConfig, sets: Sequence[Prepared], picks: Picks, number: int) -> list[TokenIds]:
@@ -197,7 +198,7 @@ def _step(
     optimiser: torch.optim.Optimizer,
     parts: list[Batch],
     step: int,
-) -> dict[str, float]:
+) -> dict[str, Tensor]:
     torch.manual_seed(config.seed * 1_000_003 + step)  # dropout, the same after a resume
     model.train()
     factor = _rate_factor(step, config)
@@ -205,20 +206,26 @@ def _step(
         group["lr"] = group["initial_lr"] * factor
     weights = {"sentiment": 1.0, "intent": config.intent_weight, "distillation": config.distillation}
     with_base = config.mode != "frozen" and config.distillation > 0 and step % config.distil_every == 0
-    noted: dict[str, float] = {}
+    noted: dict[str, Tensor] = {}
     for part in parts:
         terms = model.losses(part, sets, with_base)
         total = torch.stack([weights[name] * value for name, value in terms.items()]).sum() / len(parts)
-        if not bool(torch.isfinite(total)):
-            raise ModelError(
-                f"the loss of step {step} is {float(total.detach())}; lower trunk_rate and head_rate, or use precision fp32"
-            )
         total.backward()  # type: ignore[no-untyped-call]
-        noted |= {name: float(value.detach()) for name, value in terms.items()}
+        noted |= {name: value.detach() for name, value in terms.items()}
     torch.nn.utils.clip_grad_norm_(model.parameters(), GRADIENT_NORM)
     optimiser.step()
     optimiser.zero_grad(set_to_none=True)
     return noted
+
+
+def _note(losses: dict[str, Tensor], step: int, watch: Watch) -> None:
+    """Tell of a step's losses; on a GPU this waits for it. Raises ModelError when one is no finite number."""
+    values = {name: float(value) for name, value in losses.items()}
+    if wrong := [f"{value} ({name})" for name, value in values.items() if not math.isfinite(value)]:
+        raise ModelError(f"the loss of step {step} is {', '.join(wrong)}; lower trunk_rate and head_rate, or use precision fp32")
+    watch.on_step(step, values)
+    for name, value in values.items():
+        watch.curves.add_scalar(f"loss/{name}", value, step)
 
 
 def _rate_factor(step: int, config: TrainConfig) -> float:
@@ -253,7 +260,7 @@ def _optimiser(model: TunedModel, config: TrainConfig) -> torch.optim.AdamW:
         parameters = list(chosen.parameters())
         if parameters:
             groups.append({"params": parameters, "lr": rate, "initial_lr": rate})
-    return torch.optim.AdamW(groups, weight_decay=config.weight_decay)
+    return torch.optim.AdamW(groups, weight_decay=config.weight_decay, fused=model.trunk.device.type == "cuda")
 
 
 def training_sample(sets: Sequence[Prepared], config: TrainConfig) -> list[TokenIds]:
@@ -264,19 +271,15 @@ def training_sample(sets: Sequence[Prepared], config: TrainConfig) -> list[Token
     return [sets[index].tokens[row] for index, row in picks]
 
 
-def _forward(model: TunedModel, trunk: Trunk, tokens: Sequence[TokenIds], advance: Advance) -> tuple[Tensor, Tensor]:
+def _forward(model: TunedModel, tokens: Sequence[TokenIds], advance: Advance, base: bool) -> tuple[Tensor, Tensor]:
     model.eval()
-    vectors = torch.empty(len(tokens), trunk.words.shape[1])
+    hidden = model.trunk.words.shape[1]
+    vectors = torch.empty(len(tokens), hidden)
     logits = torch.empty(len(tokens), 3)
     with torch.no_grad():
-        for packed in pack(tokens, EVALUATION_ROWS[trunk.device.type == "cuda"]):
-            spans = spans_of(packed, trunk.device)
-            rows = run_layers(trunk.layers, trunk.embed(packed), model.attend(packed, spans))
-            for span in spans:
-                where = pooling.present(span, rows).float()
-                padded = pooling.padded(rows, span).float()
-                mean = pooling.mean(padded, where)
-                vectors[span.members] = mean.cpu()
-                logits[span.members] = model.sentiment(model.sentiment.features(padded, where, mean)).cpu()
-                advance(span.texts)
+        for packed in pack(tokens, EVALUATION_ROWS[model.trunk.device.type == "cuda"]):
+            features, base_means, members = model.pooled(packed, with_base=base)
+            vectors[members] = (features[:, :hidden] if base_means is None else base_means).cpu()
+            logits[members] = model.sentiment(features).cpu()
+            advance(len(members))
     return vectors, logits

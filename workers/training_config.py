@@ -1,17 +1,14 @@
 """What a training run is: one YAML file. An unknown or wrong key is an error that names it."""
 
-import zlib
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
 
 from pipeline.adapters.yaml_text import read_yaml
 from pipeline.errors import ConfigurationError
-from workers.encoder import TokenIds
 
 
 class Part(BaseModel):
@@ -43,17 +40,6 @@ class Lora(Part):
     layers: int = Field(default=9, gt=0)
 
 
-class HoldOut(Part):
-    """One fold of the training texts of every set that a run leaves out, so that its answers for them are those of a stranger."""
-
-    fold: int = Field(ge=0)
-    of: int = Field(ge=2)
-
-    def holds(self, tokens: TokenIds) -> bool:
-        """Return whether a text is in the fold, by its tokens alone."""
-        return zlib.crc32(np.ascontiguousarray(tokens, np.int32).tobytes()) % self.of == self.fold
-
-
 class Augment(Part):
     """Altered texts, tried first: two runs of ``trial_steps`` steps, without and with; it stays on only if dev gains.
 
@@ -72,9 +58,8 @@ class Augment(Part):
 class TrainConfig(Part):
     """A training run. One step sees ``accumulate`` batches of ``batch_tokens`` tokens.
 
-    teachers: weights folders of earlier runs; their answers make up ``teacher_share`` of a text's target, of each teacher for
-    its own ``hold_out`` alone where it has one. average: decay of the running mean of the weights that is judged and
-    shipped; 0 ships the last ones. trunk_dropout: share of a tuned layer's inputs (of the low-rank term, in lora mode).
+    average: decay of the running mean of the weights that is judged and shipped; 0 ships the last ones. trunk_dropout: share
+    of a tuned layer's inputs that training leaves out (of the low-rank term's alone, in lora mode). device: auto, cpu or cuda.
     """
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
@@ -91,9 +76,6 @@ class TrainConfig(Part):
     threads: int = Field(default=1, gt=0)
     lora: Lora = Lora()
     augment: Augment | None = None
-    hold_out: HoldOut | None = None
-    teachers: tuple[Path, ...] = ()
-    teacher_share: float = Field(default=0.5, ge=0, le=1)
     average: float = Field(default=0.0, ge=0, lt=1)
     trunk_dropout: float = Field(default=0.0, ge=0, lt=1)
     trunk_rate: float = 5e-4
@@ -134,7 +116,7 @@ def _said(one: ErrorDetails) -> str:
     if one["type"] == "missing":
         return f"{place} is missing"
     if one["type"] == "extra_forbidden":
-        known = [key for part in (TrainConfig, DataSet, Lora, HoldOut, Augment) for key in part.model_fields]
+        known = [key for part in (TrainConfig, DataSet, Lora, Augment) for key in part.model_fields]
         near = get_close_matches(name, known, 1)
         return f"{place} = {one['input']!r}: unknown key{f'; did you mean {near[0]}?' if near else ''}"
     return f"{place} = {one['input']!r}: {one['msg']}"

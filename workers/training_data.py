@@ -24,8 +24,7 @@ NEUTRAL = SENTIMENTS.index("neutral")
 class Prepared:
     """One labelled set. weights: (k,) of each class in the loss; two_class: no neutral text in it.
 
-    targets: (n, 3) what the sentiment of each text should be, zeros for intents. altered: one altered form of each training
-    text, where the run augments.
+    altered: one altered form of each training text, where the run augments.
     """
 
     config: DataSet
@@ -33,7 +32,6 @@ class Prepared:
     classes: npt.NDArray[np.int64]
     names: tuple[str, ...]
     weights: npt.NDArray[np.float32]
-    targets: npt.NDArray[np.float32]
     dev_tokens: list[TokenIds]
     dev_classes: npt.NDArray[np.int64]
     altered: list[TokenIds] = field(default_factory=list)
@@ -42,11 +40,6 @@ class Prepared:
     def two_class(self) -> bool:
         """Return whether the set knows no neutral texts."""
         return self.config.task == "sentiment" and NEUTRAL not in self.classes
-
-    @property
-    def polar(self) -> slice:
-        """Return the classes that a sentiment text of this set may have, as columns."""
-        return slice(0, None, 2) if self.two_class else slice(None)
 
     @property
     def lengths(self) -> npt.NDArray[np.int64]:
@@ -64,21 +57,17 @@ def prepare(config: DataSet, root: Path, tokenizer: TextTokenizer, run: TrainCon
     kept = [place for place, text in enumerate(train.texts) if text and text not in seen]
     if not kept:
         raise ConfigurationError(f"data.{config.name}: every text of {config.train} also stands in {config.dev}; split them")
-    tokens = tokenizer([train.texts[place] for place in kept])
-    if run.hold_out is not None:
-        own = [index for index, ids in enumerate(tokens) if not run.hold_out.holds(ids)]
-        kept, tokens = [kept[index] for index in own], [tokens[index] for index in own]
     classes = _indices([train.labels[place] for place in kept], names)
+    texts = [train.texts[place] for place in kept]
     return Prepared(
         config=config,
-        tokens=tokens,
+        tokens=tokenizer(texts),
         classes=classes,
         names=names,
         weights=class_weights(classes, len(names), run.class_balance),
-        targets=_targets(config, classes, run.label_smoothing),
         dev_tokens=tokenizer(dev.texts),
         dev_classes=_indices(dev.labels, names),
-        altered=tokenizer(_altered([train.texts[place] for place in kept], config.name, run)) if run.augment else [],
+        altered=tokenizer(_altered(texts, config.name, run)) if run.augment else [],
     )
 
 
@@ -94,16 +83,6 @@ def class_weights(classes: npt.NDArray[np.int64], count: int, balance: float) ->
     raw = np.array([present[index] ** -balance if present[index] else 0.0 for index in range(count)])
     mean = sum(raw[index] * number for index, number in present.items()) / len(classes)
     return np.asarray(raw / mean, dtype=np.float32)
-
-
-def _targets(config: DataSet, classes: npt.NDArray[np.int64], smoothing: float) -> npt.NDArray[np.float32]:
-    """Return (n, 3): the label, a share ``smoothing`` of it spread over the classes of the set."""
-    targets = np.zeros((len(classes), len(SENTIMENTS)), np.float32)
-    if config.task == "sentiment":
-        present = np.unique(classes)
-        targets[:, present] = smoothing / len(present)
-        targets[np.arange(len(classes)), classes] += 1 - smoothing
-    return targets
 
 
 def _altered(texts: Sequence[str], name: str, run: TrainConfig) -> list[str]:

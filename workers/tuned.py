@@ -8,30 +8,41 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, dropout, linear
 
 from workers import pooling
-from workers.graphs import varlen
+from workers.encoder import TokenIds
+from workers.graphs import Shape, attend_packed, exact_shape, lay_out, pool
 from workers.heads import SentimentHead, Whitening
 from workers.lora import LowRankLinear
 from workers.packing import Bin, pack
 from workers.training_config import TrainConfig
-from workers.training_data import Prepared
-from workers.trunk import Attend, Layer, LinearFactory, RowMap, Sizes, Span, bucketed, build, float_linear, spans_of
+from workers.training_data import NEUTRAL, Prepared
+from workers.trunk import Attend, Layer, LinearFactory, RowMap, Sizes, bucketed, build, float_linear, spans_of
 
 INTENT_SCALE = 16.0
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
-    """Texts of one call. sets and classes: (n,) the set of each text and its class there; targets: (n, 3) its sentiment."""
+class Labels:
+    """What texts should be answered. sets and classes: (n,) the set of each text, and its class there."""
 
-    tokens: list[object]
     sets: Tensor
     classes: Tensor
-    targets: Tensor
 
-    def at(self, order: Tensor) -> "Batch":
-        """Return the texts in another order."""
-        tokens = [self.tokens[place] for place in order.tolist()]
-        return Batch(tokens, self.sets[order], self.classes[order], self.targets[order])
+    def at(self, order: Tensor) -> "Labels":
+        """Return them in another order."""
+        return Labels(self.sets[order], self.classes[order])
+
+    def of(self, index: int, device: torch.device) -> tuple[Tensor, Tensor]:
+        """Return the places of one set's texts and their classes, on a device that need not be waited for."""
+        places = (self.sets == index).nonzero().squeeze(1)
+        return places.to(device, non_blocking=True), self.classes[places].to(device, non_blocking=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Texts of one call and their labels."""
+
+    tokens: list[TokenIds]
+    labels: Labels
 
 
 class FullLinear(nn.Module):
@@ -83,39 +94,37 @@ class TunedModel(nn.Module):
 
         return make
 
-    def tokens_and_base(self, packed: Bin, with_base: bool) -> tuple[Tensor, Tensor | None, list[Span]]:
-        """Return the rows of the tuned trunk, those of the base if asked for, and the spans."""
-        spans = spans_of(packed, self.trunk.device)
-        attend = self.attend(packed, spans)
+    def pooled(self, packed: Bin, with_base: bool = False) -> tuple[Tensor, Tensor | None, Tensor]:
+        """Return what the heads see of a bin's texts (n, 2 * hidden), the base's means if asked for, and the texts' places."""
+        shape = exact_shape(packed)
+        layout, device = lay_out(packed, shape), self.trunk.device
+        ids, positions, owner, starts = (
+            torch.from_numpy(part).to(device, non_blocking=True)
+            for part in (layout.ids, layout.positions, layout.owner, layout.starts)
+        )
+        attend = self._attend(packed, starts, shape)
         with torch.no_grad():
-            rows = run_layers(self.base.layers[: self.first_tuned], self.base.embed(packed), attend)
+            rows = self.base.norm(self.base.words[ids] + self.base.positions[positions])
+            rows = run_layers(self.base.layers[: self.first_tuned], rows, attend)
             base = run_layers(self.base.layers[self.first_tuned :], rows, attend) if with_base else None
-        return run_layers(self.trunk.layers[self.first_tuned :], rows, attend), base, spans
+            base_means = None if base is None else pool(base.float(), owner, starts, self.sentiment.query)[:, : base.shape[1]]
+        rows = run_layers(self.trunk.layers[self.first_tuned :], rows, attend)
+        return pool(rows.float(), owner, starts, self.sentiment.query), base_means, torch.from_numpy(layout.members)
 
-    def attend(self, packed: Bin, spans: list[Span]) -> Attend:
+    def _attend(self, packed: Bin, starts: Tensor, shape: Shape) -> Attend:
         """Return the attention for a bin: by one kernel where there is one, else bucket by bucket."""
-        device = self.trunk.device
-        return varlen(packed, device) if device.type == "cuda" and self.dtype == torch.bfloat16 else bucketed(spans)
+        if self.trunk.device.type == "cuda" and self.dtype == torch.bfloat16:
+            return lambda query_key_value, heads: attend_packed(query_key_value, starts, shape.longest, heads)
+        return bucketed(spans_of(packed, self.trunk.device))
 
     def losses(self, batch: Batch, sets: Sequence[Prepared], with_base: bool) -> dict[str, Tensor]:
         """Return the loss terms of a batch, each a mean over its texts."""
-        (packed,) = pack(batch.tokens, 1 << 30)  # type: ignore[arg-type]
-        rows, base_rows, spans = self.tokens_and_base(packed, with_base)
-        features, means, base_means, members = [], [], [], []
-        for span in spans:
-            where = pooling.present(span, rows).float()
-            tokens = pooling.padded(rows, span).float()
-            mean = pooling.mean(tokens, where)
-            means.append(mean)
-            features.append(self.sentiment.features(tokens, where, mean))
-            members.append(span.members)
-            if base_rows is not None:
-                base_means.append(pooling.mean(pooling.padded(base_rows, span).float(), where))
-        mean, own = torch.cat(means), batch.at(torch.cat(members))
-        terms = self._sentiment_loss(torch.cat(features), own, sets) | self._intent_loss(mean, own, sets)
-        if base_means and self.whitening is not None:
-            near = (self.whitening(mean) * self.whitening(torch.cat(base_means))).sum(1)
-            terms["distillation"] = (1 - near).mean()
+        (packed,) = pack(batch.tokens, 1 << 30)
+        features, base_means, order = self.pooled(packed, with_base)
+        labels, mean = batch.labels.at(order), features[:, : features.shape[1] // 2]
+        terms = self._sentiment_loss(features, labels, sets) | self._intent_loss(mean, labels, sets)
+        if base_means is not None and self.whitening is not None:
+            terms["distillation"] = (1 - (self.whitening(mean) * self.whitening(base_means)).sum(1)).mean()
         return terms
 
     def intent_logits(self, index: int, mean: Tensor) -> Tensor:
@@ -123,26 +132,26 @@ class TunedModel(nn.Module):
         assert self.whitening is not None
         return INTENT_SCALE * self.whitening(mean) @ pooling.unit(self.intents[str(index)]).T
 
-    def _sentiment_loss(self, features: Tensor, own: Batch, sets: Sequence[Prepared]) -> dict[str, Tensor]:
+    def _sentiment_loss(self, features: Tensor, labels: Labels, sets: Sequence[Prepared]) -> dict[str, Tensor]:
         losses = []
         for index, one in enumerate(sets):
-            here = (own.sets == index).nonzero().squeeze(1)
-            if one.config.task != "sentiment" or not len(here):
+            places, target = labels.of(index, features.device)
+            if one.config.task != "sentiment" or not len(places):
                 continue
-            logits = self.sentiment(dropout(features[here.to(features.device)], self.config.dropout, self.training))
-            weight = torch.from_numpy(one.weights)[own.classes[here]].to(logits.device)
-            targets = own.targets[here].to(logits.device)
-            losses.append(weight * cross_entropy(logits[:, one.polar], targets[:, one.polar], reduction="none"))
+            logits = self.sentiment(dropout(features[places], self.config.dropout, self.training))
+            weight = torch.from_numpy(one.weights).to(features.device, non_blocking=True)
+            if one.two_class:
+                logits, target, weight = logits[:, [0, 2]], (target > NEUTRAL).long(), weight[[0, 2]]
+            each = cross_entropy(logits, target, reduction="none", label_smoothing=self.config.label_smoothing)
+            losses.append(each * weight[target])
         return {"sentiment": torch.cat(losses).mean()} if losses else {}
 
-    def _intent_loss(self, mean: Tensor, own: Batch, sets: Sequence[Prepared]) -> dict[str, Tensor]:
+    def _intent_loss(self, mean: Tensor, labels: Labels, sets: Sequence[Prepared]) -> dict[str, Tensor]:
         losses = []
         for index, one in enumerate(sets):
-            here = (own.sets == index).nonzero().squeeze(1)
-            if not is_intent(one) or not len(here):
-                continue
-            logits = self.intent_logits(index, mean[here.to(mean.device)])
-            losses.append(cross_entropy(logits, own.classes[here].to(mean.device), reduction="none"))
+            places, target = labels.of(index, mean.device)
+            if is_intent(one) and len(places):
+                losses.append(cross_entropy(self.intent_logits(index, mean[places]), target, reduction="none"))
         return {"intent": torch.cat(losses).mean()} if losses else {}
 
 

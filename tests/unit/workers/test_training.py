@@ -91,7 +91,7 @@ def test_a_run_that_was_cut_off_ends_in_the_same_weights(place: Path, monkeypatc
 
     step = training._step
 
-    def cut(*arguments: object) -> dict[str, float]:
+    def cut(*arguments: object) -> dict[str, torch.Tensor]:
         if arguments[-1] == 8:
             raise KeyboardInterrupt
         return step(*arguments)  # type: ignore[arg-type]
@@ -135,7 +135,7 @@ def test_augmentation_stays_on_only_where_dev_gains_and_the_record_says_so(
     augmented: list[bool] = []
     step = training._step
 
-    def noted(config: TrainConfig, *arguments: Any) -> dict[str, float]:
+    def noted(config: TrainConfig, *arguments: Any) -> dict[str, torch.Tensor]:
         augmented.append(config.augment is not None)
         return step(config, *arguments)
 
