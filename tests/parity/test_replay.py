@@ -2,6 +2,7 @@
 
 import random
 from pathlib import Path
+from zlib import crc32
 
 import pytest
 from typer import Typer
@@ -12,7 +13,8 @@ from pipeline.core.detector_config import DetectorConfig
 from pipeline.core.spikes import make_operator
 from pipeline.events import ScoredPost
 from pipeline.jobs.trends import TrendHost
-from tests.unit.core.streams import eventful
+from pipeline.replay.recorded import merged, order
+from tests.unit.core.streams import background, eventful
 
 CONFIG = DetectorConfig()
 
@@ -53,6 +55,20 @@ def live(posts: list[ScoredPost], batch: int, restart: bool) -> tuple[bytes, byt
 def test_replay_is_live_byte_for_byte(tmp_path: Path, batch: int, restart: bool) -> None:
     posts = eventful()
     assert replayed(tmp_path, posts) == live(posts, batch, restart)
+
+
+@pytest.mark.parametrize("hosts", [1, 4, 8])
+def test_hosts_that_share_the_entities_say_what_one_replay_says(tmp_path: Path, hosts: int) -> None:
+    """A key has one host, as in Flink: which others it has beside it changes nothing but the order of the lines."""
+    posts = merged([eventful(), *(background(f"E{n}", 13, 15, n + 3) for n in range(8))])
+    ordered = sorted(posts, key=order)
+    parts = [[post for post in ordered if crc32(post.entity.encode()) % hosts == number] for number in range(hosts)]
+    told = [live(part, 500, restart=True) for part in parts if part]
+    whole = replayed(tmp_path, ordered)
+    for kind in range(2):
+        lines = [line for part in told for line in part[kind].splitlines()]
+        assert sorted(lines) == sorted(whole[kind].splitlines())
+    assert whole[1]
 
 
 def test_arrival_order_replays_late_posts_as_late_as_they_were(tmp_path: Path) -> None:
