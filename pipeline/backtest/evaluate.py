@@ -52,7 +52,8 @@ class PriceScores:
 @dataclass(frozen=True)
 class Evaluation:
     """The scores of one run. ``found`` are the detections of the span, with what they match; quantiles are (10, 50, 90) %.
-    ``missed_visible`` indexes the incidents that people wrote about and no alert tells of.
+    ``is_right`` says of each whether the truth agrees, None where it says nothing. ``missed_visible`` indexes the incidents
+    that people wrote about and no alert tells of.
 
     ``lead_time_min`` counts from the first announcement (an alert opens or escalates) to the end of the incident (the close
     of the session, for prices); ``delay_min`` from the beginning of the incident to the first announcement.
@@ -73,7 +74,7 @@ class Evaluation:
     prices: PriceScores | None
     incidents: tuple[Incident, ...]
     found: tuple[Detection, ...]
-    is_false: tuple[bool, ...]
+    is_right: tuple[bool | None, ...]
     missed_visible: tuple[int, ...]
 
     def summary(self) -> dict[str, Any]:
@@ -101,15 +102,16 @@ class Evaluation:
 def evaluate(alerts: Sequence[Alert], posts: ByEntity, truth: Truth, spans: Spans, target: float) -> Evaluation:
     """Return the scores of the alerts that opened in the test span.
 
-    Entities are those that any post names, so that silent ones count in the rates. For the precision a false alert is one
-    that matches no incident of the file of truth, or without such a file, one in a session without an abnormal loss
-    (z < -2). Prices cannot say that people were not angry: without a file of truth the rates by tier count every alert as
-    false, and are upper bounds.
+    Entities are those that any post names, so that silent ones count in the rates. For the precision an alert is right that
+    matches an incident of the file of truth, or without such a file, one in a session with an abnormal loss (z < -2); one in
+    a session whose z is not known is neither right nor wrong. Prices cannot say that people were not angry: without a file
+    of truth the rates by tier count every alert as false, and are upper bounds.
     """
     opened = [d for d in detections(alerts) if spans.test[0] <= d.at_ms < spans.test[1]]
     incidents = within(truth.losses if truth.planted is None else truth.planted, *spans.test)
     found = matched(opened, incidents, 0 if truth.planted is None else FILE_GRACE_MS)
-    is_false = [_is_false(detection, truth) for detection in found]
+    is_right = [_is_right(detection, truth) for detection in found]
+    judged = [right for right in is_right if right is not None]
     hits = first_hits(found)
     targets = [index for index, incident in enumerate(incidents) if not incident.is_trap]
     visible = [index for index in targets if is_visible(incidents[index], posts)]
@@ -119,7 +121,7 @@ def evaluate(alerts: Sequence[Alert], posts: ByEntity, truth: Truth, spans: Span
     floods = sum(is_flooded(detection, posts) for detection in found)
     price_scores = None if truth.prices is None else score_by_prices(opened, posts, truth, spans)
     return Evaluation(
-        precision=ratio(sum(not wrong for wrong in is_false), len(found)),
+        precision=ratio(sum(judged), len(judged)),
         recall=ratio(len(hits), len(targets)),
         visible_recall=ratio(sum(index in hits for index in visible), len(visible)),
         lead_time_min=quantiles(leads),
@@ -127,28 +129,30 @@ def evaluate(alerts: Sequence[Alert], posts: ByEntity, truth: Truth, spans: Span
         delays_min=tuple(delays),
         alerts=len(found),
         alerts_per_entity_day=len(found) / days if days else 0.0,
-        tiers=tuple(_tiers(found, is_false if truth.planted is not None else [True] * len(found), posts, spans, target)),
+        tiers=tuple(_tiers(found, truth.planted is not None, posts, spans, target)),
         flood_share=ratio(floods, len(found)),
         flood_alerts=floods,
         coordinated_notices=sum(alert.rule == "coordinated_activity" and alert.revision == 0 for alert in alerts),
         prices=price_scores,
         incidents=incidents,
         found=tuple(found),
-        is_false=tuple(is_false),
+        is_right=tuple(is_right),
         missed_visible=tuple(index for index in visible if index not in hits),
     )
 
 
-def _tiers(found: Sequence[Detection], is_false: Sequence[bool], posts: ByEntity, spans: Spans, target: float) -> list[TierRow]:
-    alarms = [(d.alert.entity, wrong) for d, wrong in zip(found, is_false, strict=True)]
+def _tiers(found: Sequence[Detection], planted: bool, posts: ByEntity, spans: Spans, target: float) -> list[TierRow]:
+    alarms = [(d.alert.entity, not planted or d.incident < 0) for d in found]
     return tier_table(tier_of_entity(posts, *spans.train), posts, spans.test, alarms, target)
 
 
-def _is_false(detection: Detection, truth: Truth) -> bool:
-    if truth.planted is not None or truth.prices is None:
-        return detection.incident < 0
+def _is_right(detection: Detection, truth: Truth) -> bool | None:
+    if truth.planted is not None:
+        return detection.incident >= 0
+    if truth.prices is None:
+        return None
     z = truth.prices.z_at(detection.alert.entity, detection.at_ms)
-    return isnan(z) or z >= ALERT_Z
+    return None if isnan(z) else z < ALERT_Z
 
 
 def is_visible(incident: Incident, posts: ByEntity) -> bool:

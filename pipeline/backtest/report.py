@@ -21,6 +21,7 @@ from pipeline.replay.recorded import utc
 
 MOST_ENTITIES = 40
 ENTITY = "entity-"
+RIGHT = {True: "yes", False: "no", None: "–"}
 
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; color: #222; }
@@ -153,13 +154,13 @@ def _event_study(study: EventStudy | None, drawn: Mapping[str, bytes]) -> str:
 
 def _alerts(scores: Evaluation) -> str:
     rows = []
-    for detection, wrong in zip(scores.found, scores.is_false, strict=True):
+    for detection, right in zip(scores.found, scores.is_right, strict=True):
         alert = detection.alert
         told = scores.incidents[detection.incident].kind if detection.incident >= 0 else "–"
         rows.append(
             (
                 alert.entity, utc(detection.at_ms), alert.rule, alert.severity, f"{detection.peak:.2f}",
-                len(detection.escalated_ms), told, "no" if wrong else "yes",
+                len(detection.escalated_ms), told, RIGHT[right],
             )
         )  # fmt: skip
     head = ("entity", "opened (UTC)", "rule", "severity", "highest score", "escalations", "tells of", "right")

@@ -30,13 +30,13 @@ def kept_scores(raw: Path, identity: str, cache: Path) -> Path:
 def keep_scores(target: Path, posts: Iterable[ScoredPost]) -> int:
     """Write the posts in event-time order, each post and entity once; return their number.
 
-    An interruption leaves no half file.
+    Equal posts give equal bytes; an interruption leaves no half file.
     """
     unique = {(post.event_id, post.entity): post for post in posts if post.entity}
-    target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_name(f"{target.name}.{os.getpid()}.partial")
     try:
-        with gzip.open(partial, "wb", compresslevel=6) as out:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with partial.open("wb") as raw, gzip.GzipFile("", "wb", 6, raw, mtime=0) as out:
             for post in sorted(unique.values(), key=order):
                 out.write(post.to_json() + b"\n")
         partial.replace(target)

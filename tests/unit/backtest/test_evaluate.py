@@ -75,6 +75,10 @@ def test_an_alert_counts_once_whatever_became_of_it_and_notices_do_not_count() -
     assert evaluate(steps, POSTS, Truth(), SPANS, 0.05).coordinated_notices == 1
 
 
+def test_without_truth_no_alert_is_right_or_wrong() -> None:
+    assert evaluate([alert("x", "A", TEST[0] + HOUR_MS)], POSTS, Truth(), SPANS, 0.05).precision is None
+
+
 def make_prices(z: float) -> Prices:
     closes = np.array([TEST[0] + day * DAY_MS for day in range(1, 6)], dtype=np.int64)
     table = np.zeros((5, 1))
@@ -93,13 +97,14 @@ def test_against_prices_an_alert_is_right_where_its_session_lost(z: float, preci
     assert scores.tiers[-1].false_alerts == 1
 
 
-def test_alerts_without_a_price_are_left_out_of_the_precision_by_prices() -> None:
+def test_alerts_without_a_price_are_left_out_of_the_precision() -> None:
     prices = make_prices(-3.5)
     truth = Truth(prices=prices, losses=price_incidents(prices, ["A"]))
     alerts = [alert("a", "A", TEST[0] + 2 * DAY_MS + 1), alert("b", "B", TEST[0] + 2 * DAY_MS + 1)]
     scores = evaluate(alerts, POSTS, truth, SPANS, 0.05)
     assert scores.prices is not None
-    assert (scores.prices.evaluable_alerts, scores.prices.precision) == (1, 1.0)
+    assert (scores.prices.evaluable_alerts, scores.prices.precision, scores.precision) == (1, 1.0, 1.0)
+    assert scores.is_right == (True, None)
     assert scores.prices.base == pytest.approx(1 / 5)
 
 

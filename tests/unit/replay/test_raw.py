@@ -8,6 +8,7 @@ from structlog.testing import capture_logs
 from pipeline.errors import ConfigurationError
 from pipeline.events import LATEST_MS
 from pipeline.replay.raw import Scoring, read_posts, read_raw
+from pipeline.replay.scores import keep_scores
 from pipeline.settings import Settings
 from tests.unit.core.streams import MINUTE_MS, START_MS
 from workers.encoder import Encoder
@@ -49,6 +50,13 @@ def test_raw_posts_are_scored_once_and_the_scores_are_kept_beside_the_file(tmp_p
     assert {post.event_id for post in first if post.entity == "XYZ"} == {row["event_id"] for row in ROWS}
     assert all(post.sentiment.negative > 0.4 for post in first)
     assert [file.name.endswith(".scored.jsonl.gz") for file in sorted(tmp_path.glob("raw.*.gz"))] == [True]
+
+
+def test_equal_scores_are_equal_bytes(tmp_path: Path) -> None:
+    one, two = tmp_path / "one.gz", tmp_path / "two.gz"
+    posts = list(read_posts(raw_file(tmp_path), scoring(tmp_path, [])))
+    assert keep_scores(one, posts) == keep_scores(two, posts[::-1]) == len(ROWS)
+    assert one.read_bytes() == two.read_bytes()
 
 
 def test_an_edited_file_is_scored_again(tmp_path: Path) -> None:
