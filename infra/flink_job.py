@@ -71,7 +71,7 @@ def _wait_for_tasks(rest: FlinkRest, job_id: str, timeout_s: float) -> None:
     settled = wait_until(lambda: rest.state(job_id) in FINAL_STATES or rest.tasks_running(job_id), timeout_s, interval_s=0.2)
     if not settled or rest.state(job_id) == "FAILED":
         problem = "failed" if settled else f"does not run after {timeout_s:g} s"
-        raise Unavailable(f"the trends job {problem}. {rest.exceptions(job_id)[:2000]}")
+        raise Unavailable(f"the trends job {problem}. {rest.cause(job_id)}")
 
 
 def running_job(rest: FlinkRest, job: JobDocument) -> str | None:

@@ -38,6 +38,9 @@ def answering(answers: Mapping[str, Any]) -> Iterator[str]:
 def cluster_of(**states: str) -> dict[str, Any]:
     """Return the answers of a cluster with one task manager and jobs by id; the tasks of a running one run."""
     jobs = [{"jid": job_id, "name": JOB_NAME, "state": state} for job_id, state in states.items()]
-    tasks = {f"/jobs/{job_id}": {"state": state, "vertices": [{"status": state}]} for job_id, state in states.items()}
+    tasks: dict[str, Any] = {
+        f"/jobs/{job_id}": {"state": state, "vertices": [{"status": state}]} for job_id, state in states.items()
+    }
+    tasks |= {f"/jobs/{job_id}/exceptions": {"exceptionHistory": {"entries": []}} for job_id in states}
     overview = {"flink-version": "2", "taskmanagers": 1, "slots-total": 2, "slots-available": 1}
     return {"/overview": overview, "/jobs/overview": {"jobs": jobs}} | tasks

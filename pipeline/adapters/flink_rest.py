@@ -1,6 +1,7 @@
 """Flink's REST interface: what runs, how it fares, and how it is stopped without losing its state."""
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -12,6 +13,8 @@ from pipeline.errors import Unavailable
 
 TIMEOUT_S: Final = 5.0
 FINAL_STATES: Final = ("FINISHED", "FAILED", "CANCELED")
+OWN_WORDS: Final = re.compile(r"pipeline\.errors\.(\w+: .+)")  # in the trace of a Python task, below much of Java
+MAX_CAUSE_CHARS: Final = 2_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +77,12 @@ class FlinkRest:
         history = self._request("GET", f"/jobs/{job_id}/exceptions").get("exceptionHistory", {}).get("entries", [])
         return str(history[0]["stacktrace"]) if history else ""
 
+    def cause(self, job_id: str) -> str:
+        """Return why a job last failed: this project's own words where it raised the error, else how Flink's begin."""
+        told = self.exceptions(job_id)
+        own = OWN_WORDS.findall(told)
+        return str(own[-1]) if own else told[:MAX_CAUSE_CHARS]
+
     def checkpoints(self, job_id: str) -> dict[str, Any]:
         """Return Flink's checkpoint statistics: counts, latest completed, latest restored."""
         return self._request("GET", f"/jobs/{job_id}/checkpoints")
@@ -113,7 +122,7 @@ class FlinkRest:
 
         wait_until(settled, timeout_s, interval_s=0.2)
         if seen != state:
-            raise Unavailable(f"job {job_id} is {seen}, not {state}. {self.exceptions(job_id)[:2000]}")
+            raise Unavailable(f"job {job_id} is {seen}, not {state}. {self.cause(job_id)}")
 
     def _request(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
         try:

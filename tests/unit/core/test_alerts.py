@@ -1,3 +1,8 @@
+from itertools import pairwise
+
+from hypothesis import given
+from hypothesis import strategies as st
+
 from pipeline.core.alerts import Decision, Incident, Moment, advance, make_alert_id
 from pipeline.core.detector_config import DAY_MS, HOUR_MS, DetectorConfig
 from pipeline.core.trends import PANE_MS
@@ -98,3 +103,37 @@ def test_ids_depend_on_config_entity_rule_and_first_pane_alone() -> None:
     }
     assert len(ids) == 16
     assert make_alert_id("a", "x", Rule.NEGATIVE_SPIKE, 0) in ids
+
+
+moments = st.builds(
+    lambda score, mass, severity, vetoed, active: HOT._replace(
+        score=score, mass=mass, severity=severity, fires=score >= HOT.threshold, vetoed=vetoed, active=active
+    ),
+    st.sampled_from([0.0, 1.4, 1.6, 3.0, 9.0]),
+    st.floats(0, 50),
+    st.sampled_from(Severity),
+    st.integers(0, 9).map(lambda n: n == 0),
+    st.booleans(),
+)
+gaps = st.sampled_from([PANE_MS, HOUR_MS, 3 * HOUR_MS, DAY_MS])
+
+
+@given(st.lists(st.tuples(gaps, moments), max_size=40))
+def test_whatever_happens_the_steps_of_a_life_follow_each_other(steps: list[tuple[int, Moment]]) -> None:
+    now_ms, timed = START_MS, []
+    for gap_ms, moment in steps:
+        now_ms += gap_ms
+        timed.append(moment._replace(end_ms=now_ms, starts_at_ms=now_ms - PANE_MS))
+    _, told = play(*timed)
+    openings = [decision.incident for decision in told if decision.status is AlertStatus.OPENED]
+    assert all(later.opened_ms - before.opened_ms >= CONFIG.lifecycle.cooldown_ms for before, later in pairwise(openings))
+    assert len({incident.alert_id for incident in openings}) == len(openings)
+    ended = {AlertStatus.RESOLVED, AlertStatus.RETRACTED}
+    for before, now in pairwise(told):
+        if now.status is AlertStatus.OPENED:
+            assert (before.status in ended, now.incident.steps) == (True, 1)
+            continue
+        assert now.incident.alert_id == before.incident.alert_id
+        assert now.incident.steps == before.incident.steps + 1
+        assert (now.status in ended) == (not now.incident.is_open)
+        assert (before.status in ended) == (now.reason is AlertReason.REOPENED_IN_COOLDOWN)

@@ -1,10 +1,8 @@
-import json
-import zlib
-
 from pipeline.core.detector_config import DetectorConfig
 from pipeline.core.entity_state import STATE_VERSION, decode, encode
 from pipeline.core.spikes import NegativeSpikeOperator
 from pipeline.jobs.trends import TrendHost
+from tests.unit.core.old_states import as_version_1
 from tests.unit.core.streams import eventful
 
 CONFIG = DetectorConfig()
@@ -25,12 +23,7 @@ def test_decoding_and_encoding_again_gives_the_same_bytes() -> None:
 def test_a_state_of_version_1_is_migrated() -> None:
     """Version 1 did not know the entity's own rate of episodes."""
     for encoded in states().values():
-        body = encoded[2:]
-        document = json.loads(body if body.startswith(b"{") else zlib.decompress(body))
-        for values in document["checkpoints"]:
-            del values[2]
-        old = (1).to_bytes(2, "big") + json.dumps(document).encode()
-        state = decode(old, CONFIG)
+        state = decode(as_version_1(encoded), CONFIG)
         assert state.decided.own_rate is not None
         assert state.decided.own_rate.as_of_ms == state.decided.time_ms
         assert encode(state)[:2] == STATE_VERSION.to_bytes(2, "big")

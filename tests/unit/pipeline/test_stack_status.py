@@ -81,3 +81,15 @@ def test_a_job_whose_tasks_still_start_is_starting(home: Home, away: Settings) -
     with answering(answers) as url:
         home.update(flink={"rest_url": url})
         assert states(home, away)["trends"] == "STARTING"
+
+
+def test_a_job_that_fails_again_and_again_is_told_with_its_reason(home: Home, away: Settings) -> None:
+    home.remember(alive("flink-jobmanager"))
+    answers = cluster_of(a="RESTARTING")
+    words = "StateVersionError: the state of an entity has version 9, this code reads up to 2; upgrade before restoring"
+    trace = f"java.lang.Exception: x\n\tat y\nCaused by: Traceback\npipeline.errors.{words}\n\n\tat z"
+    answers["/jobs/a/exceptions"] = {"exceptionHistory": {"entries": [{"stacktrace": trace}]}}
+    with answering(answers) as url:
+        home.update(flink={"rest_url": url})
+        (trends,) = (each for each in report(home, away).services if each.name == "trends")
+    assert trends.detail == f"{url}/#/job/a {words}"

@@ -1,0 +1,102 @@
+"""A cluster whose task manager a test may kill, and a job whose state survives what the test does to it."""
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from infra.flink_cluster import FlinkCluster
+from infra.flink_job import ensure_running, forget, stop_with_savepoint
+from infra.ports import free_ports
+from infra.processes import Started, running
+from infra.runtime import flink_connector_jar, flink_python, java_binary
+from pipeline.adapters.waiting import wait_until
+from pipeline.core.corrections import settled_alerts, settled_trends
+from pipeline.events import ScoredPost
+from pipeline.jobs.trends_job import TrendsJob
+from pipeline.jobs.trends_settings import describe
+from pipeline.settings import KafkaSettings
+from tests.parity.flink_runs import Told, settings_for, told_by_flink, told_in_process
+
+READY_S = 240.0
+SETTLED_S = 240.0
+
+
+@dataclass
+class Lab:
+    """A cluster whose task manager a test may kill."""
+
+    cluster: FlinkCluster
+    task_manager: Started
+    parts: ExitStack
+
+    def kill_task_manager(self) -> None:
+        """Kill it without warning and start another."""
+        os.kill(self.task_manager.pid, signal.SIGKILL)
+        self.task_manager = self.parts.enter_context(running(self.cluster.task_manager(), str(self.cluster.folder)))
+
+    def wait_for_checkpoint(self, job_id: str, after: int = 0) -> int:
+        """Wait until more than ``after`` checkpoints are complete; return how many."""
+        rest = self.cluster.rest()
+        assert wait_until(lambda: rest.checkpoints(job_id)["counts"]["completed"] > after, READY_S, interval_s=0.2)
+        completed: int = rest.checkpoints(job_id)["counts"]["completed"]
+        rest.close()
+        return completed
+
+    def run(self, job: TrendsJob, parallelism: int = 1) -> str:
+        """Run the job, from where it was stopped; return its id."""
+        return ensure_running(self.cluster, job.model_copy(update={"parallelism": parallelism}), READY_S).job_id
+
+    def stop(self, job: TrendsJob) -> Path:
+        """Stop the job; return its savepoint."""
+        savepoint = stop_with_savepoint(self.cluster, job, READY_S)
+        assert savepoint is not None
+        return Path(savepoint.removeprefix("file:"))
+
+
+@contextmanager
+def started_lab(cache: Path, folder: Path) -> Iterator[Lab]:
+    """Start a cluster in ``folder``; its processes are gone at the end."""
+    rest, rpc = free_ports(2)
+    cluster = FlinkCluster(folder, flink_python(cache), java_binary(), flink_connector_jar(cache), rest, rpc)
+    cluster.prepare()
+    with ExitStack() as parts:
+        parts.enter_context(running(cluster.job_manager(), str(folder)))
+        task_manager = parts.enter_context(running(cluster.task_manager(), str(folder)))
+        yield Lab(cluster, task_manager, parts)
+
+
+@contextmanager
+def live_job(lab: Lab, bootstrap: str, prefix: str) -> Iterator[TrendsJob]:
+    """Give a job on topics of its own that takes checkpoints often and closes the last panes soon; stop it in the end."""
+    forget(lab.cluster.folder)
+    job = describe(settings_for(bootstrap, prefix)).model_copy(update={"checkpoint_interval_ms": 1_000, "idleness_ms": 3_000})
+    yield job
+    stop_with_savepoint(lab.cluster, job, READY_S)
+
+
+def kafka_of(job: TrendsJob) -> KafkaSettings:
+    """Return the broker of a job."""
+    return KafkaSettings(bootstrap=job.bootstrap)
+
+
+def wait_for_more_trends(job: TrendsJob) -> None:
+    """Wait until the job writes more than it has."""
+    known = len(told_by_flink(kafka_of(job), job).trends)
+    assert wait_until(lambda: len(told_by_flink(kafka_of(job), job).trends) > known, READY_S, interval_s=0.5)
+
+
+def settled(told: Told) -> tuple[object, object]:
+    """Return what holds in the end."""
+    return settled_trends(told.trends), settled_alerts(told.alerts)
+
+
+def wait_for_the_same(job: TrendsJob, posts: list[ScoredPost]) -> Told:
+    """Wait until the job has said what this process says; fail with the difference."""
+    expected = settled(told_in_process(job, posts))
+    wait_until(lambda: settled(told_by_flink(kafka_of(job), job)) == expected, SETTLED_S, interval_s=1.0)
+    told = told_by_flink(kafka_of(job), job)
+    assert settled(told) == expected
+    return told
