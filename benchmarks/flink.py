@@ -21,7 +21,7 @@ import psutil
 import typer
 
 from benchmarks.machine import describe as describe_machine
-from benchmarks.trends import stream
+from benchmarks.trends_stream import stream
 from infra.flink_cluster import FlinkCluster
 from infra.flink_job import SCRIPT
 from infra.kafka_server import KafkaServer

@@ -1,85 +1,69 @@
 """The trend operator's speed and size: ``python -m benchmarks.trends --json``.
 
-In process, on one core, posts already decoded: a dense stream (many posts a pane, where the work per post shows) and a
-sparse one (hardly more than a post a pane, where the work per pane shows; the year of a real recording looks like this).
-Times are CPU times of this process, so that neighbours on the machine do not count. Bytes are those of the encoded state,
-and of the Python objects that hold it.
+In process, on one core, posts already decoded: a dense stream (many posts a pane, where the work per post shows), the same
+after a week of history, and a sparse one (hardly more than a post a pane, where the work per pane shows; the year of a real
+recording looks like this). Speeds are in CPU seconds of this process, so that neighbours on the machine count less. Bytes are
+those of the encoded state, and of the Python objects that hold it.
+
+Then a backtest of a whole year (fit on its first half, run, judge; reading and drawing not counted) and a sweep over its first
+half in two processes (their start counted). Flink is measured by ``benchmarks.flink`` (minutes; ``--no-flink`` leaves it out).
 """
 
-import gc
 import json
-import platform
-import random
-import resource
+import subprocess
 import sys
 import tracemalloc
+from collections.abc import Sequence
 from pathlib import Path
-from time import process_time
+from tempfile import TemporaryDirectory
+from time import perf_counter, process_time
 from typing import Annotated, Any
 
 import typer
 
+from benchmarks.machine import describe
+from benchmarks.trends_scaling import alone, feed, play, scaling
+from benchmarks.trends_stream import DAY_MS, START_MS, stream
+from pipeline.backtest.grid import points as grid_points
+from pipeline.backtest.session import Bounds, Recording, backtest, load
+from pipeline.backtest.sweep import RESULTS, prepare, sweep
 from pipeline.core.detector_config import DetectorConfig
 from pipeline.core.entity_state import EntityState
-from pipeline.core.spikes import NegativeSpikeOperator
-from pipeline.events import ScoredPost, Sentiment
+from pipeline.events import ScoredPost
 from pipeline.jobs.trends import TrendHost
 from pipeline.replay.recorded import read_scored
 
-START_MS = 1_704_067_200_000
-DAY_MS = 86_400_000
-REPEATS = 2
+REPEATS = 3
 DENSE = {"entities": 10, "posts": 120_000, "days": 2.0}
+SETTLED = {"entities": 10, "posts": 480_000, "days": 8.0}
+SETTLED_AFTER_MS = START_MS + 6 * DAY_MS
 YEAR = {"entities": 87, "posts": 51_108, "days": 365.0}
-FLEET = {"entities": 10_000, "posts": 100_000, "days": 3.0}
 TRACED = {"entities": 1_000, "posts": 10_000, "days": 3.0}
-
-
-def stream(entities: int, posts: int, days: float, seed: int = 1) -> list[ScoredPost]:
-    """Return posts at random times, every tenth of them a copy of an earlier text; volumes fall off as 1 / rank."""
-    rng = random.Random(seed)
-    weights = [1 / (rank + 3) for rank in range(entities)]
-    names = rng.choices([f"E{rank}" for rank in range(entities)], weights, k=posts)
-    times = sorted(rng.randrange(int(days * DAY_MS)) for _ in range(posts))
-    moods = [Sentiment(negative=p / 20, neutral=0.0, positive=1 - p / 20) for p in range(21)]
-    fingerprints = [f"{rng.getrandbits(64):016x}" for _ in range(posts)]
-    return [
-        ScoredPost(
-            event_id=f"p{i}",
-            event_time_ms=START_MS + time_ms,
-            entity=name,
-            author_id=f"a{rng.randrange(posts // 4)}",
-            text="a text of about the usual length, which nobody reads, but which takes room in the state",
-            sentiment=moods[min(20, int(rng.expovariate(0.25)))],
-            simhash=fingerprints[i if rng.random() > 0.1 else rng.randrange(i + 1)],
-            model="benchmark",
-            model_revision="1",
-        )
-        for i, (name, time_ms) in enumerate(zip(names, times, strict=True))
-    ]
-
-
-def play(posts: list[ScoredPost]) -> tuple[float, TrendHost[EntityState], int]:
-    """Return (CPU seconds, the host afterwards, alerts)."""
-    config = DetectorConfig()
-    host = TrendHost(NegativeSpikeOperator(config), config.out_of_orderness_ms)
-    gc.collect()
-    begun = process_time()
-    alerts = {alert.alert_id for step in host.on_posts(posts) for alert in step.alerts}
-    alerts |= {alert.alert_id for alert in host.finish().alerts}
-    return process_time() - begun, host, len(alerts)
+FLEET = (10_000, 10)
+GRID: dict[str, list[float | int]] = {
+    "share_weight": [0.1 * step for step in range(1, 11)],
+    "winsor_sigmas": [2.0, 2.5, 3.0, 3.5, 4.0, 4.5, 5.0, 5.5, 6.0, 6.5],
+}
+TIMEZONE = "America/New_York"
 
 
 def speed(posts: list[ScoredPost]) -> dict[str, Any]:
     """Return the best of a few runs."""
     runs = [play(posts) for _ in range(REPEATS)]
-    seconds = min(run[0] for run in runs)
-    return {
-        "posts": len(posts),
-        "cpu_seconds": round(seconds, 3),
-        "posts_per_second": round(len(posts) / seconds),
-        "alerts": runs[0][2],
-    }
+    return _rate(len(posts), min(run[0] for run in runs)) | {"alerts": runs[0][2]}
+
+
+def settled() -> dict[str, Any]:
+    """Return the speed at the dense stream once its entities are known: no cold start, and levels that fit."""
+    posts = stream(**SETTLED)  # type: ignore[arg-type]
+    early = [post for post in posts if post.event_time_ms < SETTLED_AFTER_MS]
+    host = play(early)[1]
+    late = posts[len(early) :]
+    return _rate(len(late), feed(host, late)[0])
+
+
+def _rate(posts: int, seconds: float) -> dict[str, Any]:
+    return {"posts": posts, "cpu_seconds": round(seconds, 3), "posts_per_second": round(posts / seconds)}
 
 
 def sizes(host: TrendHost[EntityState]) -> dict[str, int]:
@@ -91,7 +75,6 @@ def sizes(host: TrendHost[EntityState]) -> dict[str, int]:
 def traced() -> dict[str, Any]:
     """Return what the objects of a fleet's states take, counted one by one."""
     posts = stream(**TRACED)  # type: ignore[arg-type]
-    gc.collect()
     tracemalloc.start()
     before = tracemalloc.get_traced_memory()[0]
     host = play(posts)[1]
@@ -101,31 +84,60 @@ def traced() -> dict[str, Any]:
     return {"entities": entities, "held_bytes_per_entity": round(held / entities)}
 
 
-def fleet() -> dict[str, Any]:
-    """Return what many entities take in one process, its input of decoded posts included."""
-    posts = stream(**FLEET)  # type: ignore[arg-type]
-    seconds, host, _ = play(posts)
-    peak_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return {"posts_per_second": round(len(posts) / seconds), "process_peak_mb": round(peak_kb / 1024, 1), **sizes(host)}
+def year_and_sweep(recording: Recording, points: int) -> dict[str, Any]:
+    """Return the seconds of a backtest and of a sweep, in wall-clock time, and the backtest's CPU seconds beside it."""
+    config = DetectorConfig()
+    begun = process_time()
+    outcome = backtest(recording, config, TIMEZONE, seed=7)
+    cpu_s, todo = process_time() - begun, grid_points(GRID)[:points]
+    with TemporaryDirectory(prefix="groundswell-bench-") as folder:
+        began = perf_counter()
+        data = prepare(recording, config, Path(folder), TIMEZONE)
+        done = len(list(sweep(data, config, todo, Path(folder) / RESULTS, processes=2)))
+        sweep_s = perf_counter() - began
+    return {
+        "posts": len(recording.posts),
+        "seconds_for_a_year": round(outcome.seconds, 3),
+        "cpu_seconds_for_a_year": round(cpu_s, 3),
+        "sweep_points": done,
+        "seconds_for_a_sweep": round(sweep_s, 1),
+    }
+
+
+def in_flink() -> dict[str, Any]:
+    """Return what ``benchmarks.flink`` prints, or why it could not run."""
+    command: Sequence[str] = [sys.executable, "-m", "benchmarks.flink", "--json"]
+    ran = subprocess.run(command, capture_output=True, text=True, check=False)
+    lines = ran.stdout.strip().splitlines()
+    if ran.returncode != 0 or not lines:
+        return {"failed": (ran.stderr.strip().splitlines() or ["no output"])[-1]}
+    found: dict[str, Any] = json.loads(lines[-1])
+    return found
 
 
 def main(
     posts: Annotated[Path | None, typer.Option(help="Scored posts of a year, in place of synthetic ones.")] = None,
+    prices: Annotated[Path | None, typer.Option(help="Daily prices for the backtest of that year.")] = None,
+    points: Annotated[int, typer.Option(min=1, max=100, help="Of the sweep.")] = 100,
+    plots: Annotated[Path | None, typer.Option(help="Folder for the scaling plots.")] = None,
+    flink: Annotated[bool, typer.Option(help="Run benchmarks.flink too.")] = True,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object last.")] = False,
 ) -> None:
-    """Measure the operator in process."""
+    """Measure the operator in process and in Flink, a year's backtest, a sweep, and how speed and memory scale."""
     year = list(read_scored(posts)) if posts else stream(**YEAR)  # type: ignore[arg-type]
     dense = stream(**DENSE)  # type: ignore[arg-type]
-    fast, sparse = speed(dense), speed(year)
+    fast, sparse, known = speed(dense), speed(year), settled()
+    tried = year_and_sweep(load(year, prices, None, Bounds()), points)
     result = {
-        "machine": f"{platform.machine()} {platform.system()}",
-        "python": sys.version.split()[0],
+        "machine": describe(("pydantic", "numpy")),
         "posts_per_second_core": fast["posts_per_second"],
-        "seconds_for_a_year": sparse["cpu_seconds"],
-        "in_process": {"dense": fast, "sparse_year": sparse},
+        "in_process": {"dense": fast, "dense_settled": known, "sparse_year": sparse},
+        **tried,
         "state": {"dense": sizes(play(dense)[1]), "sparse_year": sizes(play(year)[1])},
-        "fleet": fleet(),
-        "traced": traced(),
+        "bytes_per_entity": traced(),
+        "fleet": alone(*FLEET).__dict__,
+        "scaling": scaling(plots),
+        "flink": in_flink() if flink else None,
     }
     print(json.dumps(result, indent=None if as_json else 2))
 

@@ -4,6 +4,7 @@ Points run in processes of their own (spawn). Each finished point is a line of `
 goes on where it stopped, as long as data and grid settings are the same.
 """
 
+import gc
 import hashlib
 import json
 import os
@@ -144,6 +145,7 @@ def _start(data: SweepData, config: DetectorConfig) -> None:
     Thread(target=_end_with_parent, daemon=True).start()
     posts = once_in_order(read_scored(data.path))
     _worker = _Worker(data, config, PreparedPosts(posts), ByEntity(posts))
+    gc.freeze()  # all of it stays to the end: the collector need not look through it again and again
 
 
 def _end_with_parent() -> None:

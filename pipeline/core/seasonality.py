@@ -37,7 +37,8 @@ class SeasonalProfile:
         """Return the integral of the profile over [from_ms, to_ms), in milliseconds of mean activity."""
         if not self.factors or to_ms - from_ms > 8 * WEEK_MS:
             return float(to_ms - from_ms)
-        return max(0.0, self._since_monday(to_ms) - self._since_monday(from_ms))
+        passed = self._since_monday(to_ms) - self._since_monday(from_ms)
+        return passed if passed > 0.0 else 0.0
 
     def slot_of(self, time_ms: int) -> int:
         """Return the half-hour of the week, from Monday 00:00 in ``timezone``."""
