@@ -12,8 +12,8 @@ half in two processes (their start counted). Flink is measured by ``benchmarks.f
 import json
 import subprocess
 import sys
-import tracemalloc
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import perf_counter, process_time
@@ -38,7 +38,6 @@ DENSE = {"entities": 10, "posts": 120_000, "days": 2.0}
 SETTLED = {"entities": 10, "posts": 480_000, "days": 8.0}
 SETTLED_AFTER_MS = START_MS + 6 * DAY_MS
 YEAR = {"entities": 87, "posts": 51_108, "days": 365.0}
-TRACED = {"entities": 1_000, "posts": 10_000, "days": 3.0}
 FLEET = (10_000, 10)
 GRID: dict[str, list[float | int]] = {
     "share_weight": [0.1 * step for step in range(1, 11)],
@@ -70,18 +69,6 @@ def sizes(host: TrendHost[EntityState]) -> dict[str, int]:
     """Return the bytes of encoded state by entity."""
     encoded = sorted(len(state) for state in host.snapshot()[1].values())
     return {"encoded_p50": encoded[len(encoded) // 2], "encoded_max": encoded[-1], "entities": len(encoded)}
-
-
-def traced() -> dict[str, Any]:
-    """Return what the objects of a fleet's states take, counted one by one."""
-    posts = stream(**TRACED)  # type: ignore[arg-type]
-    tracemalloc.start()
-    before = tracemalloc.get_traced_memory()[0]
-    host = play(posts)[1]
-    held = tracemalloc.get_traced_memory()[0] - before
-    tracemalloc.stop()
-    entities = len(list(host.entities))
-    return {"entities": entities, "held_bytes_per_entity": round(held / entities)}
 
 
 def year_and_sweep(recording: Recording, points: int) -> dict[str, Any]:
@@ -128,14 +115,15 @@ def main(
     dense = stream(**DENSE)  # type: ignore[arg-type]
     fast, sparse, known = speed(dense), speed(year), settled()
     tried = year_and_sweep(load(year, prices, None, Bounds()), points)
+    fleet = alone(*FLEET)
     result = {
         "machine": describe(("pydantic", "numpy")),
         "posts_per_second_core": fast["posts_per_second"],
         "in_process": {"dense": fast, "dense_settled": known, "sparse_year": sparse},
         **tried,
         "state": {"dense": sizes(play(dense)[1]), "sparse_year": sizes(play(year)[1])},
-        "bytes_per_entity": traced(),
-        "fleet": alone(*FLEET).__dict__,
+        "bytes_per_entity": fleet.held_bytes,
+        "fleet": asdict(fleet),
         "scaling": scaling(plots),
         "flink": in_flink() if flink else None,
     }

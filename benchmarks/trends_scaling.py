@@ -1,12 +1,12 @@
 """How the trend operator's speed and memory grow with the number of entities and with their density, as numbers and plots.
 
 Every point runs in a process of its own, so that no point finds the memory of another. Speed is in CPU seconds. Memory is
-what the process holds more after the run than before it, decoded input posts not counted: states, and what the allocator
-keeps around them.
+what the host's objects take, counted allocation by allocation; texts and names that the input posts hold as well are not
+counted, though the process's peak has them.
 """
 
 import gc
-import os
+import tracemalloc
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from multiprocessing import get_context
@@ -29,7 +29,6 @@ MIDDLE_ENTITIES = 10
 MOST_POSTS = 60_000
 LEAST_DAYS = 1.5  # contents are remembered, and the longest window reaches back, for a day
 MOST_DAYS = 120.0
-PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
 @dataclass(frozen=True)
@@ -67,25 +66,31 @@ def feed(host: TrendHost[EntityState], posts: list[ScoredPost]) -> tuple[float, 
 def measure(entities: int, density: int, days: float) -> Point:
     """Return one point, measured in this process. The last panes stay open, as in a running system."""
     posts = stream(entities, round(entities * density * days), days)
-    gc.collect()
-    before = _resident()
     seconds, host, _ = play(posts)
-    gc.collect()
-    held, seen = _resident() - before, len(list(host.entities))
+    seen = len(list(host.entities))
+    peak_mb = round(getrusage(RUSAGE_SELF).ru_maxrss / 1024, 1)
     encoded = sum(len(state) for state in host.snapshot()[1].values())
     return Point(
         entities=seen,
         density=density,
         posts=len(posts),
         posts_per_second=round(len(posts) / seconds),
-        held_bytes=round(held / seen),
+        held_bytes=round(held_bytes(posts) / seen),
         encoded_bytes=round(encoded / seen),
-        process_peak_mb=round(getrusage(RUSAGE_SELF).ru_maxrss / 1024, 1),
+        process_peak_mb=peak_mb,
     )
 
 
-def _resident() -> int:
-    return int(Path("/proc/self/statm").read_text("ascii").split()[1]) * PAGE_BYTES
+def held_bytes(posts: list[ScoredPost]) -> int:
+    """Return what all objects of the host take after these posts, allocation by allocation, which takes a run of its own."""
+    tracemalloc.start()
+    before = tracemalloc.get_traced_memory()[0]
+    host = play(posts)[1]
+    gc.collect()
+    held = tracemalloc.get_traced_memory()[0] - before
+    tracemalloc.stop()
+    del host
+    return held
 
 
 def alone(entities: int, density: int) -> Point:

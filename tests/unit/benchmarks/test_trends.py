@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from benchmarks.trends import year_and_sweep
 from benchmarks.trends_scaling import draw, measure
 from benchmarks.trends_stream import stream
@@ -12,15 +14,18 @@ def test_a_point_counts_its_entities_and_posts() -> None:
     point = measure(5, 20, days=3.0)
     assert (point.entities, point.density, point.posts) == (5, 20, 300)
     assert point.posts_per_second > 0
+    assert 0 < point.held_bytes < 64_000
     assert 0 < point.encoded_bytes < 64_000
 
 
+@pytest.mark.timeout(240)
 def test_the_curves_become_pictures(tmp_path: Path) -> None:
     point = measure(2, 1, days=3.0)
     draw([point], [point], "posts_per_second", "scored posts/s", tmp_path / "speed.png")
     assert (tmp_path / "speed.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.timeout(240)
 def test_a_year_is_judged_and_a_sweep_runs_every_point() -> None:
     found = year_and_sweep(load(stream(5, 300, 10.0), None, None, Bounds()), points=2)
     assert found["posts"] == 300
