@@ -9,13 +9,14 @@ import torch
 from torch import Tensor
 
 from workers import intents, shipped
+from workers.calibration import Evidence, fit_cooling
 from workers.claim import versions
 from workers.heads import Whitening, fit_whitening
 from workers.lora import LowRankLinear
 from workers.metrics import Scores
 from workers.model_store import Manifest
 from workers.tokenizer import TextTokenizer
-from workers.training import DevAnswers, Watch, dev_answers, dev_scores, fit_temperature, training_sample, tuned_vectors
+from workers.training import DevAnswers, Watch, dev_answers, dev_scores, training_sample, tuned_vectors
 from workers.training_config import TrainConfig
 from workers.training_data import Prepared
 from workers.tuned import FullLinear, TunedModel
@@ -33,12 +34,11 @@ class Texts:
 
 
 def finish(config: TrainConfig, model: TunedModel, texts: Texts, watch: Watch) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Return the tensors to ship, and of the record what the model says: intents, temperature, dev scores."""
+    """Return the tensors to ship, and of the record what the model says: intents and dev scores."""
     sets = texts.sets
     answers = dev_answers(config, model, sets, None, lambda total: watch.counting(config.steps, "dev", total))
-    temperature = calibration(sets, answers)
-    scores = dev_scores(model, sets, answers, temperature)
-    model.sentiment.temperature.mul_(temperature)
+    model.sentiment.cooling.copy_(calibration(model, sets, answers))
+    scores = dev_scores(model, sets, answers)
     sample, (examples, labels) = training_sample(sets, config), texts.intents.rows()
     advance = watch.counting(config.steps, "vectors", len(sample) + len(examples))
     whitening = fit_whitening(tuned_vectors(model, sample, advance)[0])
@@ -46,20 +46,19 @@ def finish(config: TrainConfig, model: TunedModel, texts: Texts, watch: Watch) -
     tensors = _tensors(model, whitening) | intents.tensors_of(head)
     return tensors, {
         "intents": list(head.names),
-        "temperature": temperature,
         "dev": {name: summary(found) for name, found in scores.items()},
     }
 
 
-def calibration(sets: Sequence[Prepared], answers: dict[int, DevAnswers]) -> float:
-    """Return the temperature of the sentiment head that fits all dev texts best."""
-    own = {index: found for index, found in answers.items() if sets[index].config.task == "sentiment"}
-    if not own:
-        return 1.0
-    logits = torch.cat([found.logits for found in own.values()])
-    truth = torch.cat([torch.from_numpy(found.truth) for found in own.values()])
-    masked = torch.cat([torch.full((len(found.truth),), sets[index].two_class) for index, found in own.items()])
-    return fit_temperature(logits, truth, masked)
+def calibration(model: TunedModel, sets: Sequence[Prepared], answers: dict[int, DevAnswers]) -> Tensor:
+    """Return the cooling of the sentiment head that fits all dev texts best; none without dev texts."""
+    found = []
+    for index, own in answers.items():
+        if sets[index].config.task == "sentiment" and len(own.truth) > 1:
+            with torch.no_grad():
+                logits = model.sentiment.out(own.seen.to(model.trunk.device)).cpu()
+            found.append(Evidence(own.seen, logits, torch.from_numpy(own.truth), sets[index].two_class))
+    return fit_cooling(found) if found else torch.zeros_like(model.sentiment.cooling)
 
 
 def publish(target: Path, tensors: dict[str, Tensor], config: TrainConfig, base: Manifest, facts: dict[str, Any]) -> None:

@@ -17,6 +17,7 @@ from workers import pooling
 
 HIDDEN_UNITS: Final = 256
 SHRINKAGE: Final = 0.05
+COOLEST: Final = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +52,12 @@ def fit_whitening(vectors: Tensor) -> Whitening:
 
 
 class SentimentHead(nn.Module):
-    """Tokens of texts to three logits, in the order of SENTIMENTS."""
+    """Tokens of texts to three logits, in the order of SENTIMENTS.
 
-    temperature: Tensor
+    cooling: (units + 1,) what the logarithm of a text's temperature is made of, an offset last; zeros until calibration.
+    """
+
+    cooling: Tensor
 
     def __init__(self, width: int, units: int = HIDDEN_UNITS) -> None:
         super().__init__()
@@ -61,16 +65,33 @@ class SentimentHead(nn.Module):
         self.norm = nn.LayerNorm(2 * width)
         self.hidden = nn.Linear(2 * width, units)
         self.out = nn.Linear(units, 3)
-        self.register_buffer("temperature", torch.ones(()))
+        self.register_buffer("cooling", torch.zeros(units + 1))
 
     def features(self, tokens: Tensor, where: Tensor, mean: Tensor) -> Tensor:
         """Return (texts, 2 * width): the mean and the head's own average."""
         return torch.cat([mean, pooling.attended(tokens, where, self.query)], dim=1)
 
-    def forward(self, features: Tensor) -> Tensor:
-        """Return logits (texts, 3), divided by the temperature that calibration chose."""
-        logits: Tensor = self.out(gelu(self.hidden(self.norm(features)))) / self.temperature
+    def seen(self, features: Tensor) -> Tensor:
+        """Return what the head makes of the features, (texts, units)."""
+        return gelu(self.hidden(self.norm(features)))
+
+    def answer(self, seen: Tensor) -> Tensor:
+        """Return logits (texts, 3), divided by each text's temperature: which class leads does not change."""
+        logits: Tensor = self.out(seen) / temperature(seen, self.cooling)
         return logits
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return logits (texts, 3)."""
+        return self.answer(self.seen(features))
+
+
+def temperature(seen: Tensor, cooling: Tensor) -> Tensor:
+    """Return how much less sure the head is to be of each text, (texts, 1).
+
+    Some kinds of text deceive a head more than others, and a text's kind can be read off it (Joy et al. 2023, "Sample-dependent
+    adaptive temperature scaling"); here the logarithm is linear, within bounds.
+    """
+    return (seen @ cooling[:-1] + cooling[-1]).clamp(-COOLEST, COOLEST).exp()[:, None]
 
 
 def load_sentiment(tensors: Mapping[str, Tensor]) -> SentimentHead:

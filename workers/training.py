@@ -115,16 +115,16 @@ def base_vectors(model: TunedModel, tokens: Sequence[TokenIds], advance: Advance
 
 
 def tuned_vectors(model: TunedModel, tokens: Sequence[TokenIds], advance: Advance) -> tuple[Tensor, Tensor]:
-    """Return the tuned model's mean-pooled vectors and its sentiment logits, both float32."""
+    """Return the tuned model's mean-pooled vectors and what its sentiment head makes of the texts, both float32."""
     return _forward(model, tokens, advance, base=False)
 
 
 @dataclass(frozen=True, slots=True)
 class DevAnswers:
-    """What the tuned model says of one set's dev texts. vectors: (n, hidden); logits: (n, 3); truth: (n,)."""
+    """What the tuned model says of one set's dev texts. vectors: (n, hidden); seen: (n, units) by its head; truth: (n,)."""
 
     vectors: Tensor
-    logits: Tensor
+    seen: Tensor
     truth: npt.NDArray[np.int64]
 
 
@@ -140,34 +140,23 @@ def dev_answers(
     found = {}
     for index, chosen in orders.items():
         if len(chosen):
-            vectors, logits = tuned_vectors(model, [sets[index].dev_tokens[place] for place in chosen], advance)
-            found[index] = DevAnswers(vectors, logits, sets[index].dev_classes[chosen])
+            vectors, seen = tuned_vectors(model, [sets[index].dev_tokens[place] for place in chosen], advance)
+            found[index] = DevAnswers(vectors, seen, sets[index].dev_classes[chosen])
     return found
 
 
-def dev_scores(
-    model: TunedModel, sets: Sequence[Prepared], answers: dict[int, DevAnswers], temperature: float = 1.0
-) -> dict[str, Scores]:
-    """Return the scores by name of the set; ``temperature`` divides the sentiment logits."""
+def dev_scores(model: TunedModel, sets: Sequence[Prepared], answers: dict[int, DevAnswers]) -> dict[str, Scores]:
+    """Return the scores by name of the set."""
     found = {}
     for index, own in answers.items():
         one = sets[index]
         if is_intent(one):
             logits = model.intent_logits(index, own.vectors.to(model.trunk.device))
-            probabilities = torch.softmax(logits, 1).detach().cpu().numpy()
         else:
-            probabilities = torch.softmax(own.logits / temperature, 1).numpy()
+            logits = model.sentiment.answer(own.seen.to(model.trunk.device))
+        probabilities = torch.softmax(logits, 1).detach().cpu().numpy()
         found[one.config.name] = score(without_class(probabilities, NEUTRAL) if one.two_class else probabilities, own.truth)
     return found
-
-
-def fit_temperature(logits: Tensor, classes: Tensor, two_class: Tensor) -> float:
-    """Return the temperature that minimises the mean log loss (Guo et al. 2017), neutral masked where told."""
-    masked = logits.double().clone()
-    masked[two_class, NEUTRAL] = float("-inf")
-    grid = torch.logspace(-0.7, 0.7, 141, dtype=torch.float64)
-    losses = [torch.nn.functional.cross_entropy(masked / value, classes) for value in grid]
-    return float(grid[int(torch.stack(losses).argmin())])
 
 
 def _feed(config: TrainConfig, sets: Sequence[Prepared], skip: int) -> Iterator[Batch]:
@@ -275,11 +264,11 @@ def _forward(model: TunedModel, tokens: Sequence[TokenIds], advance: Advance, ba
     model.eval()
     hidden = model.trunk.words.shape[1]
     vectors = torch.empty(len(tokens), hidden)
-    logits = torch.empty(len(tokens), 3)
+    seen = torch.empty(len(tokens), model.sentiment.out.in_features)
     with torch.no_grad():
         for packed in pack(tokens, EVALUATION_ROWS[model.trunk.device.type == "cuda"]):
             features, base_means, members = model.pooled(packed, with_base=base)
             vectors[members] = (features[:, :hidden] if base_means is None else base_means).cpu()
-            logits[members] = model.sentiment(features).cpu()
+            seen[members] = model.sentiment.seen(features).cpu()
             advance(len(members))
-    return vectors, logits
+    return vectors, seen

@@ -10,10 +10,11 @@ from pipeline.errors import ConfigurationError, ModelError
 from pipeline.settings import EncoderSettings, Settings
 from tests.unit.workers.tiny_model import write_model
 from workers import shipped
+from workers.calibration import Evidence, fit_cooling, log_loss
 from workers.claim import claim
+from workers.heads import temperature
 from workers.run_training import run
 from workers.sampling import batches
-from workers.training import fit_temperature
 from workers.training_config import TrainConfig, read_config
 from workers.training_data import class_weights
 from workers.transformer import load_encoder
@@ -233,9 +234,16 @@ def test_class_weights_are_one_on_average_and_favour_the_rare() -> None:
     assert weights[2] == 0
 
 
-def test_the_temperature_mends_overconfidence() -> None:
-    truth = torch.tensor([0, 2] * 50)
-    logits = torch.zeros(100, 3)
-    logits[torch.arange(100), truth] = 8.0
-    logits[:30] = logits[:30].flip(1)
-    assert fit_temperature(logits, truth, torch.zeros(100, dtype=torch.bool)) > 3
+def test_texts_that_deceive_the_head_get_a_higher_temperature_than_others() -> None:
+    truth = torch.tensor([0, 2] * 100)
+    logits = torch.zeros(200, 3)
+    logits[torch.arange(200), truth] = 8.0
+    seen = torch.zeros(200, 4)
+    hard = torch.arange(200) % 4 < 2
+    seen[hard, 1] = 1.0
+    wrong = hard & (torch.arange(200) % 20 < 6)
+    logits[wrong] = logits[wrong].flip(1)
+    cooling = fit_cooling([Evidence(seen, logits, truth, two_class=False)])
+    easy, deceived = temperature(torch.eye(4)[[0, 1]], cooling).squeeze(1).tolist()
+    assert deceived > 2.5 > 2 * easy
+    assert log_loss([Evidence(seen, logits, truth, two_class=True)], cooling) < 0.5
