@@ -63,7 +63,7 @@ class EncoderSettings(Section):
     weights: Path | None = None
     device: str = "auto"
     mode: Literal["auto", "fp32", "int8", "bf16"] = "auto"
-    max_tokens: int = Field(default=128, ge=8, le=512)
+    max_tokens: int = Field(default=256, ge=8, le=512)
     batch_tokens: int = Field(default=4096, gt=0)
     cache_bytes: int = Field(default=256 * 2**20, ge=0)
 

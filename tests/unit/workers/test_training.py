@@ -30,6 +30,8 @@ precision: fp32
 evaluate_every: 4
 checkpoint_every: 3
 distil_every: 2
+average: 0.9
+trunk_dropout: 0.1
 lora: {{rank: 4, alpha: 8, layers: 1}}
 data:
   - {{name: three, task: sentiment, share: 3, train: three.jsonl, dev: dev.jsonl}}
