@@ -21,6 +21,7 @@ def reconcile(told: Sequence[Alert], again: Sequence[Alert], corrections: dict[s
             corrections[alert_id] = max(corrections.get(alert_id, 0), ahead - valid[-1].revision)
             records.append(_shifted(valid[-1], corrections))
         else:
+            corrections.pop(alert_id, None)  # the newest last: the operator forgets the oldest
             corrections[alert_id] = ahead + 1
             records.append(_retraction(last_told, ahead))
     return sorted(records, key=lambda alert: (alert.event_time_ms, alert.alert_id, alert.revision))

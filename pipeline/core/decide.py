@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from pipeline.core.alerts import Decision, Moment, advance
 from pipeline.core.counterfactual import would_not_fire_below
-from pipeline.core.detect import Assessment, LaneView, is_flood, view_of
+from pipeline.core.detect import Assessment, LaneView, is_flood, is_one_voice, view_of
 from pipeline.core.detector_config import DAY_MS, DETECTOR_VERSION, DetectorConfig
 from pipeline.core.entity_state import EntityState
 from pipeline.core.explain import ENDED, Sight, band_of, describe
@@ -27,6 +27,9 @@ def decide(state: EntityState, seen: Assessment, active: bool, config: DetectorC
             yield _record(state, told, seen, config)
     if view is not None:
         moment = _mood_moment(state.entity, seen, view, config)._replace(vetoed=flooded, active=active)
+        begins = moment.fires and active and (decided.opinion is None or not decided.opinion.is_open)
+        if begins and is_one_voice(state.history, seen.end_ms, view.lane, config.flood):
+            moment = moment._replace(active=False)
         decided.opinion, told = advance(decided.opinion, moment, config)
         if told is not None:
             yield _record(state, told, seen, config)

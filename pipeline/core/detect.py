@@ -10,16 +10,16 @@ from math import ceil
 from typing import NamedTuple
 
 from pipeline.core.baseline import Baseline, Expectation, expectation
-from pipeline.core.detector_config import DAY_MS, DetectorConfig, Flood, Lane
+from pipeline.core.detector_config import DAY_MS, DetectorConfig, Flood, Lane, Support
 from pipeline.core.tails import count_tail, share_tail
 from pipeline.core.thresholds import OwnRate, open_threshold
-from pipeline.core.windows import PaneHistory, WindowSums
+from pipeline.core.windows import Pane, PaneHistory, WindowSums
 
 
 class LaneView(NamedTuple):
     """What one lane sees. ``sums``, ``means`` and ``tails`` go by window; ``reference`` and ``reference_mean`` are one of them.
 
-    ``supported``: enough different people said enough different things.
+    ``supported``: enough different people said enough different things; ``firm``: enough for more than information.
     """
 
     lane: Lane
@@ -32,6 +32,7 @@ class LaneView(NamedTuple):
     share_tail: float
     score: float
     supported: bool
+    firm: bool
 
     @property
     def lift(self) -> float:
@@ -85,7 +86,7 @@ def assess(history: PaneHistory, end_ms: int, known: Known, config: DetectorConf
     moment = Situation(history, end_ms, expected, dispersion, cold)
     views = [look(moment, lane, config) for lane in config.lanes if known.is_open or _is_supported(moment, lane, config)]
     leading = max(views, key=lambda view: (view.supported, view.score)) if views else None
-    threshold = open_threshold(known.own_rate, config.prior.tiers[expected.tier], config)
+    threshold = open_threshold(known.own_rate, config.prior.tiers[expected.tier], end_ms, config)
     return Assessment(end_ms, expected, dispersion, cold, threshold, leading)
 
 
@@ -106,7 +107,8 @@ def look(moment: Situation, lane: Lane, config: DetectorConfig) -> LaneView:
     dispersion = max(moment.dispersion, lane.least_dispersion)
     tails, share, score = _tails(sums, at, means, moment.expected, dispersion, config)
     supported = _has_support(moment, lane, config) and (not moment.cold or share >= config.cold_share_tail)
-    return LaneView(lane, sums, means, sums[at], means[at], dispersion, tails, share, score, supported)
+    firm = supported and _meets(moment, lane, lane.firm, config)
+    return LaneView(lane, sums, means, sums[at], means[at], dispersion, tails, share, score, supported, firm)
 
 
 def all_views(history: PaneHistory, seen: Assessment, config: DetectorConfig) -> list[LaneView]:
@@ -151,7 +153,10 @@ def _share_tail(reference: WindowSums, expected: Expectation, config: DetectorCo
 
 
 def _has_support(moment: Situation, lane: Lane, config: DetectorConfig) -> bool:
-    need = lane.support
+    return _meets(moment, lane, lane.support, config)
+
+
+def _meets(moment: Situation, lane: Lane, need: Support, config: DetectorConfig) -> bool:
     if moment.history.negative(moment.end_ms, lane.reference_ms) < need.negative_mass:
         return False  # as nearly always, so this comes first
     reference = moment.history.sums(moment.end_ms, lane.reference_ms)
@@ -181,10 +186,28 @@ def is_flood(history: PaneHistory, end_ms: int, rules: Flood) -> bool:
     whole = history.sums(end_ms, rules.window_ms)
     if whole.effective >= rules.max_variety * whole.posts:
         return False
-    counts: dict[int, int] = {}
-    young = 0
-    for pane in history.recent(end_ms, rules.window_ms):
-        young += pane.young
+    recent = history.recent(end_ms, rules.window_ms)
+    young = sum(pane.young for pane in recent)
+    return max(_times_said(recent).values()) > rules.top_share * whole.posts or young > rules.young_share * whole.posts
+
+
+def is_one_voice(history: PaneHistory, end_ms: int, lane: Lane, rules: Flood) -> bool:
+    """Return whether repeated contents drown out the rest of a lane's reference window, and the rest has no support.
+
+    An opening waits then: the first copies of a flood are too few to be called one.
+    """
+    whole, recent = history.sums(end_ms, lane.reference_ms), history.recent(end_ms, lane.reference_ms)
+    repeated = {content: times for content, times in _times_said(recent).items() if times >= rules.copies}
+    if sum(repeated.values()) <= rules.top_share * whole.posts:
+        return False
+    mood = {content.fingerprint: content.negative for pane in recent for content in pane.contents}
+    other_mass = whole.negative - sum(mood[content] for content in repeated)
+    return whole.effective - len(repeated) < lane.support.posts_effective or other_mass < lane.support.negative_mass
+
+
+def _times_said(panes: Sequence[Pane]) -> dict[int, int]:
+    times: dict[int, int] = {}
+    for pane in panes:
         for content in pane.contents:
-            counts[content.fingerprint] = counts.get(content.fingerprint, 0) + content.times
-    return max(counts.values()) > rules.top_share * whole.posts or young > rules.young_share * whole.posts
+            times[content.fingerprint] = times.get(content.fingerprint, 0) + content.times
+    return times

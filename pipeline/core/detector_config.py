@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from pipeline.core.prior import Prior
 from pipeline.events import Rule
 
-DETECTOR_VERSION = "1"
+DETECTOR_VERSION = "2"
 
 MINUTE_MS = 60_000
 HOUR_MS = 60 * MINUTE_MS
@@ -29,6 +29,7 @@ class Support:
 class Lane:
     """One pace of looking: three windows, ascending, whose count tails are averaged, and the window of share and support.
 
+    ``support`` is what an alert needs to open, ``firm`` what it needs to be more than information.
     ``least_dispersion``: what moves people for hours is not independent from hour to hour, so longer windows vary more.
     """
 
@@ -36,19 +37,26 @@ class Lane:
     windows_ms: tuple[int, int, int]
     reference_ms: int
     support: Support
+    firm: Support
     least_dispersion: float
 
 
-SPIKE = Lane(Rule.NEGATIVE_SPIKE, (15 * MINUTE_MS, HOUR_MS, 3 * HOUR_MS), HOUR_MS, Support(2.0, 4.0), 0.1)
-SLOW = Lane(Rule.NEGATIVE_TREND, (HOUR_MS, 6 * HOUR_MS, DAY_MS), DAY_MS, Support(1.0, 3.0), 0.5)
+FIRM = Support(2.0, 4.0)
+TWO = Support(1.0, 2.0, posts_effective_cold=5.0, authors=2)  # within an hour: a third post costs ten minutes on average
+SPIKE = Lane(Rule.NEGATIVE_SPIKE, (15 * MINUTE_MS, HOUR_MS, 3 * HOUR_MS), HOUR_MS, TWO, FIRM, 0.1)
+SLOW = Lane(Rule.NEGATIVE_TREND, (HOUR_MS, 6 * HOUR_MS, DAY_MS), DAY_MS, Support(1.0, 3.0), FIRM, 0.5)
 
 
 @dataclass(frozen=True, slots=True)
 class Flood:
-    """When one content, or young accounts, speak for an entity within the hour: no opinion, but coordinated activity."""
+    """When one content, or young accounts, speak for an entity within the hour: no opinion, but coordinated activity.
+
+    ``copies``: contents said so often within the window of an alert that would open do not support it, if they are most of it.
+    """
 
     window_ms: int = HOUR_MS
     posts: int = 20
+    copies: int = 3
     top_share: float = 0.5
     young_share: float = 0.5
     max_variety: float = 0.2

@@ -24,17 +24,17 @@ class Tier:
 class Prior:
     """The group's values. ``tiers`` ascend by ``posts_per_day``, each the tier's upper end (the last has none)."""
 
-    version: str = "builtin-1"
+    version: str = "builtin-2"
     season: SeasonalProfile = field(default_factory=SeasonalProfile)
     negative_per_day: float = 2.0
     posts_per_day: float = 8.0
     negative_share: float = 0.25
     strength_days: float = 1.0
     tiers: tuple[Tier, ...] = (
-        Tier(4.0, 0.5, 1.5, 0.6, 0.05),
-        Tier(20.0, 0.4, 1.5, 0.6, 0.05),
-        Tier(100.0, 0.3, 1.5, 0.6, 0.05),
-        Tier(float(2**53), 0.3, 1.5, 0.6, 0.05),
+        Tier(4.0, 0.5, 1.8, 0.6, 0.05),
+        Tier(20.0, 0.4, 1.8, 0.6, 0.05),
+        Tier(100.0, 0.3, 1.8, 0.6, 0.05),
+        Tier(float(2**53), 0.3, 1.8, 0.6, 0.05),
     )
 
     def tier_of(self, posts_per_day: float) -> int:

@@ -17,6 +17,7 @@ from pipeline.core.trends import NOTHING, PANE_MS, Step, TrendOperator
 from pipeline.core.windows import THIN_AFTER_MS, Pane, PaneRules, mention_of, pane_start, summarise
 from pipeline.events import Alert, ScoredPost, Trend
 
+KEPT_CORRECTIONS = 64  # more than pane ends between two checkpoints: what late posts took back they may bring again
 QUIET_TICK_MS = 6 * PANE_MS  # an open incident is looked at when a pane closes, and this often while nobody speaks
 
 
@@ -158,6 +159,7 @@ class NegativeSpikeOperator:
         before = [alert for alert_id, alert in last.items() if alert_id in current]
         state.told_alerts = [*before, *(alert for alert in state.told_alerts if alert.event_time_ms > since)]
         living = current | {alert.alert_id for alert in state.told_alerts}
+        living.update(list(state.corrections)[-KEPT_CORRECTIONS:])
         state.corrections = {alert_id: n for alert_id, n in state.corrections.items() if alert_id in living}
 
     def _fold(self, state: EntityState, start: int, trends: list[Trend], alerts: list[Alert]) -> None:

@@ -39,8 +39,13 @@ def observe(own: OwnRate, end_ms: int, score: float, tier: Tier, config: Detecto
         own.last_episode_ms = end_ms
 
 
-def open_threshold(own: OwnRate, tier: Tier, config: DetectorConfig) -> float:
-    """Return the score that is expected to be exceeded ``false_alerts_per_entity_day`` times a day."""
+def open_threshold(own: OwnRate, tier: Tier, end_ms: int, config: DetectorConfig) -> float:
+    """Return the score that is expected to be exceeded ``false_alerts_per_entity_day`` times a day.
+
+    The episode of the last cooldown does not count yet: what begins now must not raise its own bar.
+    """
     strength = config.own_rate_strength_ms / DAY_MS
-    rate = (tier.rate_at_base * strength + own.episodes) / (strength + own.days)
+    lasting = 1.0 if end_ms - own.last_episode_ms < config.lifecycle.cooldown_ms else 0.0
+    past = max(0.0, own.episodes - lasting)
+    rate = (tier.rate_at_base * strength + past) / (strength + own.days)
     return tier.threshold_base + tier.threshold_scale * max(0.0, log(rate / config.false_alerts_per_entity_day))

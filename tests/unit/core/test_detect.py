@@ -94,6 +94,16 @@ def test_severity_needs_magnitude_beside_the_tail_and_is_held_back_while_young()
     assert severity_of(few._replace(threshold=100.0), few.leading, CONFIG) is Severity.INFO
 
 
+def test_two_people_within_an_hour_are_information_and_no_more() -> None:
+    past = known(negative=0.001)
+    two = assessed(burst(2), past)
+    assert two.score > 0
+    assert two.leading is not None
+    assert not two.leading.firm
+    assert severity_of(two._replace(threshold=0.1), two.leading, CONFIG) is Severity.INFO
+    assert assessed(burst(2, author_id="one"), past).score == 0.0
+
+
 def test_floods_are_one_content_or_young_accounts_in_little_variety() -> None:
     same = burst(30, simhash="ab" * 8)
     varied = burst(30)
@@ -113,6 +123,6 @@ def test_floods_are_one_content_or_young_accounts_in_little_variety() -> None:
 
 def test_a_young_entity_is_cold_and_needs_more() -> None:
     past = known(1)
-    seen = assess(history(burst(5)), NOW_MS, past._replace(baseline=replace(past.baseline, first_ms=NOW_MS - DAY_MS)), CONFIG)
+    seen = assess(history(burst(4)), NOW_MS, past._replace(baseline=replace(past.baseline, first_ms=NOW_MS - DAY_MS)), CONFIG)
     assert seen.cold
     assert seen.leading is None

@@ -1,4 +1,5 @@
 import random
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -30,8 +31,10 @@ OUT_OF_ORDER_MS = CONFIG.out_of_orderness_ms
 EVENTFUL = eventful()
 
 
-def run(posts: list[ScoredPost], restart_every: int = 0) -> tuple[list[Trend], list[Alert], list[ScoredPost]]:
-    operator = NegativeSpikeOperator(CONFIG)
+def run(
+    posts: list[ScoredPost], restart_every: int = 0, config: DetectorConfig = CONFIG
+) -> tuple[list[Trend], list[Alert], list[ScoredPost]]:
+    operator = NegativeSpikeOperator(config)
     host = TrendHost(operator, OUT_OF_ORDER_MS)
     steps = []
     for number, post in enumerate(posts, start=1):
@@ -103,6 +106,24 @@ def test_a_flood_of_one_content_is_reported_as_such_and_not_as_mood() -> None:
     assert {alert.rule for alert in alerts if alert.entity == "B"} == {Rule.COORDINATED_ACTIVITY}
 
 
+def test_the_first_copies_of_a_flood_of_two_contents_open_no_mood_alert_either() -> None:
+    begin = START_MS + 9 * DAY_MS
+    contents = ("00000000abcdef00", "ffff000012345678")
+    bots = [
+        scored_post(f"bot-{n}", begin + n * 25_000, 0.95, simhash=contents[n % 2], author_created_ms=begin - DAY_MS)
+        for n in range(60)
+    ]
+    _, alerts, _ = run(in_order(background("A", 9, 2, 1), bots))
+    assert {alert.rule for alert in alerts if alert.event_time_ms > begin} == {Rule.COORDINATED_ACTIVITY}
+
+
+def test_what_others_say_beside_a_repeated_content_opens_an_alert() -> None:
+    begin = START_MS + 9 * DAY_MS
+    posts = in_order(background("A", 9, 20, 1), shift("A", begin, 8), flood("A", begin, 12, 2 * MINUTE_MS))
+    _, alerts, _ = run(posts)
+    assert Rule.NEGATIVE_SPIKE in {alert.rule for alert in alerts if alert.event_time_ms > begin}
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_order_within_the_watermark_bound_does_not_change_a_byte(seed: int) -> None:
     expected = as_bytes(EVENTFUL)
@@ -119,8 +140,12 @@ def test_order_within_the_allowed_lateness_does_not_change_what_holds_in_the_end
     assert any(trend.revision > 0 for trend in other_trends), "the shuffle was meant to cause corrections"
 
 
-def test_revisions_of_an_alert_never_go_back() -> None:
-    _, alerts, _ = run(shuffled(EVENTFUL, CONFIG.allowed_lateness_ms - 1, 1))
+@pytest.mark.parametrize("base", [1.5, 1.8])
+def test_revisions_of_an_alert_never_go_back(base: float) -> None:
+    """At the lower base an alert is taken back, and opened again after the operator has tidied up."""
+    tiers = tuple(replace(tier, threshold_base=base) for tier in CONFIG.prior.tiers)
+    config = replace(CONFIG, prior=replace(CONFIG.prior, tiers=tiers))
+    _, alerts, _ = run(shuffled(EVENTFUL, CONFIG.allowed_lateness_ms - 1, 1), config=config)
     by_id: dict[str, list[int]] = {}
     for alert in alerts:
         by_id.setdefault(alert.alert_id, []).append(alert.revision)
