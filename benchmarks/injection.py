@@ -9,6 +9,7 @@ realised rates are upper bounds.
 
 import argparse
 import json
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -238,16 +239,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--encoder", type=EncoderChoice, default=EncoderChoice.TRANSFORMER, help="for raw posts")
     parser.add_argument("--picture", type=Path, help="write the curves to this PNG")
-    parser.add_argument("--json", action="store_true", help="print one JSON object last")
+    parser.add_argument("--json", action="store_true", help="print one JSON object, and the lines to stderr")
     options = parser.parse_args(arguments)
     with scoring_for(settings_module.load(), None, options.encoder, given=True) as scoring:
         posts = list(read_posts(options.posts, scoring))
     result = measure(posts, options)
     for row in result["rows"]:
         rate, delay = row["false_alerts_per_entity_day"], row["delay_p50_min"]
-        print(
+        line = (
             f"{rate:<7g} +{row['k']:<3} {row['tier']:<7} {row['hours']:<7} recall {row['recall']:.3f}  median delay {delay} min"
         )
+        print(line, file=sys.stderr if options.json else sys.stdout)
     if options.picture is not None:
         draw(result["rows"], options.picture)
     if options.json:

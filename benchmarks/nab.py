@@ -211,12 +211,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--counts", type=Path, required=True, help="JSON lines, plain or gzip")
     parser.add_argument("--timezone", default="America/New_York", help="of the pooled season")
-    parser.add_argument("--json", action="store_true", help="print one JSON object last")
+    parser.add_argument("--json", action="store_true", help="print one JSON object and no table")
     options = parser.parse_args(arguments)
     result = measure(read_counts(options.counts), options.timezone)
-    print_table(result)
     if options.json:
         print(json.dumps(result))
+    else:
+        print_table(result)
 
 
 if __name__ == "__main__":
