@@ -1,0 +1,113 @@
+"""Savepoints across releases: an older release's state is migrated, a newer one's is refused by name, and nothing is lost."""
+
+import inspect
+import zipfile
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from infra.flink_cluster import FlinkCluster, ship
+from infra.flink_job import ensure_running, running_job
+from pipeline.adapters.waiting import wait_until
+from pipeline.core import entity_state
+from pipeline.core.corrections import settled_trends
+from pipeline.core.entity_state import STATE_VERSION
+from pipeline.errors import Unavailable
+from pipeline.events import Alert, AlertStatus
+from pipeline.jobs.trends_job import TrendsJob
+from tests.parity.flink_lab import READY_S, SETTLED_S, Lab, kafka_of, live_job, started_lab, wait_for_more_trends
+from tests.parity.flink_runs import Told, publish, told_by_flink, told_in_process
+from tests.unit.core.old_states import as_version_1
+from tests.unit.core.streams import DAY_MS, HOUR_MS, START_MS, background, in_order, shift
+
+pytestmark = [pytest.mark.integration, pytest.mark.flink, pytest.mark.slow, pytest.mark.timeout(900)]
+
+SPIKE_MS = START_MS + 4 * DAY_MS + 7 * HOUR_MS
+POSTS = in_order(
+    *(background(entity, 6, 24, seed) for seed, entity in enumerate(("calm", "spike"))), shift("spike", SPIKE_MS, 16)
+)
+
+OLDER: Final = f"""
+{inspect.getsource(as_version_1)}
+_encode_now = encode
+
+def encode(state):
+    return as_version_1(_encode_now(state))
+"""
+NEWER: Final = """
+_encode_now, _decode_now = encode, decode
+
+def encode(state):
+    return _HEADER.pack(STATE_VERSION + 1) + _encode_now(state)
+
+def decode(encoded, config):
+    (version,) = _HEADER.unpack_from(encoded)
+    return _decode_now(encoded[_HEADER.size :] if version > STATE_VERSION else encoded, config)
+"""
+
+
+@pytest.fixture(scope="module")
+def lab(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    with started_lab(cache, tmp_path_factory.mktemp("state-flink")) as lab:
+        yield lab
+
+
+@pytest.fixture
+def job(lab: Lab, kafka_bootstrap: str, topic_prefix: str) -> Iterator[TrendsJob]:
+    with live_job(lab, kafka_bootstrap, topic_prefix) as job:
+        yield job
+
+
+def release(cluster: FlinkCluster, changes: str = "") -> None:
+    """Ship this code to the cluster, with other words for how a state is written and read."""
+    ship(cluster.shipped)
+    name = "/".join(entity_state.__name__.split(".")) + ".py"
+    source = Path(inspect.getfile(entity_state)).read_text("utf-8") + changes
+    with zipfile.ZipFile(cluster.shipped) as archive:
+        parts = {each: archive.read(each) for each in archive.namelist()} | {name: source.encode()}
+    with zipfile.ZipFile(cluster.shipped, "w") as archive:
+        for each, content in parts.items():
+            archive.writestr(each, content)
+
+
+def ids_and_ends(alerts: list[Alert]) -> set[tuple[str, AlertStatus]]:
+    return {(alert.alert_id, alert.status) for alert in alerts}
+
+
+def test_a_savepoint_of_an_older_release_goes_on_and_a_newer_ones_is_refused_by_name(lab: Lab, job: TrendsJob) -> None:
+    cuts = [len(POSTS) // 3, next(number for number, post in enumerate(POSTS) if post.event_time_ms > SPIKE_MS + HOUR_MS / 2)]
+    for changes, part in ((OLDER, POSTS[: cuts[0]]), ("", POSTS[cuts[0] : cuts[1]]), (NEWER, POSTS[cuts[1] : -20])):
+        release(lab.cluster, changes)
+        lab.run(job)
+        publish(kafka_of(job), job.scored, part)
+        wait_for_more_trends(job)
+        lab.stop(job)
+
+    release(lab.cluster)
+    words = f"StateVersionError: the state of an entity has version {STATE_VERSION + 1}, this code reads up to {STATE_VERSION}"
+    with suppress(Unavailable):  # its tasks may run for a moment, before they meet the state
+        ensure_running(lab.cluster, job, 30)
+    rest = lab.cluster.rest()
+    refused = running_job(rest, job)
+    assert refused is not None
+    assert wait_until(lambda: words in rest.cause(refused), READY_S, interval_s=0.5)
+    rest.cancel(refused)
+    rest.wait_for(refused, "CANCELED", READY_S)
+    rest.close()
+    publish(kafka_of(job), job.scored, POSTS[-20:])
+
+    release(lab.cluster, NEWER)
+    lab.run(job)
+    expected = told_in_process(job, POSTS)
+    assert wait_until(lambda: same(told_by_flink(kafka_of(job), job), expected), SETTLED_S, interval_s=1.0)
+    assert {alert.status for alert in expected.alerts} >= {AlertStatus.OPENED, AlertStatus.RESOLVED}
+
+
+def same(told: Told, expected: Told) -> bool:
+    """Tell whether trends are equal and alerts have equal lives: a migrated threshold may differ, as own rates began anew."""
+    return settled_trends(told.trends) == settled_trends(expected.trends) and ids_and_ends(told.alerts) == ids_and_ends(
+        expected.alerts
+    )
