@@ -12,7 +12,7 @@ from typing import Any, Final
 from workers.preparing import Chunk
 from workers.rules import WorkerRules
 
-LOOK_EVERY_S: Final = 0.01  # how often to poll while the device computes
+LOOK_EVERY_S: Final = 0.05  # how often to poll while the device computes; it is waited for, so an early end is not missed
 
 Take = Callable[[int, int], Chunk]
 """Polls at most so many records for so many milliseconds and prepares them; an empty chunk when nothing came."""
