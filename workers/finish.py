@@ -36,6 +36,7 @@ class Texts:
 def finish(config: TrainConfig, model: TunedModel, texts: Texts, watch: Watch) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Return the tensors to ship, and of the record what the model says: intents and dev scores."""
     sets = texts.sets
+    model.scale_change(config.keep)
     answers = dev_answers(config, model, sets, None, lambda total: watch.counting(config.steps, "dev", total))
     model.sentiment.cooling.copy_(calibration(model, sets, answers))
     scores = dev_scores(model, sets, answers)

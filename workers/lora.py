@@ -37,6 +37,11 @@ class LowRankLinear(nn.Module):
         low = linear(dropout(rows, self.drop, self.training), self.down.to(rows.dtype))
         return torch.addmm(linear(rows, self.weight, self.bias), low, (self.scale * self.up).to(rows.dtype).T)
 
+    def scale_change(self, keep: float) -> None:
+        """Keep a share of what was learned."""
+        with torch.no_grad():
+            self.up.mul_(keep)
+
     def merged(self) -> dict[str, Tensor]:
         """Return the two factors with the scale folded in."""
         return {"down": self.down.detach().clone(), "up": (self.scale * self.up).detach().clone()}

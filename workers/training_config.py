@@ -59,7 +59,9 @@ class TrainConfig(Part):
     """A training run. One step sees ``accumulate`` batches of ``batch_tokens`` tokens.
 
     average: decay of the running mean of the weights that is judged and shipped; 0 ships the last ones. trunk_dropout: share
-    of a tuned layer's inputs that training leaves out (of the low-rank term's alone, in lora mode). device: auto, cpu or cuda.
+    of a tuned layer's inputs that training leaves out (of the low-rank term's alone, in lora mode). keep: share of the
+    trunk's change that ships, the rest goes back to the base (Wortsman et al. 2022, "Robust fine-tuning of zero-shot models").
+    device: auto, cpu or cuda.
     """
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
@@ -78,6 +80,7 @@ class TrainConfig(Part):
     augment: Augment | None = None
     average: float = Field(default=0.0, ge=0, lt=1)
     trunk_dropout: float = Field(default=0.0, ge=0, lt=1)
+    keep: float = Field(default=1.0, gt=0, le=1)
     trunk_rate: float = 5e-4
     head_rate: float = 1e-3
     weight_decay: float = 0.01

@@ -50,6 +50,7 @@ class FullLinear(nn.Module):
 
     def __init__(self, weight: Tensor, bias: Tensor, drop: float) -> None:
         super().__init__()
+        self.before = (weight.float(), bias.float())
         self.weight = nn.Parameter(weight.float().clone())
         self.bias = nn.Parameter(bias.float().clone())
         self.drop = drop
@@ -57,6 +58,12 @@ class FullLinear(nn.Module):
     def forward(self, rows: Tensor) -> Tensor:
         """Apply it to (rows, inputs)."""
         return linear(dropout(rows, self.drop, self.training), self.weight.to(rows.dtype), self.bias.to(rows.dtype))
+
+    def scale_change(self, keep: float) -> None:
+        """Keep a share of what was learned."""
+        with torch.no_grad():
+            for own, before in zip((self.weight, self.bias), self.before, strict=True):
+                own.copy_(torch.lerp(before, own, keep))
 
 
 class TunedModel(nn.Module):
@@ -126,6 +133,12 @@ class TunedModel(nn.Module):
         if base_means is not None and self.whitening is not None:
             terms["distillation"] = (1 - (self.whitening(mean) * self.whitening(base_means)).sum(1)).mean()
         return terms
+
+    def scale_change(self, keep: float) -> None:
+        """Keep a share of what the trunk learned; the heads stay as they are."""
+        for layer in self.layers.values():
+            assert isinstance(layer, LowRankLinear | FullLinear)
+            layer.scale_change(keep)
 
     def intent_logits(self, index: int, mean: Tensor) -> Tensor:
         """Return the logits of the head of one intent set for mean-pooled vectors (n, hidden)."""

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from pipeline.errors import ConfigurationError, ModelError
 from pipeline.settings import EncoderSettings, Settings
@@ -116,6 +117,17 @@ def test_every_mode_ships_weights_that_load(place: Path, mode: str) -> None:
     found = trained(place, mode, mode, steps=4)
     assert bool(found.part("adapter")) == (mode == "full")
     load_encoder(EncoderSettings(model=str(place / "model"), weights=place / mode / "weights", device="cpu"), place)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", ["lora", "full"])
+def test_a_share_of_what_was_learned_goes_back_to_the_base(place: Path, mode: str) -> None:
+    whole, half = (trained(place, f"keep-{keep}", mode, steps=3, more=f"keep: {keep}\n").part("adapter") for keep in (1.0, 0.5))
+    base = load_file(place / "model" / "model.safetensors")
+    name = next(name for name in whole if name.endswith("attention.output.dense.up" if mode == "lora" else "output.dense.weight"))
+    before = torch.zeros_like(whole[name]) if mode == "lora" else base[name].half()
+    assert not torch.equal(whole[name], before)
+    torch.testing.assert_close(half[name].float(), (whole[name].float() + before.float()) / 2, atol=1e-3, rtol=1e-2)
 
 
 AUGMENT = "augment: {trial_steps: 3, share: 0.5}\n"
