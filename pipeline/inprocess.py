@@ -6,10 +6,10 @@ alerts, however it is cut into turns. Deliveries alone happen in processing time
 """
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import Final
+from typing import Final, NamedTuple
 
 from pipeline import topics
 from pipeline.adapters.delivery_log import MemoryDeliveryLog
@@ -214,26 +214,33 @@ def turns(records: Iterable[Incoming], size: int = TURN_RECORDS) -> Iterator[lis
         yield batch
 
 
-def score_posts(
-    posts: Iterable[SocialPost],
-    encoder: Encoder,
-    settings: Settings,
-    clock: Clock | None = None,
-    refused: Callable[[Sequence[DeadLetter]], None] | None = None,
-) -> Iterator[ScoredPost]:
-    """Yield what the worker makes of posts, one per post and entity, by turns in event-time order.
+class ScoredTurn(NamedTuple):
+    """What became of ``raw_posts`` posts: the scored ones in event-time order, and those that cannot be used."""
 
-    A post that becomes a dead letter yields nothing; ``refused`` hears of those at the end.
-    """
-    pipeline = InProcess(encoder, settings, clock=clock)
+    raw_posts: int
+    posts: tuple[ScoredPost, ...]
+    refused: Sequence[DeadLetter]
+
+
+def score_turns(
+    posts: Iterable[SocialPost], encoder: Encoder, settings: Settings, clock: Clock | None = None
+) -> Iterator[ScoredTurn]:
+    """Yield what the worker makes of posts, one scored post per post and entity, turn by turn."""
+    pipeline, known = InProcess(encoder, settings, clock=clock), 0
     records = (Incoming(topics.POSTS.name, post.event_id.encode(), post.to_json(), post.event_time_ms) for post in posts)
     try:
         for batch in turns(records):
-            yield from pipeline.turn(batch).posts
-        if refused is not None:
-            refused(pipeline.dead_letters())
+            scored, letters = pipeline.turn(batch).posts, pipeline.dead_letters()
+            yield ScoredTurn(len(batch), scored, letters[known:])
+            known = len(letters)
     finally:
         pipeline.close()
+
+
+def score_posts(posts: Iterable[SocialPost], encoder: Encoder, settings: Settings) -> Iterator[ScoredPost]:
+    """Yield the scored posts of ``score_turns``; a post that becomes a dead letter yields nothing."""
+    for turn in score_turns(posts, encoder, settings):
+        yield from turn.posts
 
 
 def _scored(record: Record) -> ScoredPost:

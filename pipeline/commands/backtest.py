@@ -115,8 +115,8 @@ def compare(
 def _read(paths: list[Path], settings: "Settings", encoder: EncoderChoice) -> "list[ScoredPost]":
     from pipeline.replay.raw import read_posts
 
-    with scoring_for(settings, None, encoder, given=True) as scoring:
-        return [post for path in paths for post in read_posts(path, scoring)]
+    scoring = scoring_for(settings, None, encoder, given=True)
+    return [post for path in paths for post in read_posts(path, scoring)]
 
 
 def _sweep(

@@ -1,9 +1,8 @@
 """`replay`: recorded posts through everything, in event time."""
 
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from enum import StrEnum
+from functools import partial
 from operator import attrgetter
 from pathlib import Path
 from time import perf_counter
@@ -76,8 +75,8 @@ def replay(  # noqa: PLR0913 - one parameter an option
         check_prefix(publish, settings.kafka.topic_prefix)
     factor = _speed(speed)
     config, tally, begun = detector_config(settings.trends), play.Tally(), perf_counter()
-    with scoring_for(settings, mapping, encoder) as scoring:
-        posts = _posts(paths, scoring, (from_ms - round(warm_up * DAY_MS), to_ms), arrival)
+    scoring = scoring_for(settings, mapping, encoder)
+    posts = _posts(paths, scoring, (from_ms - round(warm_up * DAY_MS), to_ms), arrival)
     if factor is not None:
         posts = play.paced(posts, factor, threading.Event().wait, known_ms if arrival else attrgetter("event_time_ms"))
     steps = play.since(play.play(posts, config, tally), from_ms)
@@ -121,31 +120,14 @@ def _published(steps: "Iterable[Step]", prefix: str, settings: Settings) -> "Ite
     return published(steps, KafkaSink(settings.kafka), prefix)
 
 
-@contextmanager
-def scoring_for(settings: Settings, mapping: Path | None, encoder: EncoderChoice, given: bool = False) -> "Iterator[Scoring]":
-    """Yield how raw posts are scored, with a progress line on a terminal. ``given``: see ``Scoring``."""
-    from rich.console import Console
-    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-
+def scoring_for(settings: Settings, mapping: Path | None, encoder: EncoderChoice, given: bool = False) -> "Scoring":
+    """Return how raw posts are scored, telling how far that is. ``given``: see ``Scoring``."""
+    from pipeline.commands.progress import counting
     from pipeline.replay.raw import Scoring
     from producers.mapping import load_mapping
 
-    console = Console(stderr=True)
-    columns = (
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        TextColumn("{task.completed:,} scored posts"),
-        TimeElapsedColumn(),
-    )
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        tasks: dict[str, object] = {}
-
-        def tell(name: str, done: int) -> None:
-            task = tasks.setdefault(name, progress.add_task(name, total=None)) if name not in tasks else tasks[name]
-            progress.update(task, completed=done)  # type: ignore[arg-type]
-
-        rules = load_mapping(mapping) if mapping else None
-        yield Scoring(settings, _encoder_maker(settings, encoder), encoder, rules, tell, given)
+    rules = load_mapping(mapping) if mapping else None
+    return Scoring(settings, _encoder_maker(settings, encoder), encoder, rules, partial(counting, "scoring", "raw posts"), given)
 
 
 def _encoder_maker(settings: Settings, choice: EncoderChoice) -> "Callable[[], Encoder]":

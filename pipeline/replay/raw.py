@@ -3,8 +3,9 @@
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from functools import partial
+from itertools import islice
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -14,10 +15,11 @@ from pydantic import ValidationError
 
 import workers
 from pipeline.errors import ConfigurationError, InvalidRecord
-from pipeline.events import EARLIEST_MS, DeadLetter, ScoredPost, SocialPost
-from pipeline.inprocess import score_posts
+from pipeline.events import EARLIEST_MS, ScoredPost, SocialPost
+from pipeline.inprocess import score_turns
+from pipeline.replay.journal import Journal, journal_of
 from pipeline.replay.recorded import has_lines, is_scored, read_scored, unsorted
-from pipeline.replay.scores import counted, keep_scores, kept_scores
+from pipeline.replay.scores import keep_scores, kept_scores
 from pipeline.settings import Settings
 from producers.mapping import FieldMapping
 from producers.rows import read_rows
@@ -30,11 +32,16 @@ POST_TOPIC = "posts"
 log = structlog.get_logger()
 
 
+def _uncounted() -> AbstractContextManager[Callable[[int], None]]:
+    return nullcontext(lambda _: None)
+
+
 @dataclass(frozen=True)
 class Scoring:
-    """How raw posts become scored ones. ``encoder`` is made when it is needed for the first time; ``tell`` hears of progress.
+    """How raw posts become scored ones.
 
-    ``given``: a post whose source names entities is about those alone, under the source's own names, as prices and truth
+    ``make_encoder`` is called when there is something to score, and so is ``counting``, whose call hears how many more posts are
+    done. ``given``: a post whose source names entities is about those alone, under the source's own names, as prices and truth
     have them; otherwise it is also about what the worker links, under the dictionary's symbols, as live.
     """
 
@@ -42,7 +49,7 @@ class Scoring:
     make_encoder: Callable[[], Encoder]
     encoder_name: str
     mapping: FieldMapping | None = None
-    tell: Callable[[str, int], None] | None = None
+    counting: Callable[[], AbstractContextManager[Callable[[int], None]]] = _uncounted
     given: bool = False
 
     @property
@@ -76,8 +83,7 @@ def read_posts(path: Path, scoring: Scoring) -> Iterator[ScoredPost]:
         raise ConfigurationError(f"{path} is not a file; check the path")
     kept = kept_scores(path, scoring.identity, scoring.settings.cache)
     if not kept.is_file():
-        scored = _scored(path, scoring)
-        keep_scores(kept, scored if scoring.tell is None else counted(scored, partial(scoring.tell, path.name)))
+        _score(path, kept, scoring)
     return read_scored(_given(path, kept, scoring) if scoring.given else kept)
 
 
@@ -98,20 +104,30 @@ class RecordedClock:
         return self.newest_ms
 
 
-def _scored(path: Path, scoring: Scoring) -> Iterator[ScoredPost]:
-    """Yield what the worker makes of a raw file. Raises ConfigurationError when it can use none of the posts."""
-    clock, refused, is_empty = RecordedClock(), list[DeadLetter](), True
+def _score(path: Path, kept: Path, scoring: Scoring) -> None:
+    """Write what the worker makes of a raw file to ``kept``; an interrupted run goes on where it stood.
+
+    Raises ConfigurationError when the worker can use none of the posts.
+    """
+    with journal_of(kept) as journal:
+        if kept.is_file():
+            return  # by the run that held the journal until now
+        _go_on(path, journal, scoring)
+        if journal.refused and journal.refused == journal.raw_posts:
+            raise ConfigurationError(f"{path}: all {journal.refused} posts cannot be scored, the first for {journal.why}")
+        if journal.refused:
+            log.warning("posts_left_out", file=path.name, posts=journal.refused, first=journal.why)
+        keep_scores(kept, journal.posts())
+
+
+def _go_on(path: Path, journal: Journal, scoring: Scoring) -> None:
+    clock = RecordedClock()
     posts = clock.following(read_raw(path, scoring.mapping))
-    times = Clock(clock.now_ms, monotonic)
-    for post in score_posts(posts, scoring.make_encoder(), scoring.settings, times, refused.extend):
-        is_empty = False
-        yield post
-    if refused:
-        first = refused[0]
-        why = f"{len(refused)} posts cannot be scored, the first for {first.field} = {first.value}: {first.reason}; {first.fix}"
-        if is_empty:
-            raise ConfigurationError(f"{path}: all {why}")
-        log.warning("posts_left_out", file=path.name, reason=why)
+    with scoring.counting() as tell:
+        tell(sum(1 for _ in islice(posts, journal.raw_posts)))
+        for turn in score_turns(posts, scoring.make_encoder(), scoring.settings, Clock(clock.now_ms, monotonic)):
+            journal.add(*turn)
+            tell(turn.raw_posts)
 
 
 def _given(path: Path, kept: Path, scoring: Scoring) -> Path:

@@ -7,7 +7,7 @@ edited file never meet stale scores. Where the folder cannot be written, the cac
 import gzip
 import hashlib
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
 from pipeline.errors import ConfigurationError
@@ -47,10 +47,3 @@ def keep_scores(target: Path, posts: Iterable[ScoredPost]) -> int:
     finally:
         partial.unlink(missing_ok=True)
     return len(unique)
-
-
-def counted(posts: Iterable[ScoredPost], tell: Callable[[int], None]) -> Iterator[ScoredPost]:
-    """Yield the posts, telling after each how many there were."""
-    for number, post in enumerate(posts, 1):
-        yield post
-        tell(number)

@@ -1,10 +1,14 @@
 import json
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 from structlog.testing import capture_logs
 
+from pipeline import inprocess
 from pipeline.errors import ConfigurationError
 from pipeline.events import LATEST_MS
 from pipeline.replay.raw import Scoring, read_posts, read_raw
@@ -113,3 +117,36 @@ def test_posts_that_cannot_be_scored_are_told_and_a_file_of_them_is_refused(tmp_
     assert [entry["event"] for entry in logs] == ["posts_left_out"]
     with pytest.raises(ConfigurationError, match="all 1 posts cannot be scored, the first for text"):
         read_posts(raw_file(tmp_path, [blank]), scoring(tmp_path, []))
+
+
+def test_an_interrupted_scoring_goes_on_where_it_stood(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows: list[dict[str, object]] = [{**ROWS[0], "event_id": "blank", "text": "\u200b"}, *ROWS]
+    whole = list(read_posts(raw_file(tmp_path, rows), scoring(tmp_path, [])))
+    (kept,) = tmp_path.glob("raw.*.gz")
+    kept_bytes = kept.read_bytes()
+    kept.unlink()
+    monkeypatch.setattr(inprocess, "turns", partial(inprocess.turns, size=3))
+    with pytest.raises(KeyboardInterrupt):
+        read_posts(raw_file(tmp_path, rows), replace(scoring(tmp_path, []), counting=interrupted_after(1)))
+    (journal,) = tmp_path.glob("*.journal")
+    journal.write_bytes(journal.read_bytes() + b'{"event_id":"cut in the mid')
+    told: list[int] = []
+    with capture_logs() as logs:
+        again = list(
+            read_posts(raw_file(tmp_path, rows), replace(scoring(tmp_path, []), counting=lambda: nullcontext(told.append)))
+        )
+    assert (again, kept.read_bytes()) == (whole, kept_bytes)
+    assert told == [3, 3, 1]
+    assert [entry["posts"] for entry in logs] == [1]
+    assert list(tmp_path.glob("*.journal")) == []
+
+
+def interrupted_after(turns: int) -> Callable[[], AbstractContextManager[Callable[[int], None]]]:
+    told: list[int] = []
+
+    def tell(posts: int) -> None:
+        told.append(posts)
+        if len(told) > turns:
+            raise KeyboardInterrupt
+
+    return lambda: nullcontext(tell)
