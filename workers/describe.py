@@ -10,7 +10,7 @@ from pipeline.settings import EncoderSettings
 from workers import model_store, shipped
 from workers.model_store import Manifest
 from workers.shipped import Shipped
-from workers.transformer import choose_mode, find_device, offered_modes, revision_of
+from workers.transformer import MODES, choose_mode, find_device, offered_modes, revision_of
 
 
 def describe(settings: EncoderSettings, cache: Path) -> dict[str, Any]:
@@ -57,6 +57,15 @@ def space(settings: EncoderSettings, cache: Path) -> str:
     manifest = model_store.verified(settings.model, cache)[1]
     mode = choose_mode(settings.mode, find_device(settings.device))
     return space_of(settings, manifest, shipped.load(settings.weights or shipped.SHIPPED), mode)
+
+
+def cut_off_of(revision: str, settings: EncoderSettings) -> str | None:
+    """Return what the configured weights say of the dates of their training data, if ``revision`` is theirs in some mode."""
+    trained = shipped.load(settings.weights or shipped.SHIPPED)
+    record = trained.record
+    files = record.get("base", {}).get("files", {}) | trained.identity
+    known = {revision_of(files, str(record["name"]), mode, settings.max_tokens) for mode in MODES}
+    return record.get("data_cut_off") if revision in known else None
 
 
 def _parameters(path: Path) -> int:

@@ -5,8 +5,10 @@
 freqtrade's analyses of the same purpose.
 """
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from pipeline.backtest.compare import Comparison, compare
@@ -73,6 +75,22 @@ def lookahead(
     changed = [(cut, alert) for cut in cuts for alert in _changed(posts, whole, cut, config, detector)]
     hindsight = None if model_cutoff_ms is None or not posts else model_cutoff_ms >= posts[0].event_time_ms
     return Lookahead(cuts, tuple(changed), tuple(too_early(whole, posts)), hindsight)
+
+
+def last_moment(dates: str) -> int | None:
+    """Return the last millisecond of the year, month or day (ISO) that a text begins with; None where it begins with none."""
+    found = re.match(r"(\d{4})(?:-(\d\d))?(?:-(\d\d))?(?!\d)", dates)
+    if found is None:
+        return None
+    year, month, day = found.groups()
+    begin = datetime(int(year), int(month or 1), int(day or 1), tzinfo=UTC)
+    if day is not None:
+        end = begin + timedelta(days=1)
+    elif month is not None:
+        end = (begin + timedelta(days=31)).replace(day=1)
+    else:
+        end = begin.replace(year=begin.year + 1)
+    return round(end.timestamp() * 1000) - 1
 
 
 def check_hindsight(model_cutoff_ms: int | None, judged_from_ms: int, allowed: bool) -> None:

@@ -45,7 +45,9 @@ def backtest(  # noqa: PLR0913 - one parameter an option
     report: Annotated[bool, typer.Option(help="Write report.html; runs the detector at four more targets.")] = True,
     pictures: Annotated[bool, typer.Option("--pictures", help="Write the report's pictures as OUT/pictures/*.png too.")] = False,
     lookahead: Annotated[bool, typer.Option("--lookahead", help="Run again on truncated posts and compare.")] = False,
-    model_cutoff: Annotated[str | None, typer.Option(help="Last date of the model's training data.")] = None,
+    model_cutoff: Annotated[
+        str | None, typer.Option(help="Last date of the model's training data; --lookahead knows that of the weights in use.")
+    ] = None,
     allow_hindsight: Annotated[
         bool, typer.Option("--allow-hindsight", help="Judge posts from before --model-cutoff all the same.")
     ] = False,
@@ -81,6 +83,8 @@ def backtest(  # noqa: PLR0913 - one parameter an option
         if grid is not None:
             config, extra["sweep"] = _sweep(points(grid), recording, config, (out, processes, timezone), progress)
         outcome = session.backtest(recording, config, zone, seed)
+        if lookahead and cutoff_ms is None:
+            cutoff_ms = _known_cutoff(posts, settings)
         extra |= _analyses(recording, outcome, lookahead, warmup, cutoff_ms)
         files = [path for path in (*paths, prices, truth, sweep) if path is not None]
         facts = session.provenance(recording, outcome.config, files, seed) | {"model_cutoff": model_cutoff}
@@ -136,6 +140,15 @@ def _sweep(
     best = sweeps.best_of(results, todo)
     tried = {"points": len(todo), "best": best["point"], "objective_on_training_span": best["objective"]}
     return configured(config, best["point"]), tried
+
+
+def _known_cutoff(posts: "list[ScoredPost]", settings: "Settings") -> int | None:
+    """Return the last moment that the model of these scores learned from, where it is the one that is configured."""
+    from pipeline.backtest.lookahead import last_moment
+    from workers.describe import cut_off_of
+
+    dates = [cut_off_of(revision, settings.encoder) for revision in {post.model_revision for post in posts}]
+    return max((moment for text in dates if text and (moment := last_moment(text)) is not None), default=None)
 
 
 def _analyses(

@@ -4,10 +4,11 @@ from collections.abc import Sequence
 
 import pytest
 
-from pipeline.backtest.lookahead import check_hindsight, cut_points, lookahead, warmup
+from pipeline.backtest.lookahead import check_hindsight, cut_points, last_moment, lookahead, warmup
 from pipeline.core.detector_config import DetectorConfig
 from pipeline.errors import ConfigurationError
 from pipeline.events import Alert, Evidence, ScoredPost
+from pipeline.replay.recorded import parse_time
 from tests.unit.backtest.alarms import alert
 from tests.unit.core.streams import DAY_MS, HOUR_MS, START_MS, background, eventful, in_order, scored_post, shift
 
@@ -101,3 +102,16 @@ def test_a_model_that_knows_the_judged_span_is_refused_unless_allowed() -> None:
     check_hindsight(START_MS + DAY_MS, START_MS, allowed=True)
     check_hindsight(START_MS - DAY_MS, START_MS, allowed=False)
     check_hindsight(None, START_MS, allowed=False)
+
+
+@pytest.mark.parametrize(
+    ("dates", "next_day"),
+    [("2022 (publication)", "2023-01-01"), ("2022-02", "2022-03-01"), ("2024-12", "2025-01-01"), ("2024-02-28", "2024-02-29")],
+)
+def test_a_cut_off_is_the_end_of_the_period_that_it_names(dates: str, next_day: str) -> None:
+    assert last_moment(dates) == parse_time(next_day) - 1
+
+
+@pytest.mark.parametrize("dates", ["unknown", "", "20221", "some time in 2022"])
+def test_a_cut_off_without_a_date_is_not_known(dates: str) -> None:
+    assert last_moment(dates) is None

@@ -5,8 +5,11 @@ import pytest
 import torch
 
 from pipeline.errors import ModelError
+from pipeline.settings import EncoderSettings
 from tests.unit.workers.tiny_model import write_trained
 from workers import shipped
+from workers.describe import cut_off_of
+from workers.transformer import revision_of
 
 
 def test_tensors_come_back_by_part(tmp_path: Path) -> None:
@@ -42,3 +45,13 @@ def test_the_project_ships_weights_below_ten_megabytes_that_their_record_vouches
     assert sum(path.stat().st_size for path in files) < 10_000_000
     assert max(path.stat().st_size for path in files) < 1_000_000
     assert json.loads((shipped.SHIPPED / "record.json").read_text("utf-8"))["data"]
+
+
+def test_the_cut_off_of_training_data_is_known_by_the_revision_of_the_weights_alone() -> None:
+    settings = EncoderSettings()
+    trained = shipped.load(shipped.SHIPPED)
+    files = trained.record["base"]["files"] | trained.identity
+    for mode in ("int8", "bf16"):
+        revision = revision_of(files, trained.record["name"], mode, settings.max_tokens)
+        assert cut_off_of(revision, settings) == trained.record["data_cut_off"]
+    assert cut_off_of("joint-int8-000000000000", settings) is None
