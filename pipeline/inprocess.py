@@ -9,7 +9,7 @@ import threading
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
 
 from pipeline import topics
 from pipeline.adapters.delivery_log import MemoryDeliveryLog
@@ -35,6 +35,8 @@ from workers.worker import Brain, Connections, Worker
 
 TURN_RECORDS: Final = 2_000
 POLL_RECORDS: Final = 100_000
+Item = TypeVar("Item")
+
 INPUTS: Final = (topics.POSTS.name, topics.EVENTS.name)
 
 
@@ -207,9 +209,9 @@ class InProcess:
         self.broker.trim(topics.TRENDS.name, {p: self.broker.end_offset(p) for p in self.broker.partitions(topics.TRENDS.name)})
 
 
-def turns(records: Iterable[Incoming], size: int = TURN_RECORDS) -> Iterator[list[Incoming]]:
-    """Cut the input into turns of ``size`` records."""
-    iterator = iter(records)
+def turns(items: Iterable[Item], size: int = TURN_RECORDS) -> Iterator[list[Item]]:
+    """Cut the input into turns of ``size`` records, or posts."""
+    iterator = iter(items)
     while batch := list(islice(iterator, size)):
         yield batch
 
@@ -222,25 +224,20 @@ class ScoredTurn(NamedTuple):
     refused: Sequence[DeadLetter]
 
 
-def score_turns(
-    posts: Iterable[SocialPost], encoder: Encoder, settings: Settings, clock: Clock | None = None
-) -> Iterator[ScoredTurn]:
-    """Yield what the worker makes of posts, one scored post per post and entity, turn by turn."""
-    pipeline, known = InProcess(encoder, settings, clock=clock), 0
+def score_turn(posts: Sequence[SocialPost], encoder: Encoder, settings: Settings, clock: Clock | None = None) -> ScoredTurn:
+    """Return what the worker makes of posts, one scored post per post and entity."""
+    pipeline = InProcess(encoder, settings, clock=clock)
     records = (Incoming(topics.POSTS.name, post.event_id.encode(), post.to_json(), post.event_time_ms) for post in posts)
     try:
-        for batch in turns(records):
-            scored, letters = pipeline.turn(batch).posts, pipeline.dead_letters()
-            yield ScoredTurn(len(batch), scored, letters[known:])
-            known = len(letters)
+        return ScoredTurn(len(posts), pipeline.turn(records).posts, pipeline.dead_letters())
     finally:
         pipeline.close()
 
 
 def score_posts(posts: Iterable[SocialPost], encoder: Encoder, settings: Settings) -> Iterator[ScoredPost]:
-    """Yield the scored posts of ``score_turns``; a post that becomes a dead letter yields nothing."""
-    for turn in score_turns(posts, encoder, settings):
-        yield from turn.posts
+    """Yield what the worker makes of posts, turn by turn; a post that becomes a dead letter yields nothing."""
+    for batch in turns(posts):
+        yield from score_turn(batch, encoder, settings).posts
 
 
 def _scored(record: Record) -> ScoredPost:

@@ -7,15 +7,11 @@ goes on where it stopped, as long as data and grid settings are the same.
 import gc
 import hashlib
 import json
-import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, wait
 from dataclasses import dataclass, replace
 from itertools import islice
-from multiprocessing import get_context, parent_process
-from multiprocessing.connection import wait as wait_for
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 from pipeline.backtest.evaluate import Evaluation, Spans, Truth, evaluate
@@ -26,10 +22,10 @@ from pipeline.backtest.posts import ByEntity, once_in_order
 from pipeline.backtest.prepared import PreparedPosts
 from pipeline.backtest.session import Recording
 from pipeline.core.detector_config import DETECTOR_VERSION, DetectorConfig
+from pipeline.pool import AHEAD, pool
 from pipeline.replay.recorded import read_scored
 
 RESULTS = "sweep.jsonl"
-AHEAD = 2  # points handed to each process before it asks
 
 
 @dataclass(frozen=True)
@@ -129,31 +125,19 @@ def _in_processes(data: SweepData, config: DetectorConfig, todo: Sequence[Point]
     if not todo:
         return
     waiting = iter(todo)
-    pool = ProcessPoolExecutor(processes, get_context("spawn"), initializer=_start, initargs=(data, config))
-    try:
-        pending = {pool.submit(_score_point, point) for point in islice(waiting, processes * AHEAD)}
+    with pool(processes, _start, data, config) as executor:
+        pending = {executor.submit(_score_point, point) for point in islice(waiting, processes * AHEAD)}
         while pending:
             done, pending = wait(pending, return_when=FIRST_COMPLETED)
-            pending |= {pool.submit(_score_point, point) for point in islice(waiting, len(done))}
+            pending |= {executor.submit(_score_point, point) for point in islice(waiting, len(done))}
             yield from (future.result() for future in done)
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
 
 
 def _start(data: SweepData, config: DetectorConfig) -> None:
     global _worker
-    Thread(target=_end_with_parent, daemon=True).start()
     posts = once_in_order(read_scored(data.path))
     _worker = _Worker(data, config, PreparedPosts(posts), ByEntity(posts))
     gc.freeze()  # all of it stays to the end: the collector need not look through it again and again
-
-
-def _end_with_parent() -> None:
-    """End this process when its parent is gone: one that is killed can call off nobody, and its pool would wait for ever."""
-    parent = parent_process()
-    if parent is not None:
-        wait_for([parent.sentinel])
-        os._exit(1)
 
 
 def _score_point(point: Point) -> dict[str, Any]:

@@ -14,12 +14,11 @@ from pipeline import settings as settings_module
 from pipeline.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
     from pipeline.core.trends import Step
     from pipeline.events import ScoredPost
     from pipeline.replay.raw import Scoring
-    from workers.encoder import Encoder
 
 FAR_MS = 4_102_444_800_000
 DAY_MS = 86_400_000
@@ -125,18 +124,28 @@ def scoring_for(settings: Settings, mapping: Path | None, encoder: EncoderChoice
     from pipeline.commands.progress import counting
     from pipeline.replay.raw import Scoring
     from producers.mapping import load_mapping
+    from workers.hosting import load_encoder
 
     rules = load_mapping(mapping) if mapping else None
-    return Scoring(settings, _encoder_maker(settings, encoder), encoder, rules, partial(counting, "scoring", "raw posts"), given)
+    return Scoring(
+        settings=settings,
+        make_encoder=partial(load_encoder, encoder, settings),
+        encoder_name=encoder,
+        mapping=rules,
+        given=given,
+        counting=partial(counting, "scoring", "raw posts"),
+        processes=partial(_processes, settings, encoder),
+    )
 
 
-def _encoder_maker(settings: Settings, choice: EncoderChoice) -> "Callable[[], Encoder]":
-    def make() -> "Encoder":
-        from workers.hosting import load_encoder
+def _processes(settings: Settings, choice: EncoderChoice) -> int:
+    """Return in how many processes to score: one a core, but a single one on a GPU, or for the fake encoder, which is fast."""
+    if choice is EncoderChoice.FAKE:
+        return 1
+    from pipeline.pool import cores
+    from workers.transformer import find_device
 
-        return load_encoder(choice, settings)
-
-    return make
+    return cores() if find_device(settings.encoder.device).type == "cpu" else 1
 
 
 def _span(from_: str | None, to: str | None) -> tuple[int, int]:

@@ -7,7 +7,6 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from time import monotonic
 from typing import Any
 
 import structlog
@@ -16,16 +15,15 @@ from pydantic import ValidationError
 import workers
 from pipeline.errors import ConfigurationError, InvalidRecord
 from pipeline.events import EARLIEST_MS, ScoredPost, SocialPost
-from pipeline.inprocess import score_turns
 from pipeline.replay.journal import Journal, journal_of
 from pipeline.replay.recorded import has_lines, is_scored, read_scored, unsorted
 from pipeline.replay.scores import keep_scores, kept_scores
+from pipeline.replay.scoring_pool import scored_turns
 from pipeline.settings import Settings
 from producers.mapping import FieldMapping
 from producers.rows import read_rows
 from workers.encoder import Encoder
 from workers.hosting import make_linker
-from workers.rules import Clock
 
 POST_TOPIC = "posts"
 
@@ -36,13 +34,18 @@ def _uncounted() -> AbstractContextManager[Callable[[int], None]]:
     return nullcontext(lambda _: None)
 
 
+def _one() -> int:
+    return 1
+
+
 @dataclass(frozen=True)
 class Scoring:
     """How raw posts become scored ones.
 
-    ``make_encoder`` is called when there is something to score, and so is ``counting``, whose call hears how many more posts are
-    done. ``given``: a post whose source names entities is about those alone, under the source's own names, as prices and truth
-    have them; otherwise it is also about what the worker links, under the dictionary's symbols, as live.
+    ``make_encoder`` is called when there is something to score, in each of ``processes`` where these are several; and so is
+    ``counting``, whose call hears how many more posts are done. ``given``: a post whose source names entities is about those
+    alone, under the source's own names, as prices and truth have them; otherwise it is also about what the worker links, under
+    the dictionary's symbols, as live.
     """
 
     settings: Settings
@@ -50,6 +53,7 @@ class Scoring:
     encoder_name: str
     mapping: FieldMapping | None = None
     counting: Callable[[], AbstractContextManager[Callable[[int], None]]] = _uncounted
+    processes: Callable[[], int] = _one
     given: bool = False
 
     @property
@@ -87,23 +91,6 @@ def read_posts(path: Path, scoring: Scoring) -> Iterator[ScoredPost]:
     return read_scored(_given(path, kept, scoring) if scoring.given else kept)
 
 
-@dataclass(slots=True)
-class RecordedClock:
-    """The clock of a recording: it stands at the newest event time read, so that a recording is scored alike on any day."""
-
-    newest_ms: int = EARLIEST_MS
-
-    def following(self, posts: Iterable[SocialPost]) -> Iterator[SocialPost]:
-        """Yield the posts, moving the clock up to each."""
-        for post in posts:
-            self.newest_ms = max(self.newest_ms, post.event_time_ms)
-            yield post
-
-    def now_ms(self) -> int:
-        """Return epoch milliseconds."""
-        return self.newest_ms
-
-
 def _score(path: Path, kept: Path, scoring: Scoring) -> None:
     """Write what the worker makes of a raw file to ``kept``; an interrupted run goes on where it stood.
 
@@ -121,11 +108,10 @@ def _score(path: Path, kept: Path, scoring: Scoring) -> None:
 
 
 def _go_on(path: Path, journal: Journal, scoring: Scoring) -> None:
-    clock = RecordedClock()
-    posts = clock.following(read_raw(path, scoring.mapping))
+    posts = read_raw(path, scoring.mapping)
     with scoring.counting() as tell:
         tell(sum(1 for _ in islice(posts, journal.raw_posts)))
-        for turn in score_turns(posts, scoring.make_encoder(), scoring.settings, Clock(clock.now_ms, monotonic)):
+        for turn in scored_turns(posts, scoring.make_encoder, scoring.settings, scoring.processes):
             journal.add(*turn)
             tell(turn.raw_posts)
 

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from pipeline import inprocess
 from pipeline.errors import ConfigurationError
 from pipeline.events import LATEST_MS
+from pipeline.inprocess import turns
+from pipeline.replay import scoring_pool
 from pipeline.replay.raw import Scoring, read_posts, read_raw
 from pipeline.replay.scores import keep_scores
 from pipeline.settings import Settings
@@ -125,7 +126,7 @@ def test_an_interrupted_scoring_goes_on_where_it_stood(tmp_path: Path, monkeypat
     (kept,) = tmp_path.glob("raw.*.gz")
     kept_bytes = kept.read_bytes()
     kept.unlink()
-    monkeypatch.setattr(inprocess, "turns", partial(inprocess.turns, size=3))
+    monkeypatch.setattr(scoring_pool, "turns", partial(turns, size=3))
     with pytest.raises(KeyboardInterrupt):
         read_posts(raw_file(tmp_path, rows), replace(scoring(tmp_path, []), counting=interrupted_after(1)))
     (journal,) = tmp_path.glob("*.journal")
@@ -150,3 +151,14 @@ def interrupted_after(turns: int) -> Callable[[], AbstractContextManager[Callabl
             raise KeyboardInterrupt
 
     return lambda: nullcontext(tell)
+
+
+def test_the_number_of_processes_changes_no_byte(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scoring_pool, "turns", partial(turns, size=2))
+    path, kept = raw_file(tmp_path), []
+    for processes in (partial(int, 1), partial(int, 2)):
+        list(read_posts(path, replace(scoring(tmp_path, []), make_encoder=FakeEncoder, processes=processes)))
+        (scores,) = tmp_path.glob("raw.*.gz")
+        kept.append(scores.read_bytes())
+        scores.unlink()
+    assert kept[0] == kept[1]
