@@ -240,13 +240,36 @@ class WindowEvidence(Contract):
     share_of_score: float
 
 
+class MarketMember(Contract):
+    """A member of a market that is unusually negative. ``residual``: its score beyond what the market explains.
+
+    ``own``: the residual reaches the member's own ``threshold``, so it stands out even in this market.
+    """
+
+    entity: str
+    observed: float
+    expected: float
+    residual: float
+    threshold: float
+    own: bool
+
+
+class MarketWide(Contract):
+    """How much of a market is concerned: ``exceeding`` of ``entities``, the loudest of them, and observed over expected."""
+
+    factor: float
+    entities: int
+    exceeding: int
+    members: tuple[MarketMember, ...] = ()
+
+
 class Alert(TimedContract):
     """One step in the life of an alert. ``alert_id`` and ``revision`` are deterministic, so live and replay agree.
 
     ``event_time_ms`` is the end of the pane that decided. ``starts_at_ms`` never changes; ``ends_at_ms`` is set at the end.
     The score has four terms: the three ``windows``, and the tail of the negative share (``share_tail_log10`` and its
     ``share_of_score``). ``would_not_fire_below``: with fewer negative posts than that, counted as ``observed`` is and the most
-    negative ones left out, it would not have fired.
+    negative ones left out, it would not have fired. ``market``: in alerts of the rule ``market_wide`` alone.
     """
 
     alert_id: str
@@ -278,6 +301,7 @@ class Alert(TimedContract):
     would_not_fire_below: int | None = None
     windows: tuple[WindowEvidence, ...] = ()
     evidence: tuple[Evidence, ...] = ()
+    market: MarketWide | None = None
     explanation: str
     detector_version: str
     config_hash: str

@@ -52,6 +52,10 @@ class Clusters:
         self.first_ms.append(time_ms)
         return fingerprint, True
 
+    def since(self, time_ms: int) -> "array[int]":
+        """Return the leaders that first spoke at or after ``time_ms``."""
+        return self.leaders[bisect_left(self.first_ms, time_ms) :]
+
     def cut_from(self, time_ms: int) -> None:
         """Forget the leaders that first spoke at or after ``time_ms``."""
         keep = bisect_left(self.first_ms, time_ms)

@@ -105,7 +105,7 @@ def look(moment: Situation, lane: Lane, config: DetectorConfig) -> LaneView:
     means = tuple(_mean(moment, size, config) for size in lane.windows_ms)
     at = lane.windows_ms.index(lane.reference_ms)
     dispersion = max(moment.dispersion, lane.least_dispersion)
-    tails, share, score = _tails(sums, at, means, moment.expected, dispersion, config)
+    tails, share, score = score_of(sums, at, means, moment.expected.share, dispersion, config)
     supported = _has_support(moment, lane, config) and (not moment.cold or share >= config.cold_share_tail)
     firm = supported and _meets(moment, lane, lane.firm, config)
     return LaneView(lane, sums, means, sums[at], means[at], dispersion, tails, share, score, supported, firm)
@@ -123,7 +123,7 @@ def with_sums(view: LaneView, sums: tuple[WindowSums, ...], seen: Assessment, co
     ``effective`` may be less than the true number of posts that are left, which is at most one less per negative post gone.
     """
     at = view.lane.windows_ms.index(view.lane.reference_ms)
-    tails, share, score = _tails(sums, at, view.means, seen.expected, view.dispersion, config)
+    tails, share, score = score_of(sums, at, view.means, seen.expected.share, view.dispersion, config)
     posts = view.reference.effective - ceil(view.reference.negative - sums[at].negative - 1e-9)
     need = view.lane.support
     supported = (
@@ -145,11 +145,11 @@ def _is_supported(moment: Situation, lane: Lane, config: DetectorConfig) -> bool
     if not _has_support(moment, lane, config):
         return False
     reference = moment.history.sums(moment.end_ms, lane.reference_ms)
-    return not moment.cold or _share_tail(reference, moment.expected, config) >= config.cold_share_tail
+    return not moment.cold or _share_tail(reference, moment.expected.share, config) >= config.cold_share_tail
 
 
-def _share_tail(reference: WindowSums, expected: Expectation, config: DetectorConfig) -> float:
-    return share_tail(reference.negative, reference.effective, expected.share, config.share_strength)
+def _share_tail(reference: WindowSums, expected_share: float, config: DetectorConfig) -> float:
+    return share_tail(reference.negative, reference.effective, expected_share, config.share_strength)
 
 
 def _has_support(moment: Situation, lane: Lane, config: DetectorConfig) -> bool:
@@ -166,16 +166,17 @@ def _meets(moment: Situation, lane: Lane, need: Support, config: DetectorConfig)
     return moment.history.has_authors(need.authors, moment.end_ms, lane.reference_ms)
 
 
-def _tails(
+def score_of(
     sums: Sequence[WindowSums],
     at: int,
     means: Sequence[float],
-    expected: Expectation,
+    expected_share: float,
     dispersion: float,
     config: DetectorConfig,
 ) -> tuple[tuple[float, ...], float, float]:
+    """Return the tails of the counts by window, the tail of the share in window number ``at``, and the score of them all."""
     counts = tuple(count_tail(s.negative, mean, dispersion) for s, mean in zip(sums, means, strict=True))
-    share = _share_tail(sums[at], expected, config)
+    share = _share_tail(sums[at], expected_share, config)
     return counts, share, sum(counts) / len(counts) + config.share_weight * share
 
 

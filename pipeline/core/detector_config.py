@@ -2,8 +2,9 @@
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 
+from pipeline.core.market_rules import MarketRules
 from pipeline.core.prior import Prior
 from pipeline.events import Rule
 
@@ -45,6 +46,9 @@ FIRM = Support(2.0, 4.0)
 TWO = Support(1.0, 2.0, posts_effective_cold=5.0, authors=2)  # within an hour: a third post costs ten minutes on average
 SPIKE = Lane(Rule.NEGATIVE_SPIKE, (15 * MINUTE_MS, HOUR_MS, 3 * HOUR_MS), HOUR_MS, TWO, FIRM, 0.1)
 SLOW = Lane(Rule.NEGATIVE_TREND, (HOUR_MS, 6 * HOUR_MS, DAY_MS), DAY_MS, Support(1.0, 3.0), FIRM, 0.5)
+MARKET = Lane(
+    Rule.MARKET_WIDE, SPIKE.windows_ms, HOUR_MS, Support(3.0, 5.0, lift=1.5), Support(6.0, 8.0, authors=5, lift=1.5), 0.1
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +87,8 @@ class DetectorConfig:
 
     ``guard_ms``: younger panes do not count into the baseline. ``freeze_at_most_ms``: an alert that stays open longer is the
     new normal. ``cold_share_tail``: while a young entity's level is not known, its negative share must be unusual as well.
-    ``config_hash``: 16 hex digits that change with any other number here.
+    ``config_hash``: 16 hex digits that change with any other number here; with those of the ``market`` only where it is the
+    configuration of markets (``market_config``): what is told of entities does not depend on them.
     """
 
     false_alerts_per_entity_day: float = 0.005
@@ -108,6 +113,7 @@ class DetectorConfig:
     flood: Flood = field(default_factory=Flood)
     lifecycle: Lifecycle = field(default_factory=Lifecycle)
     prior: Prior = field(default_factory=Prior)
+    market: MarketRules = field(default_factory=MarketRules)
     config_hash: str = field(init=False, default="")
 
     @property
@@ -118,5 +124,17 @@ class DetectorConfig:
     def __post_init__(self) -> None:
         parts = asdict(self)
         del parts["config_hash"]
+        if MARKET not in self.lanes:
+            del parts["market"]
         canonical = json.dumps(parts, sort_keys=True, separators=(",", ":"), allow_nan=False)
         object.__setattr__(self, "config_hash", hashlib.sha256(canonical.encode()).hexdigest()[:16])
+
+
+def market_config(config: DetectorConfig) -> DetectorConfig:
+    """Return the configuration of the groups of entities that ``config`` is for: the same rules, one lane, more patience."""
+    return replace(
+        config,
+        lanes=(MARKET,),
+        allowed_lateness_ms=config.allowed_lateness_ms + config.market.extra_lateness_ms,
+        cluster_capacity=config.market.cluster_capacity,
+    )

@@ -10,16 +10,16 @@ restart sees the same clock.
 """
 
 import struct
-from bisect import insort
+from bisect import bisect_right, insort
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Final, Generic, NamedTuple, TypeVar
+from typing import Any, Final, Generic, NamedTuple, TypeVar
 
-from pipeline.core.trends import NOTHING, PANE_MS, Step, TrendOperator
+from pipeline.core.trends import NOTHING, PANE_MS, Operator, Step
 from pipeline.errors import StateVersionError
-from pipeline.events import ScoredPost
 
 State = TypeVar("State")
+Event = TypeVar("Event")
 
 NEVER_MS: Final = -(2**62)  # before any event: far from int64's end, so that differences do not overflow anywhere
 HELD_VERSION: Final = 1
@@ -59,7 +59,7 @@ def due_ms(held: Held[State], waiting_ms: Iterable[int]) -> int | None:
 
 
 def fold(
-    operator: TrendOperator[State], held: Held[State], posts: Sequence[tuple[Arrival, ScoredPost]], until_ms: int, delay_ms: int
+    operator: Operator[State, Event], held: Held[State], posts: Sequence[tuple[Arrival, Event]], until_ms: int, delay_ms: int
 ) -> Step:
     """Apply ``posts`` and every pending timer up to ``until_ms`` (inclusive) in event-time order; changes ``held``.
 
@@ -74,13 +74,31 @@ def fold(
     return _joined(steps)
 
 
-def encode_held(operator: TrendOperator[State], held: Held[State]) -> bytes:
+def fold_at_once(
+    operator: Operator[State, Event], held: Held[State], events: Iterable[tuple[Arrival, Event]], until_ms: int, delay_ms: int
+) -> Step:
+    """Apply all events in order of arrival, then the last timer up to ``until_ms``: many corrections then cost one.
+
+    For operators that decide at a timer about everything before it, in order.
+    """
+    steps: list[Step] = []
+    for arrival, event in events:
+        held.newest_ms = max(held.newest_ms, arrival.event_time_ms, arrival.newest_before_ms)
+        _keep(held, operator.on_event(held.state, event, arrival.newest_before_ms - delay_ms - 1), steps)
+    while due := bisect_right(held.timers, until_ms):
+        last_ms = held.timers[due - 1]
+        del held.timers[:due]
+        _keep(held, operator.on_timer(held.state, last_ms), steps)
+    return _joined(steps)
+
+
+def encode_held(operator: Operator[State, Any], held: Held[State]) -> bytes:
     """Return ``held`` as bytes: a header with a version number, then the operator's own encoding."""
     head = _HEAD.pack(HELD_VERSION, held.newest_ms, len(held.timers))
     return head + struct.pack(f">{len(held.timers)}q", *held.timers) + operator.encode_state(held.state)
 
 
-def decode_held(operator: TrendOperator[State], encoded: bytes) -> Held[State]:
+def decode_held(operator: Operator[State, Any], encoded: bytes) -> Held[State]:
     """Return what ``encode_held`` wrote; raises StateVersionError for a newer version."""
     if encoded[0] > HELD_VERSION:
         raise StateVersionError(
@@ -92,7 +110,7 @@ def decode_held(operator: TrendOperator[State], encoded: bytes) -> Held[State]:
     return Held(state, newest_ms, list(timers))
 
 
-def _fire(operator: TrendOperator[State], held: Held[State], until_ms: int, steps: list[Step]) -> None:
+def _fire(operator: Operator[State, Any], held: Held[State], until_ms: int, steps: list[Step]) -> None:
     """Call the operator for each pending timer at or before ``until_ms``, also those that it asks for meanwhile."""
     while held.timers and held.timers[0] <= until_ms:
         _keep(held, operator.on_timer(held.state, held.timers.pop(0)), steps)
@@ -102,13 +120,16 @@ def _keep(held: Held[State], step: Step, steps: list[Step]) -> None:
     for timer_ms in step.timers:
         if timer_ms not in held.timers:
             insort(held.timers, timer_ms)
-    if step is not NOTHING:
+    if step.trends or step.alerts or step.late or step.panes:
         steps.append(step)
 
 
 def _joined(steps: Sequence[Step]) -> Step:
+    if not steps:
+        return NOTHING
     return Step(
         trends=tuple(trend for step in steps for trend in step.trends),
         alerts=tuple(alert for step in steps for alert in step.alerts),
         late=tuple(post for step in steps for post in step.late),
+        panes=tuple(pane for step in steps for pane in step.panes),
     )

@@ -14,35 +14,43 @@ At the end of a stream the timers still pending fire in order. Two hosts are com
 which an alert may open: thresholds are calibrated on them.
 """
 
-from typing import NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias, TypeVar
 
 from pipeline.events import Alert, ScoredPost, Trend
+
+if TYPE_CHECKING:
+    from pipeline.core.pane_digest import PaneDigest
 
 PANE_MS = 300_000
 
 State = TypeVar("State")
+Event = TypeVar("Event", contravariant=True)
 
 
 class Step(NamedTuple):
-    """What one call decided. ``timers`` are event times at which the operator wants to be called again."""
+    """What one call decided. ``timers`` are event times at which the operator wants to be called again.
+
+    ``panes`` are for the operator of the group, where the operator was asked to tell them.
+    """
 
     trends: tuple[Trend, ...] = ()
     alerts: tuple[Alert, ...] = ()
     timers: tuple[int, ...] = ()
     late: tuple[ScoredPost, ...] = ()
+    panes: "tuple[PaneDigest, ...]" = ()
 
 
 NOTHING = Step()
 
 
-class TrendOperator(Protocol[State]):
-    """The rules over the state of one entity. The state is changed in place; the host hands it over for the call."""
+class Operator(Protocol[State, Event]):
+    """The rules over the state of one key. The state is changed in place; the host hands it over for the call."""
 
     def new_state(self) -> State:
-        """Return the state of an entity never seen."""
+        """Return the state of a key never seen."""
 
-    def on_event(self, state: State, post: ScoredPost, watermark_ms: int) -> Step:
-        """Take one post; a post behind the allowed lateness comes back in ``late``."""
+    def on_event(self, state: State, event: Event, watermark_ms: int, /) -> Step:
+        """Take one post, or what else the operator works on; a post behind the allowed lateness comes back in ``late``."""
 
     def on_timer(self, state: State, timer_ms: int) -> Step:
         """Close the panes that end at or before ``timer_ms``, decide, and say when to be called again."""
@@ -52,3 +60,6 @@ class TrendOperator(Protocol[State]):
 
     def decode_state(self, encoded: bytes) -> State:
         """Return the state; older versions are migrated, newer ones raise StateVersionError."""
+
+
+TrendOperator: TypeAlias = Operator[State, ScoredPost]

@@ -1,7 +1,7 @@
 """Five-minute event-time panes of one entity: mergeable sums over distinct contents, and the windows made of them."""
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 from zlib import crc32
@@ -167,14 +167,15 @@ def summarise(start_ms: int, mentions: Iterable[Mention], clusters: Clusters, be
         late=late,
         clusters=len(times),
         authors=tuple(sorted({crc32(author.encode("utf-8", "replace")) for author in authors})),
-        contents=_top(times, said_first),
+        contents=top_contents(times, said_first),
         model=last.model,
         model_revision=last.model_revision,
-        through=_added(before, len(ordered), effective, negative, positive),
+        through=added(before, len(ordered), effective, negative, positive),
     )
 
 
-def _added(before: Totals, posts: int, effective: int, negative: float, positive: float) -> Totals:
+def added(before: Totals, posts: int, effective: int, negative: float, positive: float) -> Totals:
+    """Return the running totals after one more pane with these sums."""
     return Totals(
         before.posts + posts,
         before.effective + effective,
@@ -183,8 +184,8 @@ def _added(before: Totals, posts: int, effective: int, negative: float, positive
     )
 
 
-def _top(times: dict[int, int], said_first: list[Mention]) -> tuple[Content, ...]:
-    """Return the contents with the most negative mass, and the commonest one."""
+def top_contents(times: dict[int, int], said_first: Sequence[Mention | Content]) -> tuple[Content, ...]:
+    """Return the contents with the most negative mass, and the commonest one; both arguments go by content."""
     if len(times) <= TOP_CONTENTS:
         return tuple(_content(leader, times[leader], first) for leader, first in zip(times, said_first, strict=True))
     by_mood = [(-said * first.negative, leader, first) for (leader, said), first in zip(times.items(), said_first, strict=True)]
@@ -195,7 +196,7 @@ def _top(times: dict[int, int], said_first: list[Mention]) -> tuple[Content, ...
     return tuple(_content(leader, times[leader], first) for _, leader, first in ranked)
 
 
-def _content(leader: int, times: int, m: Mention) -> Content:
+def _content(leader: int, times: int, m: Mention | Content) -> Content:
     return Content(leader, times, m.negative, m.event_time_ms, m.event_id, m.author_id, m.text, m.url)
 
 

@@ -10,20 +10,44 @@ then do both hosts, and every restart, call the same posts late.
 
 import heapq
 from collections.abc import Iterable, Iterator
-from typing import Generic
+from typing import Any, Generic, NamedTuple
 
+from pipeline.core.detector_config import DetectorConfig
+from pipeline.core.market_rules import OFF
+from pipeline.core.pane_digest import PaneDigest
+from pipeline.core.spikes import make_operator
 from pipeline.core.trends import NOTHING, State, Step, TrendOperator
 from pipeline.events import Alert, ScoredPost, Trend
+from pipeline.jobs.market_stage import MarketStage
 
 BEGINNING_MS = -(2**62)
 END_MS = 2**62
 
 
-class TrendHost(Generic[State]):
-    """Feeds one operator. Outputs come in the order (timer, entity)."""
+class Snapshot(NamedTuple):
+    """Watermark, encoded state by entity, pending timers, newest event time by entity, encoded state by group."""
 
-    def __init__(self, operator: TrendOperator[State], out_of_orderness_ms: int) -> None:
+    watermark_ms: int
+    states: dict[str, bytes]
+    timers: list[tuple[int, str]]
+    newest_ms: dict[str, int]
+    groups: dict[str, bytes]
+
+
+def make_host(config: DetectorConfig) -> "TrendHost[Any]":
+    """Return the host of the shipped operators: entities, and the markets they make up, unless these are off."""
+    if config.market.groups == OFF:
+        return TrendHost(make_operator(config), config.out_of_orderness_ms)
+    return TrendHost(make_operator(config, tells_panes=True), config.out_of_orderness_ms, MarketStage(config))
+
+
+class TrendHost(Generic[State]):
+    """Feeds one operator, and the markets where there are any. Outputs come in the order (timer, markets first, entity)."""
+
+    def __init__(self, operator: TrendOperator[State], out_of_orderness_ms: int, market: MarketStage | None = None) -> None:
         self._operator = operator
+        self._market = market
+        self._fired_ms = BEGINNING_MS
         self._behind_ms = out_of_orderness_ms + 1
         self._states: dict[str, State] = {}
         self._timers: list[tuple[int, str]] = []
@@ -59,7 +83,7 @@ class TrendHost(Generic[State]):
             self.watermark_ms = reached_ms
             if self._timers and self._timers[0][0] <= reached_ms:
                 fired = self._fire()
-                return Step(fired.trends, fired.alerts, (), step.late) if step.late else fired
+                return fired._replace(late=step.late) if step.late else fired
         return Step(late=step.late) if step.late else NOTHING
 
     def on_posts(self, posts: Iterable[ScoredPost]) -> Iterator[Step]:
@@ -72,7 +96,8 @@ class TrendHost(Generic[State]):
     def advance(self, watermark_ms: int) -> Step:
         """Move the watermark (never back) and fire what is due."""
         self.watermark_ms = max(self.watermark_ms, watermark_ms)
-        if not self._timers or self._timers[0][0] > self.watermark_ms:
+        is_due = bool(self._timers) and self._timers[0][0] <= self.watermark_ms
+        if not is_due and (self._market is None or not self._market.is_due(self.watermark_ms)):
             return NOTHING
         return self._fire()
 
@@ -80,15 +105,24 @@ class TrendHost(Generic[State]):
         """End the stream: everything pending is decided."""
         return self.advance(END_MS)
 
-    def snapshot(self) -> tuple[int, dict[str, bytes], list[tuple[int, str]], dict[str, int]]:
-        """Return (watermark, encoded state by entity, pending timers, newest event time by entity)."""
+    def snapshot(self) -> Snapshot:
+        """Return everything known."""
         states = {entity: self._operator.encode_state(state) for entity, state in self._states.items()}
-        return self.watermark_ms, states, sorted(self._timers), dict(self._newest_ms)
+        groups = {} if self._market is None else self._market.snapshot()
+        return Snapshot(self.watermark_ms, states, sorted(self._timers), dict(self._newest_ms), groups)
 
     def restore(
-        self, watermark_ms: int, states: dict[str, bytes], timers: Iterable[tuple[int, str]], newest_ms: dict[str, int]
+        self,
+        watermark_ms: int,
+        states: dict[str, bytes],
+        timers: Iterable[tuple[int, str]],
+        newest_ms: dict[str, int],
+        groups: dict[str, bytes],
     ) -> None:
         """Take over a snapshot in place of everything known."""
+        if self._market is not None:
+            self._market.restore(groups)
+        self._fired_ms = watermark_ms
         self.watermark_ms = watermark_ms
         self._states = {entity: self._operator.decode_state(encoded) for entity, encoded in states.items()}
         self._timers = [(timer_ms, entity) for timer_ms, entity in timers]
@@ -104,14 +138,32 @@ class TrendHost(Generic[State]):
                 heapq.heappush(self._timers, timer)
 
     def _fire(self) -> Step:
+        """Fire what is due, time by time: the markets hear of all panes that end at a time before they decide about it."""
         trends: list[Trend] = []
         alerts: list[Alert] = []
+        unheard: list[PaneDigest] = []
         while self._timers and self._timers[0][0] <= self.watermark_ms:
-            timer = heapq.heappop(self._timers)
-            self._registered.discard(timer)
-            step = self._operator.on_timer(self._states[timer[1]], timer[0])
-            trends += step.trends
-            alerts += step.alerts
-            if step.timers:
-                self._register(step, timer[1])
-        return Step(tuple(trends), tuple(alerts))
+            at_ms = max(self._timers[0][0], self._fired_ms)  # corrections all at once
+            panes: list[PaneDigest] = []
+            of_members: list[Alert] = []
+            while self._timers and self._timers[0][0] <= at_ms:
+                step = self._fire_one(heapq.heappop(self._timers))
+                trends += step.trends
+                of_members += step.alerts
+                panes += step.panes
+            if self._market is not None:
+                alerts += self._market.fold(panes, self._fired_ms, at_ms)
+            else:
+                unheard += panes
+            alerts += of_members
+        if self._market is not None:
+            alerts += self._market.fold((), self._fired_ms, self.watermark_ms)
+        self._fired_ms = self.watermark_ms
+        return Step(tuple(trends), tuple(alerts), panes=tuple(unheard))
+
+    def _fire_one(self, timer: tuple[int, str]) -> Step:
+        self._registered.discard(timer)
+        step = self._operator.on_timer(self._states[timer[1]], timer[0])
+        if step.timers:
+            self._register(step, timer[1])
+        return step

@@ -148,7 +148,7 @@ EXPECTED: Final[dict[str, Contract]] = {
         payload=b'{"text": "\xff\xfe',
     ),
 }
-ADDED_LATER: Final = {"share_tail_log10", "share_of_score"}  # optional, and absent from records that stand in topics
+ADDED_LATER: Final = {"share_tail_log10", "share_of_score", "market"}  # optional, and absent from records that stand in topics
 CONTRACTS: Final = {topic.contract.__name__: topic.contract for topic in TOPICS}
 
 

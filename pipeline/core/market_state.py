@@ -1,0 +1,95 @@
+"""The state of one group: an entity's, fed by the digests of its members; and its bytes.
+
+Digests of panes that may still be summed up again are whole; older ones, down to the longest window, have lost their contents;
+before that only the newest of each member is kept, for what it expects of itself while it is silent.
+"""
+
+import json
+import struct
+import zlib
+from dataclasses import dataclass, field, fields
+
+from pipeline.core import entity_state
+from pipeline.core.detector_config import DetectorConfig
+from pipeline.core.entity_state import EntityState
+from pipeline.core.market_pane import Part
+from pipeline.core.pane_digest import PaneDigest, digest_in, without_contents
+from pipeline.errors import StateVersionError
+
+MARKET_STATE_VERSION = 1
+_HEADER = struct.Struct(">HI")  # version, bytes of the entity's state; then that, then the rest
+
+
+@dataclass(slots=True)
+class MarketState(EntityState):
+    """``digests`` and ``parts`` by pane start and member; ``last``: the newest older digest of each member."""
+
+    digests: dict[int, dict[str, PaneDigest]] = field(default_factory=dict)
+    parts: dict[int, dict[str, Part]] = field(default_factory=dict)
+    last: dict[str, PaneDigest] = field(default_factory=dict)
+
+    def known(self, end_ms: int, within_ms: int) -> dict[str, PaneDigest]:
+        """Return the newest digest of each member that was heard of in [end - within, end)."""
+        newest = dict(self.last)
+        for start in sorted(self.digests):
+            if start < end_ms:
+                newest.update(self.digests[start])
+        return {entity: newest[entity] for entity in sorted(newest) if newest[entity].start_ms >= end_ms - within_ms}
+
+    def said(self, end_ms: int, size_ms: int) -> dict[str, list[PaneDigest]]:
+        """Return the digests of each member in [end - size, end)."""
+        found: dict[str, list[PaneDigest]] = {}
+        for start in sorted(self.digests):
+            if end_ms - size_ms <= start < end_ms:
+                for entity, digest in self.digests[start].items():
+                    found.setdefault(entity, []).append(digest)
+        return found
+
+    def parts_between(self, end_ms: int, size_ms: int) -> list[dict[str, Part]]:
+        """Return the members' parts of each pane in [end - size, end)."""
+        return [self.parts[start] for start in sorted(self.parts) if end_ms - size_ms <= start < end_ms]
+
+    def forget(self, since_ms: int, longest_ms: int, within_ms: int) -> None:
+        """Let go of what is not needed to sum up panes from ``since_ms`` on, and to look back ``longest_ms`` from there."""
+        for start in sorted(self.digests):
+            if start < since_ms - longest_ms:
+                self.last.update(self.digests.pop(start))
+                self.parts.pop(start, None)
+            elif start < since_ms:
+                self.digests[start] = {
+                    entity: without_contents(digest) if digest.contents else digest
+                    for entity, digest in self.digests[start].items()
+                }
+        self.last = {entity: digest for entity, digest in self.last.items() if digest.start_ms >= since_ms - within_ms}
+
+
+def encode(state: MarketState) -> bytes:
+    """Return the state as a version, the entity's own encoding, and deflated JSON."""
+    shared = entity_state.encode(state)
+    document = {
+        "digests": [list(by_member.values()) for _, by_member in sorted(state.digests.items())],
+        "parts": [[start, parts] for start, parts in sorted(state.parts.items())],
+        "last": list(state.last.values()),
+    }
+    body = json.dumps(document, ensure_ascii=True, separators=(",", ":"), allow_nan=False).encode()
+    return _HEADER.pack(MARKET_STATE_VERSION, len(shared)) + shared + zlib.compress(body, 1)
+
+
+def decode(encoded: bytes, config: DetectorConfig) -> MarketState:
+    """Return the state. Raises StateVersionError for a version this code does not know."""
+    version, size = _HEADER.unpack_from(encoded)
+    if version > MARKET_STATE_VERSION:
+        raise StateVersionError(
+            f"the state of a market has version {version}, this code reads up to {MARKET_STATE_VERSION}; upgrade before restoring"
+        )
+    shared = entity_state.decode(encoded[_HEADER.size : _HEADER.size + size], config)
+    document = json.loads(zlib.decompress(encoded[_HEADER.size + size :]))
+    digests: dict[int, dict[str, PaneDigest]] = {}
+    for each in (digest_in(values) for by_member in document["digests"] for values in by_member):
+        digests.setdefault(each.start_ms, {})[each.entity] = each
+    return MarketState(
+        **{each.name: getattr(shared, each.name) for each in fields(shared)},
+        digests=digests,
+        parts={start: {entity: Part(*part) for entity, part in parts.items()} for start, parts in document["parts"]},
+        last={each.entity: each for each in map(digest_in, document["last"])},
+    )
