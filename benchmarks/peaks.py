@@ -37,6 +37,6 @@ def _float_product(size: int, kind: str, device: str) -> Callable[[], object]:
 
 
 def _int8_product(size: int) -> Callable[[], object]:
-    layer = Int8Linear(torch.randn(size, size), torch.zeros(size), finest_levels())
+    layer = Int8Linear(torch.randn(size, size), torch.zeros(size), finest_levels(), torch.ones(size))
     rows = torch.full((size, size), ZERO, dtype=torch.uint8)
     return lambda: layer.products(rows)

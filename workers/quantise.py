@@ -2,25 +2,43 @@
 
 Every row of activations is mapped onto [-1, 1] by its own middle and half width, so its levels never depend on the rows beside
 it; integer sums are exact in any order, and all that follows is element by element. So an answer cannot depend on the batch.
+
+Inputs that are large in every text would take all levels for themselves, so each input is divided by what is typical of it and
+its weights are multiplied by the same (Xiao et al. 2022, "SmoothQuant", with the exponent 0.4).
 """
 
+from collections.abc import Callable, Mapping
 from typing import Final
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from workers.trunk import LinearFactory, RowMap
+from workers.packing import pack
+from workers.trunk import LinearFactory, RowMap, Trunk, float_linear
 
 LEVELS: Final = 127.0
 # Without VNNI a processor adds two products of a byte in 16 bits; 2 · 255 · 63 is the most that cannot overflow there.
 LEVELS_WITHOUT_VNNI: Final = 63.0
 ZERO: Final = 128
+SMOOTHING: Final = 0.4
+# Part of a revision's name: another way to quantise gives other answers.
+SCHEME: Final = "int8 smoothed"
+_TRIAL_TEXTS: Final = 32
+_TRIAL_TOKENS: Final = 24
 
 
 class Int8Linear:
-    """A layer of 8-bit sums by oneDNN. rows = middle + half · unit, so W·rows = half · (W·unit) + middle · (sum of W)."""
+    """A layer of 8-bit sums by oneDNN. evened rows = middle + half · unit, so W·rows = half · (W·unit) + middle · (sum of W).
 
-    def __init__(self, weight: Tensor, bias: Tensor, levels: float) -> None:
+    typical: (inputs,) the root mean square of each input.
+    """
+
+    def __init__(self, weight: Tensor, bias: Tensor, levels: float, typical: Tensor) -> None:
+        largest = weight.abs().amax(dim=0)
+        spread = typical.clamp(min=1e-4) ** SMOOTHING / largest.clamp(min=1e-6) ** (1 - SMOOTHING)
+        weight = weight * spread
+        self.evened = 1 / spread
         self.scale = weight.abs().amax(dim=1).clamp(min=1e-12) / levels
         whole = (weight / self.scale[:, None]).round()
         self.packed = torch.ops.onednn.qlinear_prepack(whole.to(torch.int8), None)
@@ -30,6 +48,7 @@ class Int8Linear:
 
     def __call__(self, rows: Tensor) -> Tensor:
         """Apply the layer to (rows, inputs) float32."""
+        rows = rows * self.evened
         low, high = rows.amin(dim=1, keepdim=True), rows.amax(dim=1, keepdim=True)  # aminmax is not vectorised
         middle, half = (low + high) * 0.5, ((high - low) * 0.5).clamp_(min=1e-12)
         steps = LEVELS / half
@@ -49,11 +68,36 @@ def finest_levels() -> float:
     return LEVELS if torch.cpu._is_vnni_supported() else LEVELS_WITHOUT_VNNI
 
 
-def int8_linear() -> LinearFactory:
-    """Return the factory of 8-bit layers, as fine as this processor can sum them."""
+def int8_linear(typical: Mapping[str, Tensor]) -> LinearFactory:
+    """Return the factory of 8-bit layers, as fine as this processor can sum them. typical: each layer's inputs, by its name."""
     levels = finest_levels()
 
-    def make(_name: str, weight: Tensor, bias: Tensor) -> RowMap:
-        return Int8Linear(weight.float(), bias.float(), levels)
+    def make(name: str, weight: Tensor, bias: Tensor) -> RowMap:
+        return Int8Linear(weight.float(), bias.float(), levels, typical[name])
 
     return make
+
+
+def typical_inputs(make: Callable[[LinearFactory], Trunk]) -> dict[str, Tensor]:
+    """Return the root mean square of each input of each layer of the trunk that ``make`` builds.
+
+    Measured on texts of tokens drawn at random, always the same: with real texts the cosine to float32 gained under 0.001.
+    """
+    found: dict[str, Tensor] = {}
+
+    def recording(name: str, weight: Tensor, bias: Tensor) -> RowMap:
+        layer = float_linear(torch.float32)(name, weight, bias)
+
+        def apply(rows: Tensor) -> Tensor:
+            found[name] = rows.square().mean(0).sqrt()
+            return layer(rows)
+
+        return apply
+
+    trunk = make(recording)
+    draw = np.random.default_rng(0)
+    texts = draw.integers(len(trunk.words), size=(_TRIAL_TEXTS, _TRIAL_TOKENS), dtype=np.int32)
+    with torch.no_grad():
+        for packed in pack(list(texts), texts.size):
+            trunk(packed)
+    return found

@@ -26,7 +26,7 @@ from workers.graphs import PackedTrunk, shapes, to_host
 from workers.heads import SentimentHead, Whitening, load_sentiment
 from workers.intents import IntentHead, load_intents
 from workers.packing import ROW_MULTIPLE, Bin, pack, round_up
-from workers.quantise import int8_linear
+from workers.quantise import SCHEME, int8_linear, typical_inputs
 from workers.steady import steady_linear
 from workers.tokenizer import TextTokenizer
 from workers.trunk import LinearFactory, Sizes, Trunk, build, float_linear
@@ -178,12 +178,16 @@ def load_encoder(settings: EncoderSettings, cache: Path, mode: Mode | None = Non
     folder, manifest = model_store.verified(settings.model, cache)
     trained = shipped.load(settings.weights or shipped.SHIPPED)
     rows = CPU_ROWS if device.type == "cpu" else max(settings.batch_tokens, settings.max_tokens)
-    linear, dtype = _number_format(chosen, rows)
+    dtype = torch.bfloat16 if chosen == "bf16" else torch.float32
     adapter = {name: tensor.to(device) for name, tensor in trained.part("adapter").items()}
     weights = load_file(folder / "model.safetensors", device=str(device))
+
+    def make(linear: LinearFactory) -> Trunk:
+        return build(weights, read_sizes(folder), lora.merging(adapter, linear), dtype)
+
     whitening = trained.part("whitening")
     parts = Parts(
-        trunk=build(weights, read_sizes(folder), lora.merging(adapter, linear), dtype),
+        trunk=make(_layers(chosen, dtype, rows, make)),
         whitening=Whitening(whitening["mean"].float(), whitening["matrix"].float()).to(device),
         sentiment=load_sentiment(trained.part("sentiment")).to(device),
         intents=load_intents(trained).to(device),
@@ -195,7 +199,7 @@ def load_encoder(settings: EncoderSettings, cache: Path, mode: Mode | None = Non
 
 def revision_of(hashes: dict[str, str], name: str, mode: str, max_tokens: int) -> str:
     """Return the name of a set of weights with what they were hashed to, for example ``joint-bf16-1f00c0ffee12``."""
-    what = json.dumps([hashes, mode, max_tokens], sort_keys=True).encode()
+    what = json.dumps([hashes, SCHEME if mode == "int8" else mode, max_tokens], sort_keys=True).encode()
     return f"{name}-{mode}-{hashlib.sha256(what).hexdigest()[:12]}"
 
 
@@ -243,11 +247,11 @@ def find_device(wanted: str) -> torch.device:
     return device
 
 
-def _number_format(mode: Mode, rows: int) -> tuple[LinearFactory, torch.dtype]:
+def _layers(mode: Mode, dtype: torch.dtype, rows: int, make: Callable[[LinearFactory], Trunk]) -> LinearFactory:
+    """Return the factory of a mode's layers for the trunk that ``make`` builds."""
     if mode == "int8":
-        return int8_linear(), torch.float32
-    dtype = torch.bfloat16 if mode == "bf16" else torch.float32
-    return steady_linear(float_linear(dtype), round_up(rows, ROW_MULTIPLE), dtype), dtype
+        return int8_linear(typical_inputs(make))
+    return steady_linear(float_linear(dtype), round_up(rows, ROW_MULTIPLE), dtype)
 
 
 def _block(rows: Tensor, size: int) -> Tensor:

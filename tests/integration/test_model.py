@@ -72,8 +72,7 @@ def test_an_answer_is_the_same_bits_in_any_company(mode: Mode) -> None:
 @pytest.mark.parametrize("mode", MODES)
 def test_every_mode_stays_close_to_fp32(mode: Mode) -> None:
     exact, answers = answers_in("fp32"), answers_in(mode)
-    assert float((exact.vectors * answers.vectors).sum(1).min()) >= 0.97
-    assert float((exact.vectors * answers.vectors).sum(1).mean()) >= 0.99
+    assert float((exact.vectors * answers.vectors).sum(1).min()) >= 0.99
     assert (exact.sentiment.argmax(1) == answers.sentiment.argmax(1)).mean() > 0.97
 
 

@@ -4,7 +4,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from workers.quantise import LEVELS_WITHOUT_VNNI, Int8Linear, int8_linear
+from tests.unit.workers.tiny_model import HEADS, LAYERS, tiny_weights
+from workers.packing import pack
+from workers.quantise import LEVELS_WITHOUT_VNNI, Int8Linear, int8_linear, typical_inputs
+from workers.trunk import LinearFactory, RowMap, Sizes, Trunk, build, float_linear
 
 
 def example(rows: int = 48, inputs: int = 96, outputs: int = 64) -> tuple[Tensor, Tensor, Tensor]:
@@ -13,17 +16,25 @@ def example(rows: int = 48, inputs: int = 96, outputs: int = 64) -> tuple[Tensor
     return shifted, torch.randn((outputs, inputs), generator=draw), torch.randn(outputs, generator=draw)
 
 
+def layer_of(rows: Tensor, weight: Tensor, bias: Tensor) -> RowMap:
+    return int8_linear({"layer": rows.square().mean(0).sqrt()})("layer", weight, bias)
+
+
+def tiny_trunk(linear: LinearFactory) -> Trunk:
+    return build(tiny_weights(), Sizes(HEADS, LAYERS, 1e-12), linear, torch.float32)
+
+
 def test_the_answer_is_near_the_float_layer() -> None:
     rows, weight, bias = example()
     exact = torch.nn.functional.linear(rows, weight, bias)
-    near = int8_linear()("layer", weight, bias)(rows)
+    near = layer_of(rows, weight, bias)(rows)
     assert torch.nn.functional.cosine_similarity(near, exact, dim=1).min() > 0.999
 
 
 @pytest.mark.parametrize("count", [1, 7, 16, 33])
 def test_a_row_gets_the_same_bits_in_any_batch(count: int) -> None:
     rows, weight, bias = example()
-    layer = int8_linear()("layer", weight, bias)
+    layer = layer_of(rows, weight, bias)
     whole = layer(rows)
     assert torch.equal(layer(rows[:count]), whole[:count])
     assert torch.equal(layer(rows[-count:]), whole[-count:])
@@ -32,7 +43,7 @@ def test_a_row_gets_the_same_bits_in_any_batch(count: int) -> None:
 def test_the_largest_products_do_not_overflow() -> None:
     rows = torch.ones((16, 64))
     rows[:, -1] = -1.0
-    layer = Int8Linear(torch.ones((32, 64)), torch.zeros(32), LEVELS_WITHOUT_VNNI)
+    layer = Int8Linear(torch.ones((32, 64)), torch.zeros(32), LEVELS_WITHOUT_VNNI, torch.ones(64))
     torch.testing.assert_close(layer(rows), torch.full((16, 32), 62.0), rtol=0.001, atol=0.0)
 
 
@@ -40,4 +51,23 @@ def test_a_constant_row_is_its_middle() -> None:
     rows, weight, bias = example()
     rows[3] = 0.25
     expected = 0.25 * weight.sum(1) + bias
-    torch.testing.assert_close(int8_linear()("layer", weight, bias)(rows)[3], expected, rtol=0.02, atol=0.1)
+    torch.testing.assert_close(layer_of(rows, weight, bias)(rows)[3], expected, rtol=0.02, atol=0.1)
+
+
+def test_an_input_that_is_large_in_every_text_does_not_take_all_levels() -> None:
+    rows, weight, bias = example()
+    rows[:, 5] *= 100
+    weight[:, 5] *= 0.02
+    exact = torch.nn.functional.linear(rows, weight, bias)
+    cosine = torch.nn.functional.cosine_similarity(layer_of(rows, weight, bias)(rows), exact, dim=1)
+    assert cosine.min() > 0.998
+
+
+def test_every_layer_of_a_trunk_is_measured_the_same_each_time() -> None:
+    first, again = typical_inputs(tiny_trunk), typical_inputs(tiny_trunk)
+    (packed,) = pack([torch.arange(4, 20).numpy()], 64)
+    exact, _ = tiny_trunk(float_linear(torch.float32))(packed)
+    near, _ = tiny_trunk(int8_linear(first))(packed)
+    assert len(first) == 4 * LAYERS
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    assert torch.nn.functional.cosine_similarity(near, exact, dim=1).min() > 0.999
