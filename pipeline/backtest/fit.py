@@ -3,20 +3,21 @@
 The result is a ``Prior`` for ``DetectorConfig``. Nothing after the span is looked at.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 
 from pipeline.backtest.excess import TierScores, exceedance_law, tier_scores
-from pipeline.backtest.prepared import PreparedPosts
+from pipeline.backtest.prepared import Posts
+from pipeline.backtest.sharded import prepare
 from pipeline.backtest.tiers import DAY_MS, TIERS
 from pipeline.backtest.volumes import HOUR_MS, Volume, week_counts
 from pipeline.core.detector_config import DetectorConfig
 from pipeline.core.prior import Prior, Tier
 from pipeline.core.seasonality import SeasonalProfile
-from pipeline.events import ScoredPost, Trend
+from pipeline.events import ScoredPost
 
 Floats = npt.NDArray[np.float64]
 
@@ -31,13 +32,12 @@ MOST_DISPERSION = 2.0
 
 def fit_prior(posts: Sequence[ScoredPost], span: tuple[int, int], config: DetectorConfig, timezone: str) -> Prior:
     """Return the prior that posts before the end of ``span`` teach, in event-time order; those before the span only warm up."""
-    return fit_prepared(PreparedPosts(posts), span, config, timezone)
+    return fit_prepared(prepare(posts), span, config, timezone)
 
 
-def fit_prepared(posts: PreparedPosts, span: tuple[int, int], config: DetectorConfig, timezone: str) -> Prior:
+def fit_prepared(posts: Posts, span: tuple[int, int], config: DetectorConfig, timezone: str) -> Prior:
     """Return what ``fit_prior`` does."""
-    known = posts.before(span[1])
-    found = known.volumes(span, config)
+    found = posts.volumes(span, config)
     if not found:
         return config.prior
     days = (span[1] - span[0]) / DAY_MS
@@ -47,17 +47,8 @@ def fit_prepared(posts: PreparedPosts, span: tuple[int, int], config: DetectorCo
     bounds = _bounds(list(per_day.values()))
     tier_of = {entity: int(np.searchsorted(bounds, volume, side="right")) for entity, volume in per_day.items()}
     prior = replace(prior, tiers=_tiers(found, tier_of, bounds, season, span))
-    scores = tier_scores(known.judge(replace(config, prior=prior)).scores, tier_of, span, len(bounds) + 1)
+    scores = tier_scores(posts.judge(replace(config, prior=prior), span[1]).scores, tier_of, span, len(bounds) + 1)
     return replace(prior, version=f"fitted-{span[0]}-{span[1]}", tiers=_with_laws(prior.tiers, scores, config))
-
-
-def latest(trends: Iterable[Trend], span: tuple[int, int]) -> list[Trend]:
-    """Return the last revision of each pane of the span, ascending by (time, entity)."""
-    last: dict[tuple[int, str], Trend] = {}
-    for trend in trends:
-        if span[0] <= trend.window_start_ms < span[1]:
-            last[trend.window_start_ms, trend.entity] = trend
-    return [last[key] for key in sorted(last)]
 
 
 def fit_season(counts: Sequence[float], timezone: str) -> SeasonalProfile:

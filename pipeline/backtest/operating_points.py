@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from pipeline.backtest.evaluate import Evaluation, evaluate
-from pipeline.backtest.prepared import PreparedPosts
+from pipeline.backtest.prepared import Posts
 from pipeline.backtest.session import Outcome, Recording
 from pipeline.backtest.tiers import NEW
 from pipeline.core.detector_config import DetectorConfig
@@ -27,16 +27,16 @@ def operating_points(
     recording: Recording, known: Outcome, targets: Sequence[float] = TARGETS, done: Callable[[], None] = lambda: None
 ) -> list[OperatingPoint]:
     """Return a point per target, from a run of its own but for the one that is ``known``; ``done`` is called after each."""
-    points, posts = [], PreparedPosts(recording.posts)
+    points = []
     for target in targets:
         config = replace(known.config, false_alerts_per_entity_day=target)
-        scores = known.scores if config == known.config else _scores(recording, posts, config)
+        scores = known.scores if config == known.config else _scores(recording, known.posts, config)
         realised = {row.tier: row.realised for row in scores.tiers if row.tier != NEW}
         points.append(OperatingPoint(target, scores.alerts, scores.precision, scores.visible_recall, realised))
         done()
     return points
 
 
-def _scores(recording: Recording, posts: PreparedPosts, config: DetectorConfig) -> Evaluation:
+def _scores(recording: Recording, posts: Posts, config: DetectorConfig) -> Evaluation:
     alerts = posts.judge(config).alerts
     return evaluate(alerts, recording.by_entity, recording.truth, recording.spans, config.false_alerts_per_entity_day)

@@ -1,22 +1,35 @@
 """Posts summed up once, to be judged many times: panes do not depend on thresholds, levels, or seasons.
 
 What is decided is decided by the live operator's own ``stay_quiet`` and ``judge``; only the posts' way into panes is taken once.
-So the alerts are those of ``pipeline.backtest.run``, as long as no post is late, which in event-time order none is.
+So what is told is what ``pipeline.backtest.run`` tells, as long as no post is late, which in event-time order none is.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
+from typing import Protocol
 
-from pipeline.backtest.volumes import Volume, volumes
+from pydantic import TypeAdapter
+
+from pipeline.backtest.volumes import Volume, volume_of
 from pipeline.core.clusters import Clusters
+from pipeline.core.decide import trend_of
+from pipeline.core.detect import Assessment
 from pipeline.core.detector_config import DetectorConfig
 from pipeline.core.spikes import NegativeSpikeOperator
+from pipeline.core.trends import PANE_MS
 from pipeline.core.windows import ZERO, Mention, Pane, PaneRules, mention_of, pane_start, summarise
-from pipeline.events import Alert, ScoredPost
+from pipeline.events import Alert, ScoredPost, Trend
 from pipeline.jobs.trends import END_MS
 
+Mentions = dict[str, list[Mention]]
 Scores = dict[str, list[tuple[int, float]]]
 PanesByEntity = dict[str, list[Pane]]
+TrendLine = tuple[int, str, bytes]  # event time, entity, JSON
+
+_TRENDS = TypeAdapter(list[Trend])
+
+in_order = attrgetter("event_time_ms", "entity")
 
 
 @dataclass(frozen=True)
@@ -27,68 +40,119 @@ class Verdict:
     scores: Scores
 
 
-class PreparedPosts:
-    """Posts in event-time order; panes and volumes are made at the first use and kept for the settings they depend on."""
+@dataclass(frozen=True)
+class Told:
+    """Alerts and trends in the order in which they were decided."""
 
-    def __init__(self, posts: Sequence[ScoredPost]) -> None:
-        self._posts = posts
+    alerts: tuple[Alert, ...]
+    trends: tuple[TrendLine, ...]
+
+    def within(self, span: tuple[int, int]) -> list[Trend]:
+        """Return the trends of the panes that begin in the span."""
+        lines = (line for end_ms, _, line in self.trends if span[0] <= end_ms - PANE_MS < span[1])
+        return _TRENDS.validate_json(b"[" + b",".join(lines) + b"]")
+
+
+class Posts(Protocol):
+    """Recorded posts to which the rules are applied, in this process or in several."""
+
+    def volumes(self, span: tuple[int, int], config: DetectorConfig) -> dict[str, Volume]:
+        """Return the volumes of the span by entity, ascending; near-identical posts count once a day."""
+
+    def judge(self, config: DetectorConfig, until_ms: int = END_MS) -> Verdict:
+        """Return what the detector decides about all panes of the posts before ``until_ms``."""
+
+    def tell(self, config: DetectorConfig) -> Told:
+        """Return all that the detector says to all posts."""
+
+
+def mentions_of(posts: Iterable[ScoredPost]) -> Mentions:
+    """Return what is said of each entity, in the order of the posts."""
+    found: Mentions = {}
+    for post in posts:
+        if post.entity:
+            found.setdefault(post.entity, []).append(mention_of(post))
+    return found
+
+
+class PreparedPosts:
+    """Posts by entity, in event-time order; panes and volumes are made at the first use and kept for what they depend on."""
+
+    def __init__(self, mentions: Mentions) -> None:
+        self._mentions = mentions
         self._panes: dict[tuple[int, int, PaneRules], PanesByEntity] = {}
         self._volumes: dict[tuple[int, int, tuple[int, int]], dict[str, Volume]] = {}
 
-    def before(self, time_ms: int) -> "PreparedPosts":
-        """Return the posts before ``time_ms``; themselves, where all of them are."""
-        early = [post for post in self._posts if post.event_time_ms < time_ms]
-        return self if len(early) == len(self._posts) else PreparedPosts(early)
-
     def volumes(self, span: tuple[int, int], config: DetectorConfig) -> dict[str, Volume]:
-        """Return the volumes of the span by entity, as ``pipeline.backtest.volumes`` counts them."""
+        """See ``Posts``."""
         key = config.cluster_memory_ms, config.cluster_capacity, span
         if key not in self._volumes:
-            self._volumes[key] = volumes(self._posts, span, config)
+            found = {entity: volume_of(mentions, span, config) for entity, mentions in sorted(self._mentions.items())}
+            self._volumes[key] = {entity: volume for entity, volume in found.items() if volume.posts}
         return self._volumes[key]
 
-    def judge(self, config: DetectorConfig) -> Verdict:
-        """Return what the detector decides about all panes, entity by entity."""
+    def judge(self, config: DetectorConfig, until_ms: int = END_MS) -> Verdict:
+        """See ``Posts``."""
         operator = NegativeSpikeOperator(config)
         alerts: list[Alert] = []
-        scores = {entity: _judge(operator, entity, panes, alerts) for entity, panes in self._by_entity(operator).items()}
-        return Verdict(tuple(sorted(alerts, key=lambda alert: (alert.event_time_ms, alert.entity))), scores)
+        scores = {
+            entity: [(pane.start_ms, round(seen.score, 4)) for pane, seen in _judged(operator, entity, panes, alerts)]
+            for entity, panes in self._before(until_ms, operator).items()
+        }
+        return Verdict(tuple(sorted(alerts, key=in_order)), scores)
+
+    def tell(self, config: DetectorConfig) -> Told:
+        """See ``Posts``."""
+        operator = NegativeSpikeOperator(config)
+        alerts: list[Alert] = []
+        trends = [
+            (seen.end_ms, entity, trend_of(entity, pane, seen, 0, config).to_json())
+            for entity, panes in self._by_entity(operator).items()
+            for pane, seen in _judged(operator, entity, panes, alerts)
+        ]
+        return Told(tuple(sorted(alerts, key=in_order)), tuple(sorted(trends)))
 
     def _by_entity(self, operator: NegativeSpikeOperator) -> PanesByEntity:
         config = operator.config
         key = config.cluster_memory_ms, config.cluster_capacity, operator.pane_rules
         if key not in self._panes:
-            self._panes[key] = {entity: _panes(mentions, operator) for entity, mentions in sorted(_mentions(self._posts).items())}
+            self._panes[key] = {entity: _panes(mentions, operator) for entity, mentions in sorted(self._mentions.items())}
         return self._panes[key]
 
-
-def _mentions(posts: Sequence[ScoredPost]) -> dict[str, dict[int, dict[str, Mention]]]:
-    """Return what is said of each entity by pane, each post once: of two versions the one that sorts first, as live."""
-    found: dict[str, dict[int, dict[str, Mention]]] = {}
-    for post in posts:
-        if post.entity:
-            mention = mention_of(post)
-            said = found.setdefault(post.entity, {}).setdefault(pane_start(mention.event_time_ms), {})
-            said[mention.event_id] = min(mention, said.get(mention.event_id, mention))
-    return found
+    def _before(self, until_ms: int, operator: NegativeSpikeOperator) -> PanesByEntity:
+        """Return the panes of the posts before ``until_ms``: those of all posts, where none of them is cut in two."""
+        if until_ms % PANE_MS and until_ms != END_MS:
+            early = {entity: _early(mentions, until_ms) for entity, mentions in self._mentions.items()}
+            return PreparedPosts({entity: mentions for entity, mentions in early.items() if mentions})._by_entity(operator)
+        found = {entity: [pane for pane in own if pane.start_ms < until_ms] for entity, own in self._by_entity(operator).items()}
+        return {entity: panes for entity, panes in found.items() if panes}
 
 
-def _panes(mentions: dict[int, dict[str, Mention]], operator: NegativeSpikeOperator) -> list[Pane]:
+def _early(mentions: Sequence[Mention], until_ms: int) -> list[Mention]:
+    return [mention for mention in mentions if mention.event_time_ms < until_ms]
+
+
+def _panes(mentions: Sequence[Mention], operator: NegativeSpikeOperator) -> list[Pane]:
+    """Return the panes; each post counts once: of two versions the one that sorts first, as live."""
+    by_pane: dict[int, dict[str, Mention]] = {}
+    for mention in mentions:
+        said = by_pane.setdefault(pane_start(mention.event_time_ms), {})
+        said[mention.event_id] = min(mention, said.get(mention.event_id, mention))
     clusters = Clusters(operator.config.cluster_memory_ms, operator.config.cluster_capacity)
     panes: list[Pane] = []
-    for start, said in sorted(mentions.items()):
+    for start, said in sorted(by_pane.items()):
         clusters.forget_before(start)
         panes.append(summarise(start, said.values(), clusters, panes[-1].through if panes else ZERO, operator.pane_rules))
     return panes
 
 
-def _judge(operator: NegativeSpikeOperator, entity: str, panes: list[Pane], alerts: list[Alert]) -> list[tuple[int, float]]:
-    """Return (pane start, score) of each pane. Whether a pane is frozen is written anew before anything reads it."""
+def _judged(
+    operator: NegativeSpikeOperator, entity: str, panes: Sequence[Pane], alerts: list[Alert]
+) -> Iterator[tuple[Pane, Assessment]]:
+    """Yield each pane as it was judged. Whether a pane is frozen is written anew before anything reads it."""
     state = operator.new_state()
     state.entity = entity
-    scores = []
     for pane in panes:
         operator.stay_quiet(state, pane.start_ms, alerts)
-        scores.append((pane.start_ms, round(operator.judge(state, pane, alerts).score, 4)))
+        yield pane, operator.judge(state, pane, alerts)
     operator.stay_quiet(state, END_MS, alerts)
-    return scores

@@ -12,11 +12,12 @@ from zoneinfo import ZoneInfo
 from pipeline.backtest.detections import HOUR_MS
 from pipeline.backtest.evaluate import Evaluation, Spans, Truth, evaluate
 from pipeline.backtest.event_study import EventStudy, event_study
-from pipeline.backtest.fit import fit_prior
+from pipeline.backtest.fit import fit_prepared
 from pipeline.backtest.lines import content_hash, write_lines
 from pipeline.backtest.posts import ByEntity, once_in_order
+from pipeline.backtest.prepared import Posts, Told
 from pipeline.backtest.prices import Prices, read_prices
-from pipeline.backtest.run import Run, run
+from pipeline.backtest.sharded import Prepare, prepare
 from pipeline.backtest.tiers import DAY_MS
 from pipeline.backtest.truth import price_incidents, read_truth
 from pipeline.core.detector_config import DETECTOR_VERSION, DetectorConfig
@@ -50,10 +51,14 @@ class Recording:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a backtest found. ``seconds``: fitting, running and judging; reading and drawing are not in it."""
+    """What a backtest found. ``seconds``: fitting, running and judging; reading and drawing are not in it.
+
+    ``posts`` are ready to be judged again.
+    """
 
     config: DetectorConfig
-    run: Run
+    posts: Posts
+    told: Told
     scores: Evaluation
     study: EventStudy | None
     seconds: float
@@ -135,16 +140,19 @@ def _or(value: int | None, default: int) -> int:
     return default if value is None else value
 
 
-def backtest(recording: Recording, config: DetectorConfig, timezone: str | None, seed: int) -> Outcome:
+def backtest(
+    recording: Recording, config: DetectorConfig, timezone: str | None, seed: int, prepare: Prepare = prepare
+) -> Outcome:
     """Return what the detector does on the test span, after the training span taught its prior (unless ``timezone`` is None)."""
     begun = perf_counter()
+    posts = prepare(recording.posts)
     if timezone is not None:
-        config = replace(config, prior=fit_prior(recording.posts, recording.spans.train, config, timezone))
-    played = run(recording.posts, config)
+        config = replace(config, prior=fit_prepared(posts, recording.spans.train, config, timezone))
+    told = posts.tell(config)
     target = config.false_alerts_per_entity_day
-    scores = evaluate(played.alerts, recording.by_entity, recording.truth, recording.spans, target)
+    scores = evaluate(told.alerts, recording.by_entity, recording.truth, recording.spans, target)
     seconds = perf_counter() - begun
-    return Outcome(config, played, scores, study(recording, scores, seed), seconds)
+    return Outcome(config, posts, told, scores, study(recording, scores, seed), seconds)
 
 
 def study(recording: Recording, scores: Evaluation, seed: int) -> EventStudy | None:
@@ -157,8 +165,8 @@ def study(recording: Recording, scores: Evaluation, seed: int) -> EventStudy | N
 
 def write_run(outcome: Outcome, summary: dict[str, Any], out: Path, dump: Callable[[dict[str, Any]], bytes]) -> None:
     """Write trends.jsonl, alerts.jsonl and summary.json into the folder ``out``."""
-    write_lines(out / "trends.jsonl", (trend.to_json() for trend in outcome.run.trends))
-    write_lines(out / "alerts.jsonl", (alert.to_json() for alert in outcome.run.alerts))
+    write_lines(out / "trends.jsonl", (line for _, _, line in outcome.told.trends))
+    write_lines(out / "alerts.jsonl", (alert.to_json() for alert in outcome.told.alerts))
     write_lines(out / "summary.json", [dump(summary)])
 
 

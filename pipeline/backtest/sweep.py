@@ -19,8 +19,9 @@ from pipeline.backtest.fit import fit_prepared
 from pipeline.backtest.grid import Point, configured
 from pipeline.backtest.lines import read_lines, write_lines
 from pipeline.backtest.posts import ByEntity, once_in_order
-from pipeline.backtest.prepared import PreparedPosts
+from pipeline.backtest.prepared import Posts
 from pipeline.backtest.session import Recording
+from pipeline.backtest.sharded import prepare as ready
 from pipeline.core.detector_config import DETECTOR_VERSION, DetectorConfig
 from pipeline.pool import AHEAD, pool
 from pipeline.replay.recorded import read_scored
@@ -43,7 +44,7 @@ class SweepData:
 class _Worker:
     data: SweepData
     config: DetectorConfig
-    posts: PreparedPosts
+    posts: Posts
     by_entity: ByEntity
 
 
@@ -112,7 +113,7 @@ def objective(scores: Evaluation, target: float) -> float:
     return 2.0 * precision * recall / (precision + recall) - excess
 
 
-def fitted(posts: PreparedPosts, config: DetectorConfig, data: SweepData) -> DetectorConfig:
+def fitted(posts: Posts, config: DetectorConfig, data: SweepData) -> DetectorConfig:
     """Return the configuration with the prior that its own scores teach on the training span."""
     return replace(config, prior=fit_prepared(posts, data.spans.train, config, data.timezone))
 
@@ -136,7 +137,7 @@ def _in_processes(data: SweepData, config: DetectorConfig, todo: Sequence[Point]
 def _start(data: SweepData, config: DetectorConfig) -> None:
     global _worker
     posts = once_in_order(read_scored(data.path))
-    _worker = _Worker(data, config, PreparedPosts(posts), ByEntity(posts))
+    _worker = _Worker(data, config, ready(posts), ByEntity(posts))
     gc.freeze()  # all of it stays to the end: the collector need not look through it again and again
 
 
@@ -146,9 +147,7 @@ def _score_point(point: Point) -> dict[str, Any]:
     return score_point(point, _worker.posts, _worker.by_entity, _worker.config, _worker.data)
 
 
-def score_point(
-    point: Point, posts: PreparedPosts, by_entity: ByEntity, config: DetectorConfig, data: SweepData
-) -> dict[str, Any]:
+def score_point(point: Point, posts: Posts, by_entity: ByEntity, config: DetectorConfig, data: SweepData) -> dict[str, Any]:
     """Return one line of the results: the point on the training span alone."""
     chosen = fitted(posts, configured(config, point), data)
     target = chosen.false_alerts_per_entity_day

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pipeline.core.clusters import Clusters
 from pipeline.core.detector_config import DetectorConfig
 from pipeline.core.seasonality import SLOT_MS, SLOTS, SeasonalProfile
-from pipeline.events import ScoredPost
+from pipeline.core.windows import Mention
 
 HOUR_MS = 3_600_000
 
@@ -20,9 +20,9 @@ class Volume:
     hours: dict[int, float] = field(default_factory=dict)
     slots: dict[int, float] = field(default_factory=dict)
 
-    def add(self, post: ScoredPost) -> None:
+    def add(self, post: Mention) -> None:
         """Count one post whose content is new."""
-        mass = post.sentiment.negative
+        mass = post.negative
         self.posts += 1.0
         self.negative += mass
         hour, slot = post.event_time_ms // HOUR_MS, post.event_time_ms // SLOT_MS
@@ -30,18 +30,14 @@ class Volume:
         self.slots[slot] = self.slots.get(slot, 0.0) + 1.0
 
 
-def volumes(posts: Iterable[ScoredPost], span: tuple[int, int], config: DetectorConfig) -> dict[str, Volume]:
-    """Return the volumes of the span by entity, ascending; posts in time order. Near-identical posts count once a day."""
-    clusters: dict[str, Clusters] = {}
-    found: dict[str, Volume] = {}
-    for post in posts:
-        own = clusters.get(post.entity)
-        if own is None:
-            own = clusters[post.entity] = Clusters(config.cluster_memory_ms, config.cluster_capacity)
-        _, leads = own.assign(int(post.simhash, 16), post.event_time_ms)
-        if leads and span[0] <= post.event_time_ms < span[1]:
-            found.setdefault(post.entity, Volume()).add(post)
-    return dict(sorted(found.items()))
+def volume_of(mentions: Iterable[Mention], span: tuple[int, int], config: DetectorConfig) -> Volume:
+    """Return the volume of one entity in the span; mentions in time order. Near-identical ones count once a day."""
+    clusters, found = Clusters(config.cluster_memory_ms, config.cluster_capacity), Volume()
+    for mention in mentions:
+        _, leads = clusters.assign(mention.fingerprint, mention.event_time_ms)
+        if leads and span[0] <= mention.event_time_ms < span[1]:
+            found.add(mention)
+    return found
 
 
 def week_counts(found: Iterable[Volume], timezone: str, cap: float) -> list[float]:

@@ -53,7 +53,7 @@ def backtest(  # noqa: PLR0913 - one parameter an option
     ] = False,
     warmup: Annotated[bool, typer.Option("--warmup", help="Run again with later beginnings and compare.")] = False,
     sweep: Annotated[Path | None, typer.Option(help="YAML grid: setting to list of values; tuned on the training span.")] = None,
-    processes: Annotated[int, typer.Option(min=1, help="Of a sweep.")] = 2,
+    processes: Annotated[int | None, typer.Option(min=1, help="Of a sweep, and by entity; default: cores.")] = None,
     seed: Annotated[int, typer.Option(help="Of the placebo dates.")] = 7,
     encoder: Annotated[EncoderChoice, typer.Option(help="For raw posts.")] = EncoderChoice.TRANSFORMER,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
@@ -66,7 +66,9 @@ def backtest(  # noqa: PLR0913 - one parameter an option
     from pipeline.backtest import session
     from pipeline.backtest.grid import points, read_grid
     from pipeline.backtest.lookahead import check_hindsight
+    from pipeline.backtest.sharded import preparing
     from pipeline.jobs.detector import detector_config
+    from pipeline.pool import cores
     from pipeline.replay.recorded import parse_time
 
     settings = settings_module.load()
@@ -74,15 +76,15 @@ def backtest(  # noqa: PLR0913 - one parameter an option
     config, zone = detector_config(settings.trends), timezone if fit else None
     cutoff_ms = None if model_cutoff is None else parse_time(model_cutoff)
     session.check_wishes(out, timezone, [path for path in (prices, truth) if path is not None])
-    grid = None if sweep is None else read_grid(sweep, config)
-    with _progress() as progress:
+    grid, at_once = None if sweep is None else read_grid(sweep, config), cores() if processes is None else processes
+    with _progress() as progress, preparing(at_once) as prepare:
         posts = _read(paths, settings, encoder)
         recording = session.load(posts, prices, truth, bounds)
         check_hindsight(cutoff_ms, recording.spans.test[0], allow_hindsight or lookahead)
         extra: dict[str, Any] = {}
         if grid is not None:
-            config, extra["sweep"] = _sweep(points(grid), recording, config, (out, processes, timezone), progress)
-        outcome = session.backtest(recording, config, zone, seed)
+            config, extra["sweep"] = _sweep(points(grid), recording, config, (out, at_once, timezone), progress)
+        outcome = session.backtest(recording, config, zone, seed, prepare)
         if lookahead and cutoff_ms is None:
             cutoff_ms = _known_cutoff(posts, settings)
         extra |= _analyses(recording, outcome, lookahead, warmup, cutoff_ms)
@@ -169,7 +171,6 @@ def _write_report(
     recording: "Recording", outcome: "Outcome", facts: dict[str, Any], where: tuple[Path, bool, bool], progress: "Progress"
 ) -> None:
     """Write report.html, the pictures as files, or both; ``where``: (folder, report wanted, pictures wanted)."""
-    from pipeline.backtest.fit import latest
     from pipeline.backtest.operating_points import TARGETS, operating_points
     from pipeline.backtest.report import ReportInput, pictures, render, write_pictures
     from pipeline.replay.recorded import utc
@@ -178,7 +179,7 @@ def _write_report(
     points = operating_points(recording, outcome, done=lambda: progress.advance(task))
     span, prior = recording.spans.test, outcome.config.prior
     title = f"Backtest {utc(span[0])} to {utc(span[1])}"
-    trends = tuple(latest(outcome.run.trends, span))
+    trends = tuple(outcome.told.within(span))
     shown = ReportInput(title, outcome.scores, trends, span, prior, tuple(points), outcome.study, facts)
     out, report, as_files = where
     drawn = pictures(shown)

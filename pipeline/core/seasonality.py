@@ -10,13 +10,24 @@ SLOTS = 7 * 48
 WEEK_MS = SLOTS * SLOT_MS
 _EPOCH_TO_MONDAY_MS = 4 * 86_400_000  # 1970-01-01 was a Thursday: 1970-01-05 is the first Monday
 _HOUR_MS = 3_600_000
+_QUARTER_MS = 900_000  # no zone's offset ends within a quarter of an hour
 
 
-@lru_cache(maxsize=65_536)  # seven years of hours: a backtest goes through its year entity by entity
 def _offset_ms(timezone: str, hour: int) -> int:
+    if timezone == "UTC":
+        return 0
     moment = datetime.fromtimestamp(hour * 3600, UTC).astimezone(ZoneInfo(timezone))
     offset = moment.utcoffset()
     return 0 if offset is None else round(offset.total_seconds() * 1000)
+
+
+@lru_cache(maxsize=65_536)  # nearly two years: a backtest goes through its year entity by entity
+def _slot_at(timezone: str, quarter: int) -> tuple[int, int, int]:
+    """Return (weeks since the first Monday, half-hour of the week, its beginning) of a quarter of an hour since 1970."""
+    time_ms = quarter * _QUARTER_MS
+    local_ms = time_ms + _offset_ms(timezone, time_ms // _HOUR_MS) - _EPOCH_TO_MONDAY_MS
+    slots = local_ms // SLOT_MS
+    return slots // SLOTS, slots % SLOTS, time_ms - local_ms % SLOT_MS
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,15 +53,9 @@ class SeasonalProfile:
 
     def slot_of(self, time_ms: int) -> int:
         """Return the half-hour of the week, from Monday 00:00 in ``timezone``."""
-        return self._local_ms(time_ms) % WEEK_MS // SLOT_MS
-
-    def _local_ms(self, time_ms: int) -> int:
-        offset = 0 if self.timezone == "UTC" else _offset_ms(self.timezone, time_ms // _HOUR_MS)
-        return time_ms + offset - _EPOCH_TO_MONDAY_MS
+        return _slot_at(self.timezone, time_ms // _QUARTER_MS)[1]
 
     def _since_monday(self, time_ms: int) -> float:
-        local_ms = self._local_ms(time_ms)
-        slots = local_ms // SLOT_MS
-        weeks, slot = slots // SLOTS, slots % SLOTS
+        weeks, slot, start_ms = _slot_at(self.timezone, time_ms // _QUARTER_MS)
         until = self._until
-        return (weeks * until[-1] + until[slot]) * SLOT_MS + self.factors[slot] * (local_ms % SLOT_MS)
+        return (weeks * until[-1] + until[slot]) * SLOT_MS + self.factors[slot] * (time_ms - start_ms)

@@ -7,7 +7,7 @@ import pytest
 
 from pipeline.backtest.excess import LEAST_LEVEL, TierScores, episodes, exceedance_law
 from pipeline.backtest.fit import fit_prior, fit_season
-from pipeline.backtest.volumes import volumes
+from pipeline.backtest.sharded import prepare
 from pipeline.core.detector_config import DetectorConfig
 from pipeline.core.prior import Prior
 from tests.unit.core.streams import DAY_MS, START_MS, background, flood, in_order, scored_post, shift
@@ -37,7 +37,7 @@ def test_an_empty_span_leaves_the_prior_as_it_was() -> None:
 
 
 def test_copies_count_once() -> None:
-    found = volumes(in_order(flood("B", START_MS, 60), background("A", 1, 40, 1)), SPAN, CONFIG)
+    found = prepare(in_order(flood("B", START_MS, 60), background("A", 1, 40, 1))).volumes(SPAN, CONFIG)
     assert found["B"].posts == 1
     assert found["A"].posts > 20
 

@@ -4,12 +4,13 @@ from dataclasses import replace
 
 import pytest
 
-from pipeline.backtest.prepared import PreparedPosts
 from pipeline.backtest.run import run
+from pipeline.backtest.sharded import prepare
 from pipeline.core.detector_config import DetectorConfig, Flood
 from pipeline.core.prior import Prior
 from pipeline.core.seasonality import SeasonalProfile
-from tests.unit.core.streams import eventful, scored_post
+from pipeline.core.windows import pane_start
+from tests.unit.core.streams import HOUR_MS, eventful, scored_post
 
 LOOSE = DetectorConfig(false_alerts_per_entity_day=0.5)
 SEASON = SeasonalProfile("America/New_York", tuple(0.5 + slot * 37 % 100 / 100 for slot in range(336)))
@@ -25,7 +26,7 @@ SETTINGS = {
 def test_every_setting_gives_the_alerts_and_scores_of_a_replay() -> None:
     """One after the other on the same panes: what one run wrote, the next may not read."""
     posts = eventful()
-    prepared, spoke = PreparedPosts(posts), 0
+    prepared, spoke = prepare(posts), 0
     for name, config in SETTINGS.items():
         found, live = prepared.judge(config), run(posts, config)
         assert found.alerts == live.alerts, name
@@ -37,12 +38,22 @@ def test_every_setting_gives_the_alerts_and_scores_of_a_replay() -> None:
 
 def test_a_post_told_twice_counts_once_and_one_about_nobody_never() -> None:
     posts = [*eventful(3), scored_post("nobody", eventful(3)[-1].event_time_ms, 0.9, entity="")]
-    assert PreparedPosts([post for post in posts for _ in range(2)]).judge(LOOSE) == PreparedPosts(posts[:-1]).judge(LOOSE)
+    assert prepare([post for post in posts for _ in range(2)]).judge(LOOSE) == prepare(posts[:-1]).judge(LOOSE)
 
 
+def test_all_that_is_told_is_what_a_replay_tells() -> None:
+    posts = eventful()
+    told, live = prepare(posts).tell(LOOSE), run(posts, LOOSE)
+    assert told.alerts == live.alerts
+    assert [line for _, _, line in told.trends] == [trend.to_json() for trend in live.trends]
+    first, last = posts[0].event_time_ms, posts[-1].event_time_ms
+    assert told.within((first, last - HOUR_MS)) == [t for t in live.trends if first <= t.window_start_ms < last - HOUR_MS]
+
+
+@pytest.mark.parametrize("off_ms", [0, 1, -1])
 @pytest.mark.parametrize("until", [0, 100])
-def test_posts_of_a_span_are_themselves_where_none_lies_behind(until: int) -> None:
+def test_posts_from_a_time_on_change_nothing_before_it(until: int, off_ms: int) -> None:
     posts = eventful(3)
-    prepared, end_ms = PreparedPosts(posts), posts[-1].event_time_ms
-    assert prepared.before(end_ms + 1) is prepared
-    assert prepared.before(posts[until].event_time_ms).judge(LOOSE) == PreparedPosts(posts[:until]).judge(LOOSE)
+    until_ms = pane_start(posts[until].event_time_ms) + off_ms
+    early = [post for post in posts if post.event_time_ms < until_ms]
+    assert prepare(posts).judge(LOOSE, until_ms) == prepare(early).judge(LOOSE)

@@ -44,7 +44,7 @@ def test_a_planted_spike_is_found_and_judged(tmp_path: Path) -> None:
 
 def test_equal_input_gives_equal_output(tmp_path: Path) -> None:
     one, two = (backtest(recording(tmp_path, recorded()), CONFIG, "UTC", seed=1) for _ in range(2))
-    assert one.run == two.run
+    assert one.told == two.told
     assert one.scores == two.scores
 
 
@@ -56,7 +56,7 @@ def test_posts_behind_the_test_span_are_not_looked_at(tmp_path: Path) -> None:
     bounds = replace(BOUNDS, to_ms=START_MS + 14 * DAY_MS)
     found = load(recorded(), None, None, bounds)
     assert found.posts[-1].event_time_ms < START_MS + 14 * DAY_MS
-    assert all(record.event_time_ms <= START_MS + 14 * DAY_MS + DAY_MS for record in backtest(found, CONFIG, None, 1).run.alerts)
+    assert all(record.event_time_ms <= START_MS + 14 * DAY_MS + DAY_MS for record in backtest(found, CONFIG, None, 1).told.alerts)
 
 
 def test_duplicated_ids_change_nothing(tmp_path: Path) -> None:
@@ -72,7 +72,7 @@ def test_weeks_without_posts_and_clock_jumps_give_finite_numbers(tmp_path: Path)
     outcome = backtest(load(posts, None, write_truth(tmp_path / "t.jsonl"), BOUNDS), CONFIG, "UTC", seed=1)
     text = json.dumps(outcome.scores.summary(), allow_nan=False)
     assert "NaN" not in text
-    assert all(b"NaN" not in alert.to_json() for alert in outcome.run.alerts)
+    assert all(b"NaN" not in alert.to_json() for alert in outcome.told.alerts)
     assert outcome.scores.recall == 1.0
 
 

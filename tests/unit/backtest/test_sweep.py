@@ -14,9 +14,9 @@ import pytest
 from pipeline.backtest import sweep as sweeps
 from pipeline.backtest.evaluate import evaluate
 from pipeline.backtest.grid import Point
-from pipeline.backtest.prepared import PreparedPosts
 from pipeline.backtest.prices import Prices
 from pipeline.backtest.session import Bounds, Recording, load
+from pipeline.backtest.sharded import prepare
 from pipeline.core.detector_config import DetectorConfig
 from tests.unit.backtest.alarms import alert
 from tests.unit.core.streams import DAY_MS, START_MS, background, in_order, shift
@@ -45,7 +45,7 @@ def test_processes_hold_the_training_posts_alone_and_find_what_one_process_finds
     early = [post for post in recording.posts if post.event_time_ms < recording.spans.train[1]]
     found = list(sweeps.sweep(data, CONFIG, POINTS, tmp_path / sweeps.RESULTS, 1))
     assert [result["point"] for result in found] == POINTS
-    alone = sweeps.score_point(POINTS[0], PreparedPosts(early), recording.by_entity, CONFIG, data)
+    alone = sweeps.score_point(POINTS[0], prepare(early), recording.by_entity, CONFIG, data)
     assert found[0] == json.loads(json.dumps(alone))
     assert found[0]["train"]["recall"] == 1.0
 
