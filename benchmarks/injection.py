@@ -241,8 +241,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--picture", type=Path, help="write the curves to this PNG")
     parser.add_argument("--json", action="store_true", help="print one JSON object, and the lines to stderr")
     options = parser.parse_args(arguments)
-    with scoring_for(settings_module.load(), None, options.encoder, given=True) as scoring:
-        posts = list(read_posts(options.posts, scoring))
+    posts = list(read_posts(options.posts, scoring_for(settings_module.load(), None, options.encoder, given=True)))
     result = measure(posts, options)
     for row in result["rows"]:
         rate, delay = row["false_alerts_per_entity_day"], row["delay_p50_min"]

@@ -17,6 +17,7 @@ from pipeline.core.decide import trend_of
 from pipeline.core.detect import Assessment
 from pipeline.core.detector_config import DetectorConfig
 from pipeline.core.spikes import NegativeSpikeOperator
+from pipeline.core.text import is_list
 from pipeline.core.trends import PANE_MS
 from pipeline.core.windows import ZERO, Mention, Pane, PaneRules, mention_of, pane_start, summarise
 from pipeline.events import Alert, ScoredPost, Trend
@@ -80,12 +81,12 @@ class PreparedPosts:
 
     def __init__(self, mentions: Mentions) -> None:
         self._mentions = mentions
-        self._panes: dict[tuple[int, int, PaneRules], PanesByEntity] = {}
-        self._volumes: dict[tuple[int, int, tuple[int, int]], dict[str, Volume]] = {}
+        self._panes: dict[tuple[int, int, int, PaneRules], PanesByEntity] = {}
+        self._volumes: dict[tuple[int, int, int, tuple[int, int]], dict[str, Volume]] = {}
 
     def volumes(self, span: tuple[int, int], config: DetectorConfig) -> dict[str, Volume]:
         """See ``Posts``."""
-        key = config.cluster_memory_ms, config.cluster_capacity, span
+        key = config.cluster_memory_ms, config.cluster_capacity, config.most_names, span
         if key not in self._volumes:
             found = {entity: volume_of(mentions, span, config) for entity, mentions in sorted(self._mentions.items())}
             self._volumes[key] = {entity: volume for entity, volume in found.items() if volume.posts}
@@ -114,7 +115,7 @@ class PreparedPosts:
 
     def _by_entity(self, operator: NegativeSpikeOperator) -> PanesByEntity:
         config = operator.config
-        key = config.cluster_memory_ms, config.cluster_capacity, operator.pane_rules
+        key = config.cluster_memory_ms, config.cluster_capacity, config.most_names, operator.pane_rules
         if key not in self._panes:
             self._panes[key] = {entity: _panes(mentions, operator) for entity, mentions in sorted(self._mentions.items())}
         return self._panes[key]
@@ -133,9 +134,11 @@ def _early(mentions: Sequence[Mention], until_ms: int) -> list[Mention]:
 
 
 def _panes(mentions: Sequence[Mention], operator: NegativeSpikeOperator) -> list[Pane]:
-    """Return the panes; each post counts once: of two versions the one that sorts first, as live."""
+    """Return the panes; each post counts once: of two versions the one that sorts first, as live. Lists count never."""
     by_pane: dict[int, dict[str, Mention]] = {}
     for mention in mentions:
+        if is_list(mention.text, operator.config.most_names):
+            continue
         said = by_pane.setdefault(pane_start(mention.event_time_ms), {})
         said[mention.event_id] = min(mention, said.get(mention.event_id, mention))
     clusters = Clusters(operator.config.cluster_memory_ms, operator.config.cluster_capacity)

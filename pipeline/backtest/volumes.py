@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pipeline.core.clusters import Clusters
 from pipeline.core.detector_config import DetectorConfig
 from pipeline.core.seasonality import SLOT_MS, SLOTS, SeasonalProfile
+from pipeline.core.text import is_list
 from pipeline.core.windows import Mention
 
 HOUR_MS = 3_600_000
@@ -31,9 +32,11 @@ class Volume:
 
 
 def volume_of(mentions: Iterable[Mention], span: tuple[int, int], config: DetectorConfig) -> Volume:
-    """Return the volume of one entity in the span; mentions in time order. Near-identical ones count once a day."""
+    """Return the volume of one entity in the span; mentions in time order. Near-identical ones count once a day, lists never."""
     clusters, found = Clusters(config.cluster_memory_ms, config.cluster_capacity), Volume()
     for mention in mentions:
+        if is_list(mention.text, config.most_names):
+            continue
         _, leads = clusters.assign(mention.fingerprint, mention.event_time_ms)
         if leads and span[0] <= mention.event_time_ms < span[1]:
             found.add(mention)

@@ -2,7 +2,7 @@
 
 Each lane's score is ``mean over three windows of -log10 P(NB >= negatives) + 1/2 * -log10 P(BetaBin >= negatives)``, the
 latter over its reference window. The mean over scales beat the maximum and every single window on NAB's tweet counts; the
-share term is what finds spikes in busy entities; the slow lane (an hour to a day) is what sees thin ones at all.
+share term is what finds spikes in busy entities; the slow lane (three hours to a day) is what sees thin ones at all.
 """
 
 from collections.abc import Sequence

@@ -8,7 +8,7 @@ from pipeline.core.market_rules import MarketRules
 from pipeline.core.prior import Prior
 from pipeline.events import Rule
 
-DETECTOR_VERSION = "2"
+DETECTOR_VERSION = "3"
 
 MINUTE_MS = 60_000
 HOUR_MS = 60 * MINUTE_MS
@@ -45,7 +45,7 @@ class Lane:
 FIRM = Support(2.0, 4.0)
 TWO = Support(1.0, 2.0, posts_effective_cold=5.0, authors=2)  # within an hour: a third post costs ten minutes on average
 SPIKE = Lane(Rule.NEGATIVE_SPIKE, (15 * MINUTE_MS, HOUR_MS, 3 * HOUR_MS), HOUR_MS, TWO, FIRM, 0.1)
-SLOW = Lane(Rule.NEGATIVE_TREND, (HOUR_MS, 6 * HOUR_MS, DAY_MS), DAY_MS, Support(1.0, 3.0), FIRM, 0.5)
+SLOW = Lane(Rule.NEGATIVE_TREND, (3 * HOUR_MS, 6 * HOUR_MS, DAY_MS), DAY_MS, Support(1.0, 3.0), FIRM, 0.5)
 MARKET = Lane(
     Rule.MARKET_WIDE, SPIKE.windows_ms, HOUR_MS, Support(3.0, 5.0, lift=1.5), Support(6.0, 8.0, authors=5, lift=1.5), 0.1
 )
@@ -87,6 +87,7 @@ class DetectorConfig:
 
     ``guard_ms``: younger panes do not count into the baseline. ``freeze_at_most_ms``: an alert that stays open longer is the
     new normal. ``cold_share_tail``: while a young entity's level is not known, its negative share must be unusual as well.
+    ``most_names``: a post that names more by cashtag is a list, and counts for nobody.
     ``config_hash``: 16 hex digits that change with any other number here; with those of the ``market`` only where it is the
     configuration of markets (``market_config``): what is told of entities does not depend on them.
     """
@@ -108,6 +109,7 @@ class DetectorConfig:
     cluster_memory_ms: int = DAY_MS
     cluster_capacity: int = 2048
     posts_per_author: int = 2
+    most_names: int = 3
     own_rate_half_life_ms: int = 60 * DAY_MS
     own_rate_strength_ms: int = 60 * DAY_MS
     flood: Flood = field(default_factory=Flood)

@@ -17,6 +17,7 @@ from pipeline.core.detect import Assessment, Known, assess
 from pipeline.core.detector_config import DetectorConfig
 from pipeline.core.entity_state import EntityState, decode, encode
 from pipeline.core.pane_digest import PaneDigest, digest_of
+from pipeline.core.text import is_list
 from pipeline.core.thresholds import OwnRate, observe
 from pipeline.core.trends import NOTHING, PANE_MS, Step, TrendOperator
 from pipeline.core.windows import THIN_AFTER_MS, Pane, PaneRules, mention_of, pane_start, summarise
@@ -201,6 +202,7 @@ class NegativeSpikeOperator(PaneOperator[EntityState]):
     def __init__(self, config: DetectorConfig, tells_panes: bool = False) -> None:
         super().__init__(config)
         self._tells_panes = tells_panes
+        self._most_names = config.most_names
         self.pane_rules = PaneRules(config.flood.young_age_ms, config.out_of_orderness_ms, config.posts_per_author)
 
     def new_state(self) -> EntityState:
@@ -216,7 +218,7 @@ class NegativeSpikeOperator(PaneOperator[EntityState]):
         return decode(encoded, self.config)
 
     def on_event(self, state: EntityState, post: ScoredPost, watermark_ms: int) -> Step:
-        """Keep one post for its pane. Posts that name nobody are ignored; one behind the allowed lateness comes back.
+        """Keep one post for its pane. Posts that name nobody, or many, are ignored; one behind the lateness comes back.
 
         What was decided already says nothing about lateness: when that happened depends on the host. It can always be gone
         back to, because the older checkpoint lies before every pane that is not late (``_checkpoint``).
@@ -225,7 +227,7 @@ class NegativeSpikeOperator(PaneOperator[EntityState]):
         if start + self._accepted_ms <= watermark_ms or start < state.older.time_ms:
             return Step(late=(post,))
         entity, event_id = post.entity, post.event_id
-        if not entity:
+        if not entity or is_list(post.text, self._most_names):
             return NOTHING
         state.entity = entity
         posts = state.mentions.get(start)

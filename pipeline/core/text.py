@@ -22,6 +22,7 @@ _MENTION = re.compile(rf"(?<![\w@])(?:@\w{{1,30}}(?:{_MARK})*)+")
 _COMBINING_RUN = re.compile(f"({_MARK}{{{MAX_COMBINING}}}){_MARK}+")
 _REPOST = re.compile(r"^(?:rt\s+@user\s*:?\s*)+|(?:转发微博|//@user:?)")
 _CASHTAG_LIST = re.compile(r"(?:\$[a-z][\w.]*[\s,]*){2,}")
+_CASHTAG = re.compile(r"\$[^\W\d_]")
 _WORD = re.compile(r"[\u3400-\u4dbf\u4e00-\u9fff\u3040-\u30ff\uac00-\ud7af]+|[^\W_]+")
 _IDEOGRAPH = re.compile(r"[\u3400-\u4dbf\u4e00-\u9fff\u3040-\u30ff\uac00-\ud7af]")
 
@@ -85,6 +86,11 @@ def _features(normalised: str) -> Iterable[str]:
         else:
             yield word
     yield from (f"{left} {right}" for left, right in zip(words, words[1:], strict=False))
+
+
+def is_list(text: str, most_names: int) -> bool:
+    """Return whether a text names more than ``most_names`` by cashtag: a list, which says little of anyone on it."""
+    return text.count("$") > most_names and len(_CASHTAG.findall(text)) > most_names
 
 
 def hamming(left: int, right: int) -> int:

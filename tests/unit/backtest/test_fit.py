@@ -39,6 +39,7 @@ def test_an_empty_span_leaves_the_prior_as_it_was() -> None:
 def test_copies_count_once() -> None:
     found = prepare(in_order(flood("B", START_MS, 60), background("A", 1, 40, 1))).volumes(SPAN, CONFIG)
     assert found["B"].posts == 1
+    assert not prepare([scored_post("1", SPAN[0], entity="C", text="$A $B $C $D")]).volumes(SPAN, CONFIG)
     assert found["A"].posts > 20
 
 

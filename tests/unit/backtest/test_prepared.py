@@ -36,9 +36,11 @@ def test_every_setting_gives_the_alerts_and_scores_of_a_replay() -> None:
     assert spoke > 10
 
 
-def test_a_post_told_twice_counts_once_and_one_about_nobody_never() -> None:
-    posts = [*eventful(3), scored_post("nobody", eventful(3)[-1].event_time_ms, 0.9, entity="")]
-    assert prepare([post for post in posts for _ in range(2)]).judge(LOOSE) == prepare(posts[:-1]).judge(LOOSE)
+def test_a_post_told_twice_counts_once_and_one_about_nobody_or_many_never() -> None:
+    posts, last_ms = eventful(3), eventful(3)[-1].event_time_ms
+    ignored = [scored_post("nobody", last_ms, 0.9, entity=""), scored_post("many", last_ms, 0.9, text="$A $B $C $D")]
+    assert prepare([post for post in [*posts, *ignored] for _ in range(2)]).judge(LOOSE) == prepare(posts).judge(LOOSE)
+    assert prepare([*posts, *ignored]).judge(replace(LOOSE, most_names=4)) != prepare(posts).judge(LOOSE)
 
 
 def test_all_that_is_told_is_what_a_replay_tells() -> None:

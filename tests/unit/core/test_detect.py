@@ -83,6 +83,13 @@ def test_an_hours_burst_is_a_spike_and_a_days_trickle_a_trend() -> None:
     assert (spike.lane.rule, trend.lane.rule) == (Rule.NEGATIVE_SPIKE, Rule.NEGATIVE_TREND)
 
 
+def test_an_hour_of_silence_takes_nothing_from_what_built_up_over_a_day() -> None:
+    trickle = [scored_post(f"t{i}", NOW_MS - 20 * HOUR_MS + i * 2 * HOUR_MS, 0.95) for i in range(10)]
+    trend = assessed(trickle).leading
+    assert trend is not None
+    assert min(trend.tails) > 0.0
+
+
 def test_severity_needs_magnitude_beside_the_tail_and_is_held_back_while_young() -> None:
     few, many = assessed(burst(6)), assessed(burst(40))
     assert few.leading is not None

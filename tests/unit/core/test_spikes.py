@@ -245,3 +245,12 @@ def test_a_level_that_stays_becomes_the_new_normal() -> None:
     assert spikes[0].status is AlertStatus.OPENED
     assert spikes[-1].status is AlertStatus.RESOLVED
     assert spikes[-1].event_time_ms < change + 7 * DAY_MS
+
+
+def test_lists_of_many_names_count_for_nobody() -> None:
+    """The same burst about one name opens an alert; on lists it changes nothing."""
+    burst = shift("A", START_MS + 10 * DAY_MS, 12)
+    quiet = background("A", 12, 20, 4)
+    listed = [post.model_copy(update={"text": "sell $AA $BB $CC $DD"}) for post in burst]
+    assert any(alert.rule is not Rule.COORDINATED_ACTIVITY for alert in run(in_order(quiet, burst))[1])
+    assert as_bytes(in_order(quiet, listed)) == as_bytes(quiet)

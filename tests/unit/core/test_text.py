@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.core.text import MAX_CHARS, content_key, hamming, normalise, simhash
+from pipeline.core.text import MAX_CHARS, content_key, hamming, is_list, normalise, simhash
 
 
 @pytest.mark.parametrize(
@@ -77,3 +77,18 @@ def test_fingerprint_is_always_sixteen_hex_digits(text: str) -> None:
     fingerprint = simhash(normalise(text))
     assert len(fingerprint) == 16
     assert 0 <= int(fingerprint, 16) < 2**64
+
+
+@pytest.mark.parametrize(
+    ("text", "listed"),
+    [
+        ("Bearish on these: $AAA $BBB $CCC $DDD", True),
+        ("$AAA, $BBB and $CCC fall", False),
+        ("$AAA pays $1.2 billion, $3 a share, of $4.50 or $5", False),
+        ("$茅台(SH600519)$ $中兴(SZ000063)$ $万科A(SZ000002)$", False),
+        ("$茅台(SH600519)$ $中兴(SZ000063)$ $万科A(SZ000002)$ $BABA", True),
+        ("", False),
+    ],
+)
+def test_a_text_that_names_more_than_three_is_a_list(text: str, listed: bool) -> None:
+    assert is_list(text, 3) is listed
