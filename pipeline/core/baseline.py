@@ -56,10 +56,14 @@ def absorb(baseline: Baseline, pane: Pane, config: DetectorConfig) -> None:
 
 
 def _count(baseline: Baseline, pane: Pane, config: DetectorConfig) -> None:
-    expected = _expected(baseline, pane.start_ms, (1.0, 0.0), config)
     exposure = config.prior.season.exposure(pane.start_ms, pane.start_ms + PANE_MS) / DAY_MS
-    baseline.negative += _winsorised(pane.negative, expected.negative_per_day * exposure, expected, config)
-    baseline.posts += _winsorised(pane.effective, expected.posts_per_day * exposure, expected, config)
+    negative, posts = pane.negative, float(pane.effective)
+    if posts > 1.0:  # one post, which most panes hold, is never cut: the limit lies above
+        expected = _expected(baseline, pane.start_ms, (1.0, 0.0), config)
+        negative = _winsorised(negative, expected.negative_per_day * exposure, expected, config)
+        posts = _winsorised(posts, expected.posts_per_day * exposure, expected, config)
+    baseline.negative += negative
+    baseline.posts += posts
     baseline.exposure_days += exposure
 
 

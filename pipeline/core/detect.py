@@ -102,12 +102,12 @@ def view_of(history: PaneHistory, seen: Assessment, config: DetectorConfig) -> L
 def look(moment: Situation, lane: Lane, config: DetectorConfig) -> LaneView:
     """Return what one lane sees."""
     sums = tuple(moment.history.sums(moment.end_ms, size) for size in lane.windows_ms)
-    means = tuple(_mean(moment, size, config) for size in lane.windows_ms)
+    means = tuple(_means(moment, lane.windows_ms, config))
     at = lane.windows_ms.index(lane.reference_ms)
     dispersion = max(moment.dispersion, lane.least_dispersion)
     tails, share, score = score_of(sums, at, means, moment.expected.share, dispersion, config)
-    supported = _has_support(moment, lane, config) and (not moment.cold or share >= config.cold_share_tail)
-    firm = supported and _meets(moment, lane, lane.firm, config)
+    supported = _meets(moment, lane, lane.support, sums[at], means[at]) and (not moment.cold or share >= config.cold_share_tail)
+    firm = supported and _meets(moment, lane, lane.firm, sums[at], means[at])
     return LaneView(lane, sums, means, sums[at], means[at], dispersion, tails, share, score, supported, firm)
 
 
@@ -135,9 +135,10 @@ def with_sums(view: LaneView, sums: tuple[WindowSums, ...], seen: Assessment, co
     return view._replace(sums=sums, reference=sums[at], tails=tails, share_tail=share, score=score, supported=supported)
 
 
-def _mean(moment: Situation, size_ms: int, config: DetectorConfig) -> float:
-    exposure = config.prior.season.exposure(moment.end_ms - size_ms, moment.end_ms)
-    return max(1e-6, moment.expected.negative_per_day * exposure / DAY_MS)
+def _means(moment: Situation, sizes_ms: Sequence[int], config: DetectorConfig) -> list[float]:
+    """Return the expected negatives of the windows of these sizes that end now."""
+    exposures = config.prior.season.exposures(sizes_ms, moment.end_ms)
+    return [max(1e-6, moment.expected.negative_per_day * exposure / DAY_MS) for exposure in exposures]
 
 
 def _is_supported(moment: Situation, lane: Lane, config: DetectorConfig) -> bool:
@@ -153,15 +154,16 @@ def _share_tail(reference: WindowSums, expected_share: float, config: DetectorCo
 
 
 def _has_support(moment: Situation, lane: Lane, config: DetectorConfig) -> bool:
-    return _meets(moment, lane, lane.support, config)
-
-
-def _meets(moment: Situation, lane: Lane, need: Support, config: DetectorConfig) -> bool:
-    if moment.history.negative(moment.end_ms, lane.reference_ms) < need.negative_mass:
+    if moment.history.negative(moment.end_ms, lane.reference_ms) < lane.support.negative_mass:
         return False  # as nearly always, so this comes first
     reference = moment.history.sums(moment.end_ms, lane.reference_ms)
+    (mean,) = _means(moment, (lane.reference_ms,), config)
+    return _meets(moment, lane, lane.support, reference, mean)
+
+
+def _meets(moment: Situation, lane: Lane, need: Support, reference: WindowSums, mean: float) -> bool:
     least = need.posts_effective_cold if moment.cold else need.posts_effective
-    if reference.effective < least or reference.negative < need.lift * _mean(moment, lane.reference_ms, config):
+    if reference.effective < least or reference.negative < max(need.negative_mass, need.lift * mean):
         return False
     return moment.history.has_authors(need.authors, moment.end_ms, lane.reference_ms)
 

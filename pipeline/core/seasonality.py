@@ -1,5 +1,6 @@
 """The pooled seasonal profile: how busy each half-hour of the week is in exchange time, relative to the mean."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -50,6 +51,13 @@ class SeasonalProfile:
             return float(to_ms - from_ms)
         passed = self._since_monday(to_ms) - self._since_monday(from_ms)
         return passed if passed > 0.0 else 0.0
+
+    def exposures(self, sizes_ms: Iterable[int], end_ms: int) -> list[float]:
+        """Return ``exposure(end_ms - size, end_ms)`` of each size, none longer than eight weeks."""
+        if not self.factors:
+            return [float(size) for size in sizes_ms]
+        end = self._since_monday(end_ms)
+        return [max(0.0, end - self._since_monday(end_ms - size)) for size in sizes_ms]
 
     def slot_of(self, time_ms: int) -> int:
         """Return the half-hour of the week, from Monday 00:00 in ``timezone``."""
