@@ -4,7 +4,7 @@ Every row of activations is mapped onto [-1, 1] by its own middle and half width
 it; integer sums are exact in any order, and all that follows is element by element. So an answer cannot depend on the batch.
 
 Inputs that are large in every text would take all levels for themselves, so each input is divided by what is typical of it and
-its weights are multiplied by the same (Xiao et al. 2022, "SmoothQuant", with the exponent 0.4).
+its weights are multiplied by the same (Xiao et al. 2022, "SmoothQuant", with its exponent of one half).
 """
 
 from collections.abc import Callable, Mapping
@@ -18,12 +18,10 @@ from workers.packing import pack
 from workers.trunk import LinearFactory, RowMap, Trunk, float_linear
 
 LEVELS: Final = 127.0
-# Without VNNI a processor adds two products of a byte in 16 bits; 2 · 255 · 63 is the most that cannot overflow there.
-LEVELS_WITHOUT_VNNI: Final = 63.0
 ZERO: Final = 128
-SMOOTHING: Final = 0.4
+SMOOTHING: Final = 0.5
 # Part of a revision's name: another way to quantise gives other answers.
-SCHEME: Final = "int8 smoothed"
+SCHEME: Final = "int8 smoothed, levels by pairs"
 _TRIAL_TEXTS: Final = 32
 _TRIAL_TOKENS: Final = 24
 
@@ -31,15 +29,15 @@ _TRIAL_TOKENS: Final = 24
 class Int8Linear:
     """A layer of 8-bit sums by oneDNN. evened rows = middle + half · unit, so W·rows = half · (W·unit) + middle · (sum of W).
 
-    typical: (inputs,) the root mean square of each input.
+    typical: (inputs,) the root mean square of each input; their number is even. vnni: whether the processor has it.
     """
 
-    def __init__(self, weight: Tensor, bias: Tensor, levels: float, typical: Tensor) -> None:
+    def __init__(self, weight: Tensor, bias: Tensor, typical: Tensor, vnni: bool) -> None:
         largest = weight.abs().amax(dim=0)
         spread = typical.clamp(min=1e-4) ** SMOOTHING / largest.clamp(min=1e-6) ** (1 - SMOOTHING)
         weight = weight * spread
         self.evened = 1 / spread
-        self.scale = weight.abs().amax(dim=1).clamp(min=1e-12) / levels
+        self.scale = (weight.abs().amax(dim=1) if vnni else largest_pair(weight)).clamp(min=1e-12) / LEVELS
         whole = (weight / self.scale[:, None]).round()
         self.packed = torch.ops.onednn.qlinear_prepack(whole.to(torch.int8), None)
         self.no_offset = torch.zeros(len(weight), dtype=torch.long)
@@ -63,17 +61,22 @@ class Int8Linear:
         return found
 
 
-def finest_levels() -> float:
-    """Return the largest whole weight that this processor sums without overflow."""
-    return LEVELS if torch.cpu._is_vnni_supported() else LEVELS_WITHOUT_VNNI
+def largest_pair(weight: Tensor) -> Tensor:
+    """Return the largest sum of like sign of two weights of a row that a processor without VNNI adds in 16 bits, (outputs,).
+
+    It adds the products of inputs 2k and 2k + 1 there. With that sum at 127 levels, and one more from rounding, the most is
+    255 · 128, which does not overflow; a single large weight keeps nearly all levels.
+    """
+    pairs = weight.view(len(weight), -1, 2)
+    return torch.maximum(pairs.clamp(min=0).sum(2).amax(1), pairs.neg().clamp(min=0).sum(2).amax(1))
 
 
 def int8_linear(typical: Mapping[str, Tensor]) -> LinearFactory:
     """Return the factory of 8-bit layers, as fine as this processor can sum them. typical: each layer's inputs, by its name."""
-    levels = finest_levels()
+    vnni = torch.cpu._is_vnni_supported()
 
     def make(name: str, weight: Tensor, bias: Tensor) -> RowMap:
-        return Int8Linear(weight.float(), bias.float(), levels, typical[name])
+        return Int8Linear(weight.float(), bias.float(), typical[name], vnni)
 
     return make
 

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from tests.unit.workers.tiny_model import HEADS, LAYERS, tiny_weights
 from workers.packing import pack
-from workers.quantise import LEVELS_WITHOUT_VNNI, Int8Linear, int8_linear, typical_inputs
+from workers.quantise import LEVELS, ZERO, Int8Linear, int8_linear, largest_pair, typical_inputs
 from workers.trunk import LinearFactory, RowMap, Sizes, Trunk, build, float_linear
 
 
@@ -40,11 +40,19 @@ def test_a_row_gets_the_same_bits_in_any_batch(count: int) -> None:
     assert torch.equal(layer(rows[-count:]), whole[-count:])
 
 
-def test_the_largest_products_do_not_overflow() -> None:
-    rows = torch.ones((16, 64))
-    rows[:, -1] = -1.0
-    layer = Int8Linear(torch.ones((32, 64)), torch.zeros(32), LEVELS_WITHOUT_VNNI, torch.ones(64))
-    torch.testing.assert_close(layer(rows), torch.full((16, 32), 62.0), rtol=0.001, atol=0.0)
+@pytest.mark.parametrize("seed", range(5))
+def test_the_largest_products_do_not_overflow(seed: int) -> None:
+    draw = torch.Generator().manual_seed(seed)
+    weight = torch.randn((64, 96), generator=draw) * torch.rand((64, 1), generator=draw)
+    layer = Int8Linear(weight, torch.zeros(64), torch.ones(96), vnni=False)
+    whole = (weight / layer.evened / layer.scale[:, None]).round()
+    levels = torch.cat([whole > 0, whole < 0]).to(torch.uint8) * 255  # all that can add up does
+    exact = (levels.double() - ZERO) @ whole.T.double() / LEVELS * layer.scale
+    torch.testing.assert_close(layer.products(levels).double(), exact, rtol=1e-4, atol=1e-4)
+
+
+def test_a_weight_shares_its_levels_only_with_its_neighbour_of_like_sign() -> None:
+    assert largest_pair(torch.tensor([[3.0, -3.0, 1.0, 2.0], [2.0, 1.0, 2.0, 0.0], [-2.0, -2.0, 0.0, 3.0]])).tolist() == [3, 3, 4]
 
 
 def test_a_constant_row_is_its_middle() -> None:
