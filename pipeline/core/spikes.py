@@ -227,13 +227,15 @@ class NegativeSpikeOperator(PaneOperator[EntityState]):
         if start + self._accepted_ms <= watermark_ms or start < state.older.time_ms:
             return Step(late=(post,))
         entity, event_id = post.entity, post.event_id
-        if not entity or is_list(post.text, self._most_names):
+        if not entity:
+            return NOTHING
+        mention = mention_of(post)
+        if is_list(mention.text, self._most_names):
             return NOTHING
         state.entity = entity
         posts = state.mentions.get(start)
         if posts is None:
             posts = state.mentions[start] = {}
-        mention = mention_of(post)
         if event_id in posts and posts[event_id] <= mention:
             return NOTHING
         posts[event_id] = mention

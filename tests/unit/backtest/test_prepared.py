@@ -10,7 +10,7 @@ from pipeline.core.detector_config import DetectorConfig, Flood
 from pipeline.core.prior import Prior
 from pipeline.core.seasonality import SeasonalProfile
 from pipeline.core.windows import pane_start
-from tests.unit.core.streams import HOUR_MS, eventful, scored_post
+from tests.unit.core.streams import HOUR_MS, eventful, in_order, scored_post
 
 LOOSE = DetectorConfig(false_alerts_per_entity_day=0.5)
 SEASON = SeasonalProfile("America/New_York", tuple(0.5 + slot * 37 % 100 / 100 for slot in range(336)))
@@ -41,6 +41,13 @@ def test_a_post_told_twice_counts_once_and_one_about_nobody_or_many_never() -> N
     ignored = [scored_post("nobody", last_ms, 0.9, entity=""), scored_post("many", last_ms, 0.9, text="$A $B $C $D")]
     assert prepare([post for post in [*posts, *ignored] for _ in range(2)]).judge(LOOSE) == prepare(posts).judge(LOOSE)
     assert prepare([*posts, *ignored]).judge(replace(LOOSE, most_names=4)) != prepare(posts).judge(LOOSE)
+
+
+def test_a_long_post_is_a_list_by_what_is_kept_of_it() -> None:
+    last_ms = eventful(3)[-1].event_time_ms
+    long = [scored_post(f"long{i}", last_ms, 0.9, text="a word " * 45 + "$A $B $C $D") for i in range(6)]
+    posts = in_order(eventful(3), long)
+    assert prepare(posts).judge(LOOSE).alerts == tuple(run(posts, LOOSE).alerts)
 
 
 def test_all_that_is_told_is_what_a_replay_tells() -> None:
