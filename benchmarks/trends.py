@@ -5,8 +5,9 @@ after a week of history, and a sparse one (hardly more than a post a pane, where
 recording looks like this). Speeds are in CPU seconds of this process, so that neighbours on the machine count less. Bytes are
 those of the encoded state, and of the Python objects that hold it.
 
-Then a backtest of a whole year (fit on its first half, run, judge; reading and drawing not counted) and a sweep over its first
-half in two processes (their start counted). Flink is measured by ``benchmarks.flink`` (minutes; ``--no-flink`` leaves it out).
+Then a backtest of a whole year (fit on its first half, run, judge; by all cores; their start, reading and drawing not counted)
+and a sweep over its first half in two processes (their start counted). Flink is measured by ``benchmarks.flink`` (minutes;
+``--no-flink`` leaves it out).
 """
 
 import json
@@ -15,6 +16,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from resource import RUSAGE_CHILDREN, getrusage
 from tempfile import TemporaryDirectory
 from time import perf_counter, process_time
 from typing import Annotated, Any
@@ -26,11 +28,14 @@ from benchmarks.trends_scaling import alone, feed, play, scaling
 from benchmarks.trends_stream import DAY_MS, START_MS, stream
 from pipeline.backtest.grid import points as grid_points
 from pipeline.backtest.session import Bounds, Recording, backtest, load
-from pipeline.backtest.sweep import RESULTS, prepare, sweep
+from pipeline.backtest.sharded import Prepare, preparing
+from pipeline.backtest.sweep import RESULTS, sweep
+from pipeline.backtest.sweep import prepare as prepare_sweep
 from pipeline.core.detector_config import DetectorConfig
 from pipeline.core.entity_state import EntityState
 from pipeline.events import ScoredPost
 from pipeline.jobs.trends import TrendHost
+from pipeline.pool import cores
 from pipeline.replay.recorded import read_scored
 
 REPEATS = 3
@@ -71,24 +76,34 @@ def sizes(host: TrendHost[EntityState]) -> dict[str, int]:
     return {"encoded_p50": encoded[len(encoded) // 2], "encoded_max": encoded[-1], "entities": len(encoded)}
 
 
-def year_and_sweep(recording: Recording, points: int) -> dict[str, Any]:
-    """Return the seconds of a backtest and of a sweep, in wall-clock time, and the backtest's CPU seconds beside it."""
+def year(recording: Recording, prepare: Prepare) -> dict[str, Any]:
+    """Return the seconds of a backtest, in wall-clock time by all cores, and in CPU time of one process beside it."""
     config = DetectorConfig()
+    outcome = backtest(recording, config, TIMEZONE, seed=7, prepare=prepare)
     begun = process_time()
-    outcome = backtest(recording, config, TIMEZONE, seed=7)
-    cpu_s, todo = process_time() - begun, grid_points(GRID)[:points]
-    with TemporaryDirectory(prefix="groundswell-bench-") as folder:
-        began = perf_counter()
-        data = prepare(recording, config, Path(folder), TIMEZONE)
-        done = len(list(sweep(data, config, todo, Path(folder) / RESULTS, processes=2)))
-        sweep_s = perf_counter() - began
+    alone = backtest(recording, config, TIMEZONE, seed=7)
     return {
         "posts": len(recording.posts),
         "seconds_for_a_year": round(outcome.seconds, 3),
-        "cpu_seconds_for_a_year": round(cpu_s, 3),
-        "sweep_points": done,
-        "seconds_for_a_sweep": round(sweep_s, 1),
+        "cpu_seconds_for_a_year": round(process_time() - begun, 3),
+        "same_in_one_process": outcome.told == alone.told,
     }
+
+
+def grid_search(recording: Recording, points: int) -> dict[str, Any]:
+    """Return the seconds of a sweep in two processes: in wall-clock time, and their CPU time, start and all."""
+    config, todo = DetectorConfig(), grid_points(GRID)[:points]
+    with TemporaryDirectory(prefix="groundswell-bench-") as folder:
+        began, before = perf_counter(), _children_s()
+        data = prepare_sweep(recording, config, Path(folder), TIMEZONE)
+        done = len(list(sweep(data, config, todo, Path(folder) / RESULTS, processes=2)))
+        wall_s, cpu_s = perf_counter() - began, _children_s() - before
+    return {"sweep_points": done, "seconds_for_a_sweep": round(wall_s, 1), "cpu_seconds_for_a_sweep": round(cpu_s, 1)}
+
+
+def _children_s() -> float:
+    used = getrusage(RUSAGE_CHILDREN)  # of processes that have ended
+    return used.ru_utime + used.ru_stime
 
 
 def in_flink() -> dict[str, Any]:
@@ -111,17 +126,20 @@ def main(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object last.")] = False,
 ) -> None:
     """Measure the operator in process and in Flink, a year's backtest, a sweep, and how speed and memory scale."""
-    year = list(read_scored(posts)) if posts else stream(**YEAR)  # type: ignore[arg-type]
+    recorded = list(read_scored(posts)) if posts else stream(**YEAR)  # type: ignore[arg-type]
     dense = stream(**DENSE)  # type: ignore[arg-type]
-    fast, sparse, known = speed(dense), speed(year), settled()
-    tried = year_and_sweep(load(year, prices, None, Bounds()), points)
+    fast, sparse, known = speed(dense), speed(recorded), settled()
+    with preparing(cores()) as prepare:
+        recording = load(recorded, prices, None, Bounds())
+        tried = year(recording, prepare)
+    tried |= grid_search(recording, points)
     fleet = alone(*FLEET)
     result = {
         "machine": describe(("pydantic", "numpy")),
         "posts_per_second_core": fast["posts_per_second"],
         "in_process": {"dense": fast, "dense_settled": known, "sparse_year": sparse},
         **tried,
-        "state": {"dense": sizes(play(dense)[1]), "sparse_year": sizes(play(year)[1])},
+        "state": {"dense": sizes(play(dense)[1]), "sparse_year": sizes(play(recorded)[1])},
         "bytes_per_entity": fleet.held_bytes,
         "fleet": asdict(fleet),
         "scaling": scaling(plots),

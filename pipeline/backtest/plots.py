@@ -24,7 +24,7 @@ def entity_picture(entity: str, days: Sequence[Day], found: Sequence[Detection],
     Every argument holds what concerns this entity alone.
     """
     moments = [_moment(day.start_ms) for day in days]
-    figure, (volume, negatives, share) = _figure(3, 9.0, 4.2, layout=None)  # finding the margins takes as long as drawing
+    figure, (volume, negatives, share) = _figure(3, 9.0, 4.2, fitted=False)  # finding the margins takes as long as drawing
     figure.subplots_adjust(left=0.05, right=0.99, top=0.94, bottom=0.06, hspace=0.12)
     volume.fill_between(moments, [day.posts for day in days], step="mid", color=VOLUME, linewidth=0, label="posts a day")
     volume.set_ylim(bottom=0)
@@ -130,11 +130,11 @@ def _moment(time_ms: int) -> datetime:
     return datetime.fromtimestamp(time_ms / 1000, UTC)
 
 
-def _figure(rows: int, width: float, height: float, layout: str | None = "constrained") -> tuple[Any, Any]:
+def _figure(rows: int, width: float, height: float, fitted: bool = True) -> tuple[Any, Any]:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(width, height), dpi=DPI, layout=layout)
+    figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained" if fitted else None)
     FigureCanvasAgg(figure)
     axes = figure.subplots(rows, 1, sharex=rows > 1, squeeze=False).ravel()
     for axis in axes:

@@ -6,14 +6,9 @@ the cluster of a post depends on earlier posts alone, and taking back the newest
 
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Collection
-from struct import Struct
-from sys import byteorder
 
 MAX_DISTANCE = 3
 _SCAN_BELOW = 24  # comparing so few one by one is faster than looking four blocks up
-_BLOCKS = Struct("=4H").unpack
-_NOBODY: frozenset[int] = frozenset()
 _SLACK = 32  # dead leaders are dropped in bulk: they are skipped by their age anyway
 
 
@@ -36,25 +31,17 @@ class Clusters:
         if count - first > self.capacity:
             first = count - self.capacity
         if count - first > _SCAN_BELOW:
-            if self._index is None:
+            if self._index is None or self._index.is_full:
                 self._index = BlockIndex(leaders)
-            near = self._index.enter(fingerprint, count)
-            if near and (leader := self._nearest(near, fingerprint, first)) is not None:
-                self._index.take_back(fingerprint, count)
-                return leader, False
+            leader = self._index.join(fingerprint, first)
         else:
-            for leader in leaders[first:]:
-                if (leader ^ fingerprint).bit_count() <= MAX_DISTANCE:
-                    return leader, False
-            if self._index is not None:
-                self._index.enter(fingerprint, count)
+            self._index = None
+            leader = next((each for each in leaders[first:] if (each ^ fingerprint).bit_count() <= MAX_DISTANCE), None)
+        if leader is not None:
+            return leader, False
         leaders.append(fingerprint)
         self.first_ms.append(time_ms)
         return fingerprint, True
-
-    def since(self, time_ms: int) -> "array[int]":
-        """Return the leaders that first spoke at or after ``time_ms``."""
-        return self.leaders[bisect_left(self.first_ms, time_ms) :]
 
     def cut_from(self, time_ms: int) -> None:
         """Forget the leaders that first spoke at or after ``time_ms``."""
@@ -77,56 +64,45 @@ class Clusters:
         self.first_ms.frombytes(first_ms)
         self._index = None
 
-    def _nearest(self, near: Collection[int], fingerprint: int, first: int) -> int | None:
-        """Return the earliest of these leaders that stands at or after ``first`` and within reach."""
-        for at in sorted(near):
-            if at >= first and (self.leaders[at] ^ fingerprint).bit_count() <= MAX_DISTANCE:
-                return self.leaders[at]
-        return None
-
 
 class BlockIndex:
     """Where leaders stand, by each of their four blocks of 16 bits: three flipped bits leave one block untouched.
 
-    ``_first`` holds the earliest leader of a block's value, ``_more`` the few others, ascending.
+    A hash table in two arrays, 32 to 48 bytes a leader: ``_newest`` holds the newest leader of a slot, ``_before`` by leader
+    and block the one before it in the same slot.
     """
 
-    __slots__ = ("_first", "_more")
+    __slots__ = ("_before", "_leaders", "_newest", "_slots")
 
     def __init__(self, leaders: "array[int]") -> None:
-        """Enter all leaders at once."""
-        blocks = array("H", leaders.tobytes())
-        last = len(leaders) - 1
-        self._first: tuple[dict[int, int], ...] = tuple(
-            dict(zip(blocks[block - 4 :: -4], range(last, -1, -1), strict=True)) for block in range(4)
-        )
-        self._more: dict[tuple[int, int], list[int]] = {}
-        for block, first in enumerate(self._first):
-            if len(first) <= last:
-                for at, value in enumerate(blocks[block::4]):
-                    if first[value] != at:
-                        self._more.setdefault((block, value), []).append(at)
+        """Enter all leaders; those that are appended must be entered as they come."""
+        self._leaders = leaders
+        self._slots = 1 << (len(leaders).bit_length())
+        self._newest = array("i", [-1]) * (4 * self._slots)
+        self._before = array("i")
+        for at, leader in enumerate(leaders):
+            self.join(leader, at)
 
-    def enter(self, fingerprint: int, at: int) -> Collection[int]:
-        """Enter the newest leader; return the leaders that share a block with it."""
-        first, second, third, fourth = self._first
-        a, b, c, d = _BLOCKS(fingerprint.to_bytes(8, byteorder))
-        known = (first.setdefault(a, at), second.setdefault(b, at), third.setdefault(c, at), fourth.setdefault(d, at))
-        return _NOBODY if known == (at, at, at, at) else self._enter_more(known, (a, b, c, d), at)
+    @property
+    def is_full(self) -> bool:
+        """Return whether there are so many leaders that a new index, with more slots, would be faster."""
+        return len(self._leaders) > 2 * self._slots
 
-    def take_back(self, fingerprint: int, at: int) -> None:
-        """Take the newest leader out again."""
-        for block, value in enumerate(_BLOCKS(fingerprint.to_bytes(8, byteorder))):
-            if self._first[block][value] == at:
-                del self._first[block][value]
-            else:
-                self._more[block, value].pop()
-
-    def _enter_more(self, known: tuple[int, ...], values: tuple[int, ...], at: int) -> Collection[int]:
-        near: set[int] = set()
-        for block, earliest in enumerate(known):
-            if earliest != at:
-                more = self._more.setdefault((block, values[block]), [])
-                near.update((earliest, *more))
-                more.append(at)
-        return near
+    def join(self, fingerprint: int, first: int) -> int | None:
+        """Return the earliest leader that stands at or after ``first`` and within reach; where none does, enter a new one."""
+        leaders, newest, before = self._leaders, self._newest, self._before
+        slots, last = self._slots, self._slots - 1
+        a, b = fingerprint & last, slots + (fingerprint >> 16 & last)
+        c, d = 2 * slots + (fingerprint >> 32 & last), 3 * slots + (fingerprint >> 48 & last)
+        chains = newest[a], newest[b], newest[c], newest[d]
+        found = count = len(before) >> 2
+        for block, at in enumerate(chains):
+            while at >= first:
+                if at < found and (leaders[at] ^ fingerprint).bit_count() <= MAX_DISTANCE:
+                    found = at
+                at = before[4 * at + block]
+        if found < count:
+            return leaders[found]
+        before.extend(chains)
+        newest[a] = newest[b] = newest[c] = newest[d] = count
+        return None

@@ -4,10 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.trends import year_and_sweep
+from benchmarks.trends import grid_search, year
 from benchmarks.trends_scaling import draw, measure
 from benchmarks.trends_stream import stream
 from pipeline.backtest.session import Bounds, load
+from pipeline.backtest.sharded import prepare
 
 
 def test_a_point_counts_its_entities_and_posts() -> None:
@@ -27,7 +28,9 @@ def test_the_curves_become_pictures(tmp_path: Path) -> None:
 
 @pytest.mark.timeout(240)
 def test_a_year_is_judged_and_a_sweep_runs_every_point() -> None:
-    found = year_and_sweep(load(stream(5, 300, 10.0), None, None, Bounds()), points=2)
+    recording = load(stream(5, 300, 10.0), None, None, Bounds())
+    found = year(recording, prepare) | grid_search(recording, points=2)
     assert found["posts"] == 300
+    assert found["same_in_one_process"]
     assert found["sweep_points"] == 2
     assert found["seconds_for_a_year"] > 0 < found["seconds_for_a_sweep"]
