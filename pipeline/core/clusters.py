@@ -58,6 +58,10 @@ class Clusters:
             del self.leaders[:drop], self.first_ms[:drop]
             self._index = None
 
+    def since(self, time_ms: int) -> "array[int]":
+        """Return the leaders that first spoke at or after ``time_ms``."""
+        return self.leaders[bisect_left(self.first_ms, time_ms) :]
+
     def restore(self, leaders: bytes, first_ms: bytes) -> None:
         """Take the leaders from the bytes of the two arrays."""
         self.leaders.frombytes(leaders)
