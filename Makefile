@@ -39,7 +39,7 @@ test: check servers ## everything, on real Kafka, Redis and Flink
 
 bench: setup servers ## measure; prints machine, versions and ratios
 	$(BIN)/python -m benchmarks.pipeline
-	$(BIN)/python -m benchmarks.trends
+	$(BIN)/python -m benchmarks.trends --no-flink
 	$(BIN)/python -m benchmarks.flink
 	$(BIN)/python -m benchmarks.encode
 

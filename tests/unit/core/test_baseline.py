@@ -88,6 +88,21 @@ def test_exchange_time_follows_summer_time() -> None:
         assert profile.exposure(start - HOUR_MS, start) == pytest.approx(0)
 
 
+@pytest.mark.parametrize(
+    "profile", [SeasonalProfile(), SeasonalProfile("Asia/Kathmandu", tuple(0.5 + n % 3 for n in range(SLOTS)))]
+)
+def test_the_exposures_of_several_windows_are_those_of_each(profile: SeasonalProfile) -> None:
+    sizes, end_ms = (HOUR_MS // 4, HOUR_MS, 8 * DAY_MS), START_MS + 123_456
+    assert profile.exposures(sizes, end_ms) == [profile.exposure(end_ms - size, end_ms) for size in sizes]
+
+
+def test_a_single_post_is_never_cut() -> None:
+    baseline = learned(60)
+    before = replace(baseline)
+    absorb(baseline, pane(baseline.as_of_ms, 1.0, 1), CONFIG)
+    assert (baseline.negative, baseline.posts) == (before.negative + 1.0, before.posts + 1.0)
+
+
 def test_a_seasonal_level_is_per_day_of_mean_activity() -> None:
     factors = tuple(2.0 if slot % 48 < 24 else 0.0 for slot in range(SLOTS))
     config = replace(CONFIG, prior=Prior(season=SeasonalProfile("UTC", factors)))
