@@ -18,14 +18,13 @@ from pipeline.adapters.stores import MemoryProfileStore, Progress
 from pipeline.adapters.streams import Record, Sink, Source
 from pipeline.core.delivery import Outcome, RetryPolicy
 from pipeline.core.detector_config import DetectorConfig
-from pipeline.core.spikes import make_operator
 from pipeline.core.trends import Step
 from pipeline.errors import InvalidRecord
 from pipeline.events import Alert, DeadLetter, ScoredPost, SocialPost, Trend
 from pipeline.jobs.detector import detector_config
 from pipeline.jobs.notifier import Notifier
 from pipeline.jobs.sender import LEASE_MARGIN_MS, Desk, Letters, Receiver
-from pipeline.jobs.trends import TrendHost
+from pipeline.jobs.trends import make_host
 from pipeline.settings import Settings
 from pipeline.telemetry import Metrics
 from workers.encoder import Encoder
@@ -86,7 +85,7 @@ class TrendStage:
     def __init__(self, source: Source, sink: Sink, config: DetectorConfig) -> None:
         self._source = source
         self._sink = sink
-        self._host = TrendHost(make_operator(config), config.out_of_orderness_ms)
+        self._host = make_host(config)
 
     def step(self) -> Turn:
         """Take every scored post that is there."""

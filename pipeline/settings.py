@@ -112,6 +112,7 @@ class ProfileSettings(Section):
 class TrendSettings(Section):
     """What users set of the detector: how many false alerts they accept, how late posts may be, how long to stay quiet.
 
+    ``market``: which entities make up a market that is watched as a whole: all, those of one exchange, or none.
     The metrics' address is that of the in-process host; Flink's is its own.
     """
 
@@ -120,6 +121,7 @@ class TrendSettings(Section):
     idleness_ms: int = 60_000
     allowed_lateness_ms: int = 3_600_000
     cooldown_ms: int = 86_400_000
+    market: Literal["all", "exchange", "off"] = "all"
     parallelism: int = 1
     execution_mode: Literal["process", "thread"] = "process"
     metrics_host: str = "127.0.0.1"

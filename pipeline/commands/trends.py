@@ -81,8 +81,7 @@ def _run_here(settings: Settings) -> None:
     from pipeline.adapters.health import HealthServer
     from pipeline.adapters.kafka_streams import KafkaSink, KafkaSource, wall_clock_ms
     from pipeline.adapters.time_ordered import TimeOrderedSource
-    from pipeline.core.spikes import make_operator
-    from pipeline.jobs.trends import TrendHost
+    from pipeline.jobs.trends import make_host
     from pipeline.jobs.trends_live import LiveTrends
     from pipeline.jobs.trends_settings import describe
     from pipeline.telemetry import Metrics, setup_logging
@@ -90,7 +89,7 @@ def _run_here(settings: Settings) -> None:
 
     setup_logging(settings.log_format, settings.log_level)
     job = describe(settings)
-    host = TrendHost(make_operator(job.detector), job.detector.out_of_orderness_ms)
+    host = make_host(job.detector)
     group = f"{job.group}.in-process.{uuid4()}"  # never committed: the state lives as long as the process
     metrics, at = Metrics(), settings.trends
     with (

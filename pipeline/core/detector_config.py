@@ -5,7 +5,7 @@ import json
 from dataclasses import asdict, dataclass, field, replace
 
 from pipeline.core.market_rules import MarketRules
-from pipeline.core.prior import Prior
+from pipeline.core.prior import Prior, Tier
 from pipeline.events import Rule
 
 DETECTOR_VERSION = "3"
@@ -46,9 +46,13 @@ FIRM = Support(2.0, 4.0)
 TWO = Support(1.0, 2.0, posts_effective_cold=5.0, authors=2)  # within an hour: a third post costs ten minutes on average
 SPIKE = Lane(Rule.NEGATIVE_SPIKE, (15 * MINUTE_MS, HOUR_MS, 3 * HOUR_MS), HOUR_MS, TWO, FIRM, 0.1)
 SLOW = Lane(Rule.NEGATIVE_TREND, (3 * HOUR_MS, 6 * HOUR_MS, DAY_MS), DAY_MS, Support(1.0, 3.0), FIRM, 0.5)
-MARKET = Lane(
-    Rule.MARKET_WIDE, SPIKE.windows_ms, HOUR_MS, Support(3.0, 5.0, lift=1.5), Support(6.0, 8.0, authors=5, lift=1.5), 0.1
-)
+BROAD = Support(4.0, 5.0, lift=1.5)
+BROAD_FIRM = Support(8.0, 10.0, authors=5, lift=1.5)
+MARKET = Lane(Rule.MARKET_WIDE, SPIKE.windows_ms, HOUR_MS, BROAD, BROAD_FIRM, 0.1)
+MARKET_SLOW = Lane(Rule.MARKET_WIDE, SLOW.windows_ms, DAY_MS, BROAD, BROAD_FIRM, 0.1)
+# Laws fitted on entities say how loud one gets by chance, not how loud many. This one is of the broad scores of 87 tickers from
+# January to June 2014, when lists of names still counted: an upper bound now.
+MARKET_TIER = Tier(float(2**53), 0.1, threshold_base=1.0, threshold_scale=0.65, rate_at_base=0.055)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,10 +137,11 @@ class DetectorConfig:
 
 
 def market_config(config: DetectorConfig) -> DetectorConfig:
-    """Return the configuration of the groups of entities that ``config`` is for: the same rules, one lane, more patience."""
+    """Return the configuration of the groups of entities that ``config`` is for: own lanes, own law, more patience."""
     return replace(
         config,
-        lanes=(MARKET,),
+        lanes=(MARKET, MARKET_SLOW),
+        prior=replace(config.prior, tiers=(MARKET_TIER,)),
         allowed_lateness_ms=config.allowed_lateness_ms + config.market.extra_lateness_ms,
         cluster_capacity=config.market.cluster_capacity,
     )

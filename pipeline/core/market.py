@@ -9,14 +9,14 @@ from collections.abc import Iterable, Iterator
 
 from pipeline.core.clusters import Clusters
 from pipeline.core.decide import decide
-from pipeline.core.detect import Assessment
-from pipeline.core.detector_config import DetectorConfig, market_config
+from pipeline.core.detect import Assessment, view_of
+from pipeline.core.detector_config import MARKET, DetectorConfig, market_config
 from pipeline.core.market_breadth import is_broad, market_wide
 from pipeline.core.market_pane import sum_up
 from pipeline.core.market_rules import group_of
 from pipeline.core.market_state import MarketState, decode, encode
 from pipeline.core.pane_digest import PaneDigest
-from pipeline.core.spikes import PaneOperator, Told
+from pipeline.core.spikes import QUIET_TICK_MS, PaneOperator, Told
 from pipeline.core.trends import NOTHING, PANE_MS, Operator, Step
 from pipeline.core.windows import Pane
 from pipeline.events import Alert, MarketWide, Rule
@@ -50,9 +50,12 @@ class MarketOperator(PaneOperator[MarketState]):
         start = digest.start_ms
         if start + self._accepted_ms <= watermark_ms or start < state.older.time_ms:
             return NOTHING
-        state.entity = group_of(digest.entity, self.config.market.groups)
-        digests = state.digests.setdefault(start, {})
-        if digests.get(digest.entity) == digest:
+        if not state.entity:
+            state.entity = group_of(digest.entity, self.config.market.groups)
+        digests = state.digests.get(start)
+        if digests is None:
+            digests = state.digests[start] = {}
+        elif digests.get(digest.entity) == digest:
             return NOTHING
         digests[digest.entity] = digest
         if start in state.open_panes and state.decided.time_ms < start + PANE_MS:
@@ -68,23 +71,31 @@ class MarketOperator(PaneOperator[MarketState]):
         return summed.pane
 
     def _close(self, state: MarketState, pane: Pane, told: Told) -> None:
-        """Judge the pane, unless it is plain that there is nothing to say: most panes of most markets."""
-        lane, decided, end_ms = self.config.lanes[0], state.decided, pane.start_ms + PANE_MS
-        mass = state.history.negative(end_ms, lane.reference_ms) + pane.negative
-        if decided.baseline is None or decided.is_open or mass >= lane.support.negative_mass:
+        """Judge the pane, or only keep it where there is nothing to say: most panes of most markets."""
+        if self._may_speak(state, pane):
             self.judge(state, pane, told.alerts)
         else:
             state.history.append(pane)
-            decided.time_ms = end_ms
+            state.decided.time_ms = pane.start_ms + PANE_MS
+
+    def _may_speak(self, state: MarketState, pane: Pane) -> bool:
+        """Return whether the hour is negative enough to look at it, or half an hour has passed: a day moves slowly."""
+        judged = state.decided.own_rate
+        if judged is None or state.decided.is_open or pane.start_ms // QUIET_TICK_MS > (judged.as_of_ms - 1) // QUIET_TICK_MS:
+            return True
+        mass = state.history.negative(pane.start_ms + PANE_MS, MARKET.reference_ms) + pane.negative
+        return mass >= MARKET.support.negative_mass
 
     def _forget(self, state: MarketState, since: int) -> None:
         state.forget(since, self._longest_ms, self.config.market.forget_ms)
 
     def _assess(self, state: MarketState, end_ms: int) -> Assessment:
         seen = super()._assess(state, end_ms)
-        least = min(seen.threshold, self.config.prior.tiers[seen.expected.tier].threshold_base)
+        base = min(seen.threshold, self.config.prior.tiers[seen.expected.tier].threshold_base)
         view = seen.leading
-        if view is None or seen.score < least or is_broad(state, seen, view, least, self.config):
+        if view is None or seen.score < base:
+            return seen
+        if is_broad(state, seen, view, seen.threshold if seen.score >= seen.threshold else base, self.config):
             return seen
         return seen._replace(leading=view._replace(supported=False, firm=False))
 
@@ -92,7 +103,8 @@ class MarketOperator(PaneOperator[MarketState]):
         """Yield what is to be told. A flood within the market vetoes; its notices are the members'."""
         for alert in decide(state, seen, active, self.config):
             if alert.rule is Rule.MARKET_WIDE:
-                yield _told(alert, market_wide(state, seen.end_ms, self.config))
+                lane = view_of(state.history, seen, self.config).lane
+                yield _told(alert, market_wide(state, seen.end_ms, lane, self.config))
 
 
 def _told(alert: Alert, market: MarketWide) -> Alert:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from pipeline.core.detect import Assessment, LaneView, score_of, with_sums
-from pipeline.core.detector_config import DAY_MS, DetectorConfig
+from pipeline.core.detector_config import DAY_MS, DetectorConfig, Lane
 from pipeline.core.market_pane import Part
 from pipeline.core.market_state import MarketState
 from pipeline.core.pane_digest import PaneDigest
@@ -28,6 +28,15 @@ class Member(NamedTuple):
     def exceeds(self, config: DetectorConfig) -> bool:
         """Return whether the member is unusually negative, roughly."""
         return self.observed >= max(config.market.member_mass, config.market.member_lift * self.expected)
+
+
+class MemberSight(NamedTuple):
+    """What a member's score is told from: its newest digest, all of the longest window, and the lane that looks at them."""
+
+    digest: PaneDigest
+    said: Sequence[PaneDigest]
+    end_ms: int
+    lane: Lane
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +67,8 @@ class Membership:
         return max(1.0, 1.0 + config.market.beta * (observed / max(expected, 1e-6) - 1.0))
 
 
-def membership(state: MarketState, end_ms: int, config: DetectorConfig) -> Membership:
+def membership(state: MarketState, end_ms: int, reference_ms: int, config: DetectorConfig) -> Membership:
     """Return who belongs to the group at this moment, whether it speaks or not."""
-    reference_ms = config.lanes[0].reference_ms
     said = state.said(end_ms, reference_ms)
     exposure = config.prior.season.exposure(end_ms - reference_ms, end_ms) / DAY_MS
     return Membership(
@@ -78,7 +86,7 @@ def _negative(digests: Iterable[PaneDigest]) -> float:
 
 def is_broad(state: MarketState, seen: Assessment, view: LaneView, least_score: float, config: DetectorConfig) -> bool:
     """Return whether enough members exceed, and the score would be reached without the loudest of them, too."""
-    members = membership(state, seen.end_ms, config)
+    members = membership(state, seen.end_ms, view.lane.reference_ms, config)
     exceeding = len(members.exceeding(config))
     if exceeding < max(config.market.least_members, config.market.least_share * len(members.by_name)):
         return False
@@ -106,12 +114,13 @@ def _less(whole: WindowSums, parts: Iterable[Part]) -> WindowSums:
     return whole._replace(effective=whole.effective - gone[0], negative=whole.negative - gone[1] / UNITS)
 
 
-def market_wide(state: MarketState, end_ms: int, config: DetectorConfig) -> MarketWide:
+def market_wide(state: MarketState, end_ms: int, lane: Lane, config: DetectorConfig) -> MarketWide:
     """Return what an alert tells of the market: its factor, and the members that exceed, those that stand out first."""
-    members = membership(state, end_ms, config)
+    members = membership(state, end_ms, lane.reference_ms, config)
     exceeding = members.exceeding(config)
-    said = state.said(end_ms, config.lanes[0].windows_ms[-1])
-    told = [_told(member, members.factor(config, member), said[name], end_ms, config) for name, member in exceeding.items()]
+    said = state.said(end_ms, lane.windows_ms[-1])
+    sights = {name: MemberSight(member.digest, said[name], end_ms, lane) for name, member in exceeding.items()}
+    told = [_told(member, sights[name], members.factor(config, member), config) for name, member in exceeding.items()]
     return MarketWide(
         factor=round(members.factor(config), 4),
         entities=len(members.by_name),
@@ -124,9 +133,8 @@ def _by_residual(member: MarketMember) -> tuple[bool, float, str]:
     return not member.own, -member.residual, member.entity
 
 
-def _told(member: Member, factor: float, said: Sequence[PaneDigest], end_ms: int, config: DetectorConfig) -> MarketMember:
-    digest = member.digest
-    residual = residual_score(digest, said, factor, end_ms, config)
+def _told(member: Member, sight: MemberSight, factor: float, config: DetectorConfig) -> MarketMember:
+    digest, residual = member.digest, residual_score(sight, factor, config)
     return MarketMember(
         entity=digest.entity,
         observed=round(member.observed, 4),
@@ -137,9 +145,10 @@ def _told(member: Member, factor: float, said: Sequence[PaneDigest], end_ms: int
     )
 
 
-def residual_score(digest: PaneDigest, said: Sequence[PaneDigest], factor: float, end_ms: int, config: DetectorConfig) -> float:
+def residual_score(sight: MemberSight, factor: float, config: DetectorConfig) -> float:
     """Return the score of a member by its own panes, when ``factor`` times as many negatives are expected of it."""
-    lane, season, share = config.lanes[0], config.prior.season, factor * digest.share
+    digest, said, end_ms, lane = sight
+    season, share = config.prior.season, factor * digest.share
     sums = [_sums([each for each in said if each.start_ms >= end_ms - size]) for size in lane.windows_ms]
     means = [
         max(1e-6, factor * digest.negative_per_day * season.exposure(end_ms - size, end_ms) / DAY_MS) for size in lane.windows_ms

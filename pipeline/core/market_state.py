@@ -22,11 +22,15 @@ _HEADER = struct.Struct(">HI")  # version, bytes of the entity's state; then tha
 
 @dataclass(slots=True)
 class MarketState(EntityState):
-    """``digests`` and ``parts`` by pane start and member; ``last``: the newest older digest of each member."""
+    """``digests`` and ``parts`` by pane start and member; ``last``: the newest older digest of each member.
+
+    ``thinned_ms``: digests of earlier panes have lost their contents already; not worth keeping.
+    """
 
     digests: dict[int, dict[str, PaneDigest]] = field(default_factory=dict)
     parts: dict[int, dict[str, Part]] = field(default_factory=dict)
     last: dict[str, PaneDigest] = field(default_factory=dict)
+    thinned_ms: int = 0
 
     def known(self, end_ms: int, within_ms: int) -> dict[str, PaneDigest]:
         """Return the newest digest of each member that was heard of in [end - within, end)."""
@@ -55,11 +59,9 @@ class MarketState(EntityState):
             if start < since_ms - longest_ms:
                 self.last.update(self.digests.pop(start))
                 self.parts.pop(start, None)
-            elif start < since_ms:
-                self.digests[start] = {
-                    entity: without_contents(digest) if digest.contents else digest
-                    for entity, digest in self.digests[start].items()
-                }
+            elif self.thinned_ms <= start < since_ms:
+                self.digests[start] = {entity: without_contents(digest) for entity, digest in self.digests[start].items()}
+        self.thinned_ms = since_ms
         self.last = {entity: digest for entity, digest in self.last.items() if digest.start_ms >= since_ms - within_ms}
 
 

@@ -15,4 +15,5 @@ def detector_config(trends: TrendSettings) -> DetectorConfig:
         allowed_lateness_ms=trends.allowed_lateness_ms,
         out_of_orderness_ms=trends.out_of_orderness_ms,
         lifecycle=replace(shipped.lifecycle, cooldown_ms=trends.cooldown_ms),
+        market=replace(shipped.market, groups=trends.market),
     )

@@ -152,11 +152,12 @@ class TrendHost(Generic[State]):
                 of_members += step.alerts
                 panes += step.panes
             if self._market is not None:
-                alerts += self._market.fold(panes, self._fired_ms, at_ms)
+                if panes or self._market.is_due(at_ms):
+                    alerts += self._market.fold(panes, self._fired_ms, at_ms)
             else:
                 unheard += panes
             alerts += of_members
-        if self._market is not None:
+        if self._market is not None and self._market.is_due(self.watermark_ms):
             alerts += self._market.fold((), self._fired_ms, self.watermark_ms)
         self._fired_ms = self.watermark_ms
         return Step(tuple(trends), tuple(alerts), panes=tuple(unheard))

@@ -13,11 +13,12 @@ from pyflink.datastream import DataStream, KeyedStream, StreamExecutionEnvironme
 from pyflink.java_gateway import get_gateway
 from pyflink.table import StreamTableEnvironment
 
-from pipeline.jobs.trends_function import TrendFunction
+from pipeline.core.market_rules import OFF
+from pipeline.jobs.market_function import MarketFunction
+from pipeline.jobs.trends_function import BUFFERED, PANES, TrendFunction
 from pipeline.jobs.trends_job import TrendsJob
 
-POST = Types.ROW([Types.STRING(), Types.INT(), Types.LONG()])
-SCORED = Types.ROW([Types.STRING(), POST, Types.INSTANT()])
+SCORED = Types.ROW([Types.STRING(), BUFFERED, Types.INSTANT()])
 RESULT = Types.ROW_NAMED(["topic", "entity", "payload", "at_ms"], [Types.STRING(), Types.STRING(), Types.STRING(), Types.LONG()])
 
 
@@ -30,6 +31,8 @@ def main(arguments: list[str]) -> None:
     tables.get_config().set("table.exec.uid.generation", "ALWAYS")  # so that a savepoint fits the next submission
     tables.get_config().set("table.local-time-zone", "UTC")
     results = _keyed(_scored(tables, job)).process(TrendFunction(job), RESULT).uid("trends").name("trend operator")
+    if job.detector.market.groups != OFF:
+        results = results.union(_markets(results, job))
     _write(tables, results, job)
     environment.execute(job.name)
 
@@ -79,11 +82,20 @@ def _keyed(rows: DataStream) -> KeyedStream:
     """
     selector = get_gateway().jvm.KeyByKeySelector()
     keys = Types.ROW([Types.STRING()]).get_java_type_info()
-    return KeyedStream(rows._j_data_stream.keyBy(selector, keys), POST, rows)
+    return KeyedStream(rows._j_data_stream.keyBy(selector, keys), BUFFERED, rows)
+
+
+def _markets(results: DataStream, job: TrendsJob) -> DataStream:
+    """Return what the groups of entities say.
+
+    The side output is taken as it comes from Java: ``DataStream.get_side_output`` would send it through one more Python process.
+    """
+    panes = DataStream(results._j_data_stream.getSideOutput(PANES.get_java_output_tag()))
+    return _keyed(panes).process(MarketFunction(job), RESULT).uid("markets").name("market operator")
 
 
 def _write(tables: StreamTableEnvironment, results: DataStream, job: TrendsJob) -> None:
-    """Send each result to the topic it names. (A side output would cost one more Python operator.)"""
+    """Send each result to the topic it names."""
     tables.create_temporary_view("results", results)
     statements = tables.create_statement_set()
     for name in ("trends", "alerts", "late", "dead_letters"):

@@ -1,4 +1,4 @@
-"""The keyed function that hosts the trend operator inside Flink: buffer on arrival, fold when the watermark passes a pane.
+"""The keyed function that hosts an operator inside Flink: buffer on arrival, fold when the watermark passes a pane.
 
 An arriving post is appended to a list state as bytes: no decoding, no read, one append that Flink's Python runtime sends
 with its bundle. When the watermark passes the end of a pane with posts in it, or a timer of the operator, the state of
@@ -21,12 +21,14 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 from pyflink.common import Row, Types
-from pyflink.datastream import KeyedProcessFunction, RuntimeContext, TimeDomain, TimerService
+from pyflink.datastream import KeyedProcessFunction, OutputTag, RuntimeContext, TimeDomain, TimerService
 from pyflink.datastream.state import ListStateDescriptor
 
 from pipeline.core.fold import NEVER_MS, Arrival, Held, decode_held, due_ms, encode_held, fold, pane_end_ms
+from pipeline.core.market_rules import OFF, group_of
+from pipeline.core.pane_digest import PaneDigest, encode_digest
 from pipeline.core.spikes import make_operator
-from pipeline.core.trends import Step, TrendOperator
+from pipeline.core.trends import Operator, Step
 from pipeline.events import ScoredPost
 from pipeline.jobs.scored_letters import scored_letter
 from pipeline.jobs.trends_job import TrendsJob
@@ -34,6 +36,8 @@ from pipeline.jobs.trends_job import TrendsJob
 DECODED_ENTITIES: Final = 2_000
 NOT_DUE_MS: Final = 2**62
 ONE_BYTE: Final = "iso-8859-1"
+BUFFERED: Final = Types.ROW([Types.STRING(), Types.INT(), Types.LONG()])  # payload, partition, offset
+PANES: Final = OutputTag("panes", Types.ROW([Types.STRING(), BUFFERED]))  # for the markets: group, digest with its start
 
 
 @dataclass(slots=True)
@@ -46,15 +50,15 @@ class Mark:
     watched: bool = False
 
 
-class TrendFunction(KeyedProcessFunction):  # type: ignore[misc]
-    """Rows of (payload, partition, offset) keyed by entity in; rows of (topic, entity, payload, event time) out."""
+class FoldingFunction(KeyedProcessFunction):  # type: ignore[misc]
+    """Rows of (payload, partition, offset) by key in; rows of (topic, entity, payload, event time) out."""
 
     def __init__(self, job: TrendsJob) -> None:
         self._job = job
 
     def open(self, runtime_context: RuntimeContext) -> None:
         """Build the operator, open the two states, and count what comes out."""
-        self._operator: TrendOperator[Any] = make_operator(self._job.detector)
+        self._operator = self._make_operator()
         self._stored = runtime_context.get_list_state(ListStateDescriptor("held", Types.STRING()))  # one, or none at first
         self._waiting = runtime_context.get_list_state(ListStateDescriptor("waiting", Types.STRING()))
         self._marks: dict[str, Mark] = {}
@@ -64,11 +68,23 @@ class TrendFunction(KeyedProcessFunction):  # type: ignore[misc]
         names = {job.trends: "trends", job.alerts: "alerts", job.late: "late_posts", job.dead_letters: "dead_letters"}
         self._counters = {topic: metrics.counter(name) for topic, name in names.items()}
 
+    def _make_operator(self) -> Operator[Any, Any]:
+        raise NotImplementedError
+
+    def _times(self, value: Row, ctx: KeyedProcessFunction.Context, mark: Mark) -> tuple[int, int]:
+        """Return the event time of a row, and the newest event time before it: what its lateness goes by."""
+        raise NotImplementedError
+
+    def _apply(self, held: Held[Any], ready: list[Arrival], until_ms: int) -> tuple[Step, list[Row]]:
+        """Fold what is ready; return what the operator says, and rows about what could not be read."""
+        raise NotImplementedError
+
     def process_element(self, value: Row, ctx: KeyedProcessFunction.Context) -> Iterable[Row]:
-        """Buffer one post, and see to it that its pane's end wakes this entity."""
-        entity, at_ms, timers = ctx.get_current_key(), ctx.timestamp(), ctx.timer_service()
-        mark = self._marks.get(entity) or self._recall(entity)
-        self._waiting.add(f"{at_ms} {mark.newest_ms} {value[1]} {value[2]} {value[0]}")
+        """Buffer one row, and see to it that its pane's end wakes this key."""
+        key, timers = ctx.get_current_key(), ctx.timer_service()
+        mark = self._marks.get(key) or self._recall(key)
+        at_ms, newest_ms = self._times(value, ctx, mark)
+        self._waiting.add(f"{at_ms} {newest_ms} {value[1]} {value[2]} {value[0]}")
         mark.newest_ms = max(mark.newest_ms, at_ms)
         mark.touched_ms = timers.current_processing_time()
         _wake(mark, pane_end_ms(at_ms), timers)
@@ -78,65 +94,93 @@ class TrendFunction(KeyedProcessFunction):  # type: ignore[misc]
         return ()
 
     def on_timer(self, timestamp: int, ctx: KeyedProcessFunction.OnTimerContext) -> Iterator[Row]:
-        """Fold what the watermark has passed, or, where the entity went quiet, everything that arrived."""
-        entity, timers = ctx.get_current_key(), ctx.timer_service()
-        mark = self._marks.get(entity) or self._recall(entity)
+        """Fold what the watermark has passed, or, where the key went quiet, everything that arrived."""
+        key, timers = ctx.get_current_key(), ctx.timer_service()
+        mark = self._marks.get(key) or self._recall(key)
         if ctx.time_domain() == TimeDomain.EVENT_TIME:
             mark.due_ms = NOT_DUE_MS
-            yield from self._fold(entity, mark, timers.current_watermark(), timers)
+            yield from self._fold(key, mark, timers.current_watermark(), timers)
         elif timestamp < self._quiet_at_ms(mark):
             timers.register_processing_time_timer(self._quiet_at_ms(mark))
         else:
             mark.watched = False
-            yield from self._fold(entity, mark, pane_end_ms(mark.newest_ms), timers)
+            yield from self._fold(key, mark, pane_end_ms(mark.newest_ms), timers)
 
-    def _fold(self, entity: str, mark: Mark, until_ms: int, timers: TimerService) -> Iterator[Row]:
+    def _fold(self, key: str, mark: Mark, until_ms: int, timers: TimerService) -> Iterator[Any]:
         """Fold everything due and store what is left; yields the results."""
-        held = self._held(entity)
+        held = self._held(key)
         waiting = list(self._waiting.get() or ())
         ready = [each for each in map(_arrival, waiting) if each.event_time_ms <= until_ms]
         kept = [each for each in waiting if _time_of(each) > until_ms]
         if ready:
             self._waiting.update(kept)
-        posts, invalid = _decoded(ready)
-        step = fold(self._operator, held, posts, until_ms, self._job.detector.out_of_orderness_ms)
+        step, unread = self._apply(held, ready, until_ms)
         self._stored.update([encode_held(self._operator, held).decode(ONE_BYTE)])
         due = due_ms(held, map(_time_of, kept))
         if due is not None:
             _wake(mark, due, timers)
-        yield from self._rows(entity, step)
-        for arrival, error in invalid:
-            letter = scored_letter(self._job.scored, arrival, error)
-            self._counters[self._job.dead_letters].inc()
-            yield Row(self._job.dead_letters, self._job.scored, letter.to_json().decode(), arrival.event_time_ms)
+        yield from self._rows(key, step)
+        yield from unread
 
-    def _held(self, entity: str) -> Held[Any]:
-        """Return the decoded state of an entity; the most recently folded ones are kept."""
-        held = self._decoded.pop(entity, None)
+    def _held(self, key: str) -> Held[Any]:
+        """Return the decoded state of a key; the most recently folded ones are kept."""
+        held = self._decoded.pop(key, None)
         if held is None:
             stored = [decode_held(self._operator, each.encode(ONE_BYTE)) for each in self._stored.get() or ()]
             held = stored[0] if stored else Held(self._operator.new_state())
-        self._decoded[entity] = held
+        self._decoded[key] = held
         if len(self._decoded) > DECODED_ENTITIES:
             self._decoded.popitem(last=False)
         return held
 
-    def _recall(self, entity: str) -> Mark:
-        """Return the mark of an entity that this task has not met: a new one, or one from before a restart."""
+    def _recall(self, key: str) -> Mark:
+        """Return the mark of a key that this task has not met: a new one, or one from before a restart."""
         arrivals = map(_arrival, self._waiting.get() or ())
         newest = max((max(each.event_time_ms, each.newest_before_ms) for each in arrivals), default=NEVER_MS)
-        mark = self._marks[entity] = Mark(max(newest, self._held(entity).newest_ms))
+        mark = self._marks[key] = Mark(max(newest, self._held(key).newest_ms))
         return mark
 
     def _quiet_at_ms(self, mark: Mark) -> int:
-        """Return the wall-clock time at which an entity that stays silent is folded without waiting for the watermark."""
+        """Return the wall-clock time at which a key that stays silent is folded without waiting for the watermark."""
         return max(mark.touched_ms, pane_end_ms(mark.newest_ms) + self._job.detector.out_of_orderness_ms) + self._job.idleness_ms
 
-    def _rows(self, entity: str, step: Step) -> Iterator[Row]:
+    def _rows(self, key: str, step: Step) -> Iterator[Any]:
         for topic, records in ((self._job.trends, step.trends), (self._job.alerts, step.alerts), (self._job.late, step.late)):
             self._counters[topic].inc(len(records))
             for record in records:
-                yield Row(topic, entity, record.to_json().decode(), record.event_time_ms)
+                yield Row(topic, key, record.to_json().decode(), record.event_time_ms)
+
+
+class TrendFunction(FoldingFunction):
+    """Posts by entity; digests of their panes go to the side output PANES, unless nobody listens."""
+
+    def _make_operator(self) -> Operator[Any, Any]:
+        return make_operator(self._job.detector, tells_panes=self._job.detector.market.groups != OFF)
+
+    def _times(self, value: Row, ctx: KeyedProcessFunction.Context, mark: Mark) -> tuple[int, int]:  # noqa: ARG002
+        return ctx.timestamp(), mark.newest_ms
+
+    def _apply(self, held: Held[Any], ready: list[Arrival], until_ms: int) -> tuple[Step, list[Row]]:
+        posts, invalid = _decoded(ready)
+        return fold(self._operator, held, posts, until_ms, self._job.detector.out_of_orderness_ms), list(
+            map(self._letter, invalid)
+        )
+
+    def _letter(self, invalid: tuple[Arrival, ValidationError]) -> Row:
+        arrival, error = invalid
+        self._counters[self._job.dead_letters].inc()
+        letter = scored_letter(self._job.scored, arrival, error)
+        return Row(self._job.dead_letters, self._job.scored, letter.to_json().decode(), arrival.event_time_ms)
+
+    def _rows(self, key: str, step: Step) -> Iterator[Any]:
+        yield from super()._rows(key, step)
+        for pane in step.panes:
+            yield PANES, Row(group_of(pane.entity, self._job.detector.market.groups), buffered_pane(pane))
+
+
+def buffered_pane(pane: PaneDigest) -> Row:
+    """Return the row of a digest; its place says when its pane starts."""
+    return Row(encode_digest(pane).decode(), 0, pane.start_ms)
 
 
 def _arrival(waiting: str) -> Arrival:

@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.core.detector_config import DETECTOR_VERSION, DetectorConfig
-from pipeline.core.spikes import make_operator
 from pipeline.core.trends import Step
 from pipeline.errors import ConfigurationError
 from pipeline.events import ScoredPost
-from pipeline.jobs.trends import TrendHost
+from pipeline.jobs.trends import make_host
 
 
 @dataclass(slots=True)
@@ -58,7 +57,7 @@ class Tally:
 
 def play(posts: Iterable[ScoredPost], config: DetectorConfig, tally: Tally) -> Iterator[Step]:
     """Yield what the operator says, post by post, and at the end what was pending."""
-    host = TrendHost(make_operator(config), config.out_of_orderness_ms)
+    host = make_host(config)
     for step in host.on_posts(_seen(posts, tally)):
         yield _counted(step, tally)
     yield _counted(host.finish(), tally)

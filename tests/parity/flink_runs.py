@@ -9,9 +9,8 @@ from infra.provision import expected_topics, provision
 from pipeline.adapters.kafka_admin import KafkaAdmin
 from pipeline.adapters.kafka_reader import KafkaReader
 from pipeline.adapters.kafka_streams import KafkaSink
-from pipeline.core.spikes import make_operator
 from pipeline.events import Alert, ScoredPost, Trend
-from pipeline.jobs.trends import TrendHost
+from pipeline.jobs.trends import make_host
 from pipeline.jobs.trends_job import TrendsJob
 from pipeline.jobs.trends_settings import describe
 from pipeline.settings import KafkaSettings, Settings
@@ -76,7 +75,7 @@ def told_by_flink(kafka: KafkaSettings, job: TrendsJob) -> Told:
 
 def told_in_process(job: TrendsJob, posts: Sequence[ScoredPost]) -> Told:
     """Return what the in-process host says about the same posts."""
-    host = TrendHost(make_operator(job.detector), job.detector.out_of_orderness_ms)
+    host = make_host(job.detector)
     steps = [*host.on_posts(posts), host.finish()]
     return Told(
         [trend for step in steps for trend in step.trends],

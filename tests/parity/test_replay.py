@@ -10,9 +10,8 @@ from typer.testing import CliRunner
 
 from pipeline import commands
 from pipeline.core.detector_config import DetectorConfig
-from pipeline.core.spikes import make_operator
 from pipeline.events import ScoredPost
-from pipeline.jobs.trends import TrendHost
+from pipeline.jobs.trends import make_host
 from pipeline.replay.recorded import merged, order
 from tests.unit.core.streams import background, eventful
 
@@ -37,7 +36,7 @@ def replayed(folder: Path, posts: list[ScoredPost], *options: str) -> tuple[byte
 def live(posts: list[ScoredPost], batch: int, restart: bool) -> tuple[bytes, bytes]:
     """Feed batches to a host, which after each batch dies and is restored from its snapshot, or not."""
     trends, alerts = b"", b""
-    host = TrendHost(make_operator(CONFIG), CONFIG.out_of_orderness_ms)
+    host = make_host(CONFIG)
     for start in range(0, len(posts), batch):
         steps = list(host.on_posts(posts[start : start + batch]))
         if start + batch >= len(posts):
@@ -46,7 +45,7 @@ def live(posts: list[ScoredPost], batch: int, restart: bool) -> tuple[bytes, byt
         alerts += b"".join(alert.to_json() + b"\n" for step in steps for alert in step.alerts)
         if restart:
             snapshot = host.snapshot()
-            host = TrendHost(make_operator(CONFIG), CONFIG.out_of_orderness_ms)
+            host = make_host(CONFIG)
             host.restore(*snapshot)
     return trends, alerts
 

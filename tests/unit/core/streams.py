@@ -1,6 +1,7 @@
 """Scored posts for the tests of the detector: a quiet background, a mood shift, a flood."""
 
 import random
+from collections.abc import Sequence
 
 from pipeline.core.trends import PANE_MS
 from pipeline.events import ScoredPost, Sentiment
@@ -43,6 +44,16 @@ def background(entity: str, days: float, posts_per_day: float, seed: int, start_
 def shift(entity: str, start_ms: int, count: int, every_ms: int = 4 * MINUTE_MS) -> list[ScoredPost]:
     """Return many different negative posts in a row: a real mood shift."""
     return [scored_post(f"{entity}-shift-{i}", start_ms + i * every_ms, 0.95, entity=entity) for i in range(count)]
+
+
+def market_drop(names: Sequence[str], start_ms: int, each: int = 2) -> list[ScoredPost]:
+    """Return some different negative posts about each of these within 40 minutes."""
+    rng = random.Random(7)
+    return [
+        scored_post(f"drop-{name}-{n}", start_ms + rng.randrange(40 * MINUTE_MS), 0.95, entity=name)
+        for name in names
+        for n in range(each)
+    ]
 
 
 def flood(entity: str, start_ms: int, count: int, every_ms: int = 20_000) -> list[ScoredPost]:
