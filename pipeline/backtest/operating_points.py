@@ -9,7 +9,7 @@ from pipeline.backtest.session import Outcome, Recording
 from pipeline.backtest.tiers import NEW
 from pipeline.core.detector_config import DetectorConfig
 
-TARGETS = (0.001, 0.002, 0.005, 0.01, 0.02)  # a law fitted for 0.005 says nothing beyond four times that
+TARGETS = (0.001, 0.002, 0.005, 0.01, 0.015, 0.02)  # a law fitted for 0.005 says nothing beyond four times that
 
 
 @dataclass(frozen=True)

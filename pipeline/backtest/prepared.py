@@ -17,7 +17,6 @@ from pipeline.core.decide import trend_of
 from pipeline.core.detect import Assessment
 from pipeline.core.detector_config import DetectorConfig
 from pipeline.core.spikes import NegativeSpikeOperator
-from pipeline.core.text import is_list
 from pipeline.core.trends import PANE_MS
 from pipeline.core.windows import ZERO, Mention, Pane, PaneRules, mention_of, pane_start, summarise
 from pipeline.events import Alert, ScoredPost, Trend
@@ -81,7 +80,7 @@ class PreparedPosts:
 
     def __init__(self, mentions: Mentions) -> None:
         self._mentions = mentions
-        self._panes: dict[tuple[int, int, int, PaneRules], PanesByEntity] = {}
+        self._panes: dict[tuple[int, int, PaneRules], PanesByEntity] = {}
         self._volumes: dict[tuple[int, int, int, tuple[int, int]], dict[str, Volume]] = {}
 
     def volumes(self, span: tuple[int, int], config: DetectorConfig) -> dict[str, Volume]:
@@ -115,7 +114,7 @@ class PreparedPosts:
 
     def _by_entity(self, operator: NegativeSpikeOperator) -> PanesByEntity:
         config = operator.config
-        key = config.cluster_memory_ms, config.cluster_capacity, config.most_names, operator.pane_rules
+        key = config.cluster_memory_ms, config.cluster_capacity, operator.pane_rules
         if key not in self._panes:
             self._panes[key] = {entity: _panes(mentions, operator) for entity, mentions in sorted(self._mentions.items())}
         return self._panes[key]
@@ -134,11 +133,9 @@ def _early(mentions: Sequence[Mention], until_ms: int) -> list[Mention]:
 
 
 def _panes(mentions: Sequence[Mention], operator: NegativeSpikeOperator) -> list[Pane]:
-    """Return the panes; each post counts once: of two versions the one that sorts first, as live. Lists count never."""
+    """Return the panes; each post counts once: of two versions the one that sorts first, as live."""
     by_pane: dict[int, dict[str, Mention]] = {}
     for mention in mentions:
-        if is_list(mention.text, operator.config.most_names):
-            continue
         said = by_pane.setdefault(pane_start(mention.event_time_ms), {})
         said[mention.event_id] = min(mention, said.get(mention.event_id, mention))
     clusters = Clusters(operator.config.cluster_memory_ms, operator.config.cluster_capacity)

@@ -200,10 +200,10 @@ def is_one_voice(history: PaneHistory, end_ms: int, lane: Lane, rules: Flood) ->
     An opening waits then: the first copies of a flood are too few to be called one.
     """
     whole, recent = history.sums(end_ms, lane.reference_ms), history.recent(end_ms, lane.reference_ms)
-    repeated = {content: times for content, times in _times_said(recent).items() if times >= rules.copies}
+    mood = {content.fingerprint: content.negative for pane in recent for content in pane.contents}
+    repeated = {content: times for content, times in _times_said(recent).items() if times >= rules.copies and mood[content] > 0.0}
     if sum(repeated.values()) <= rules.top_share * whole.posts:
         return False
-    mood = {content.fingerprint: content.negative for pane in recent for content in pane.contents}
     other_mass = whole.negative - sum(mood[content] for content in repeated)
     return whole.effective - len(repeated) < lane.support.posts_effective or other_mass < lane.support.negative_mass
 

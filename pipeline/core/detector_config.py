@@ -91,7 +91,7 @@ class DetectorConfig:
 
     ``guard_ms``: younger panes do not count into the baseline. ``freeze_at_most_ms``: an alert that stays open longer is the
     new normal. ``cold_share_tail``: while a young entity's level is not known, its negative share must be unusual as well.
-    ``most_names``: a post that names more by cashtag is a list, and counts for nobody.
+    ``most_names``: a post that names more by cashtag is a list, and no mood about anybody.
     ``config_hash``: 16 hex digits that change with any other number here; with those of the ``market`` only where it is the
     configuration of markets (``market_config``): what is told of entities does not depend on them.
     """

@@ -17,7 +17,6 @@ from pipeline.core.detect import Assessment, Known, assess
 from pipeline.core.detector_config import DetectorConfig
 from pipeline.core.entity_state import EntityState, decode, encode
 from pipeline.core.pane_digest import PaneDigest, digest_of
-from pipeline.core.text import is_list
 from pipeline.core.thresholds import OwnRate, observe
 from pipeline.core.trends import NOTHING, PANE_MS, Step, TrendOperator
 from pipeline.core.windows import THIN_AFTER_MS, Pane, PaneRules, mention_of, pane_start, summarise
@@ -202,8 +201,9 @@ class NegativeSpikeOperator(PaneOperator[EntityState]):
     def __init__(self, config: DetectorConfig, tells_panes: bool = False) -> None:
         super().__init__(config)
         self._tells_panes = tells_panes
-        self._most_names = config.most_names
-        self.pane_rules = PaneRules(config.flood.young_age_ms, config.out_of_orderness_ms, config.posts_per_author)
+        self.pane_rules = PaneRules(
+            config.flood.young_age_ms, config.out_of_orderness_ms, config.posts_per_author, config.most_names
+        )
 
     def new_state(self) -> EntityState:
         """Return the state of an entity never seen."""
@@ -218,7 +218,7 @@ class NegativeSpikeOperator(PaneOperator[EntityState]):
         return decode(encoded, self.config)
 
     def on_event(self, state: EntityState, post: ScoredPost, watermark_ms: int) -> Step:
-        """Keep one post for its pane. Posts that name nobody, or many, are ignored; one behind the lateness comes back.
+        """Keep one post for its pane. Posts that name nobody are ignored; one behind the allowed lateness comes back.
 
         What was decided already says nothing about lateness: when that happened depends on the host. It can always be gone
         back to, because the older checkpoint lies before every pane that is not late (``_checkpoint``).
@@ -229,13 +229,11 @@ class NegativeSpikeOperator(PaneOperator[EntityState]):
         entity, event_id = post.entity, post.event_id
         if not entity:
             return NOTHING
-        mention = mention_of(post)
-        if is_list(mention.text, self._most_names):
-            return NOTHING
         state.entity = entity
         posts = state.mentions.get(start)
         if posts is None:
             posts = state.mentions[start] = {}
+        mention = mention_of(post)
         if event_id in posts and posts[event_id] <= mention:
             return NOTHING
         posts[event_id] = mention

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from zlib import crc32
 
 from pipeline.core.clusters import Clusters
+from pipeline.core.text import is_list
 from pipeline.core.trends import PANE_MS
 from pipeline.events import ScoredPost
 
@@ -123,12 +124,14 @@ class PaneRules:
     young_age_ms: int
     out_of_orderness_ms: int
     posts_per_author: int
+    most_names: int = 3
 
 
 def summarise(start_ms: int, mentions: Iterable[Mention], clusters: Clusters, before: Totals, rules: PaneRules) -> Pane:
     """Return the pane of these posts, taken in event-time order; new contents enter ``clusters``.
 
-    Of one author at most ``posts_per_author`` contents count.
+    Of one author at most ``posts_per_author`` contents count. A list of more than ``most_names`` names is a post like any
+    other where floods are concerned, but it counts for no mood, and nobody's content is a copy of it.
     """
     ordered = sorted(mentions)
     times: dict[int, int] = {}
@@ -136,22 +139,24 @@ def summarise(start_ms: int, mentions: Iterable[Mention], clusters: Clusters, be
     authors: dict[str, int] = {}
     effective, negative, positive, young, late = 0, 0.0, 0.0, 0, 0
     closes_ms = start_ms + PANE_MS + rules.out_of_orderness_ms
-    assign, most, young_age_ms = clusters.assign, rules.posts_per_author, rules.young_age_ms
+    assign, most, most_names, young_age_ms = clusters.assign, rules.posts_per_author, rules.most_names, rules.young_age_ms
     for mention in ordered:
         event_time_ms, _, fingerprint, worse, better, author_id, created_ms, available_at_ms = mention[:8]
-        leader, leads = assign(fingerprint, event_time_ms)
+        listed = is_list(mention.text, most_names)
+        leader, leads = (fingerprint, False) if listed else assign(fingerprint, event_time_ms)
         if leader in times:
             times[leader] += 1
         else:
             times[leader] = 1
-            said_first.append(mention)
-        counted = authors.get(author_id, 0)
-        if leads and counted < most:
-            counted += 1
-            effective += 1
-            negative += worse
-            positive += better
-        authors[author_id] = counted
+            said_first.append(mention._replace(negative=0.0, positive=0.0) if listed else mention)
+        if not listed:
+            counted = authors.get(author_id, 0)
+            if leads and counted < most:
+                counted += 1
+                effective += 1
+                negative += worse
+                positive += better
+            authors[author_id] = counted
         if 0 < created_ms > event_time_ms - young_age_ms:
             young += 1
         if available_at_ms > closes_ms:

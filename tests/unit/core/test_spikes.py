@@ -247,10 +247,17 @@ def test_a_level_that_stays_becomes_the_new_normal() -> None:
     assert spikes[-1].event_time_ms < change + 7 * DAY_MS
 
 
-def test_lists_of_many_names_count_for_nobody() -> None:
-    """The same burst about one name opens an alert; on lists it changes nothing."""
-    burst = shift("A", START_MS + 10 * DAY_MS, 12)
-    quiet = background("A", 12, 20, 4)
-    listed = [post.model_copy(update={"text": "sell $AA $BB $CC $DD"}) for post in burst]
-    assert any(alert.rule is not Rule.COORDINATED_ACTIVITY for alert in run(in_order(quiet, burst))[1])
-    assert as_bytes(in_order(quiet, listed)) == as_bytes(quiet)
+def test_lists_of_many_names_are_no_mood_about_anybody_but_may_be_a_flood() -> None:
+    """The same burst about one name opens an alert, also among lists; repeated lists are told as coordinated activity."""
+    quiet, burst = background("A", 12, 20, 4), shift("A", START_MS + 10 * DAY_MS, 12)
+    lists = [
+        p.model_copy(update={"event_id": f"l{p.event_id}", "text": "sell $AA $BB $CC $DD", "simhash": "f" * 16}) for p in burst
+    ]
+    repeated = [post.model_copy(update={"text": "sell $AA $BB $CC $DD"}) for post in flood("A", START_MS + 10 * DAY_MS, 60)]
+
+    def rules(*posts: list[ScoredPost]) -> set[Rule]:
+        return {alert.rule for alert in run(in_order(quiet, *posts))[1]}
+
+    assert rules(lists) == set()
+    assert rules(burst) == rules(burst, lists) == {Rule.NEGATIVE_SPIKE}
+    assert rules(repeated) == {Rule.COORDINATED_ACTIVITY}

@@ -47,6 +47,16 @@ def test_copies_count_once_and_are_told() -> None:
     assert [(content.event_id, content.times) for content in pane.contents] == [("0", 6)]
 
 
+def test_a_list_of_names_is_a_post_without_mood_content_or_author() -> None:
+    """What a list said first is still new when somebody says it about one name."""
+    listed = scored_post("1", START_MS, 0.9, text="down: $A $B $C $D", simhash="0" * 16, author_created_ms=START_MS - DAY_MS)
+    alone = pane_of(listed)
+    assert (alone.posts, alone.effective, alone.negative, alone.positive, alone.authors, alone.young) == (1, 0, 0.0, 0.0, (), 1)
+    assert [content.negative for content in alone.contents] == [0.0]
+    both = pane_of(listed, scored_post("2", START_MS + 1, 0.8, text="down: $A", simhash="0" * 16))
+    assert (both.posts, both.effective, both.negative, len(both.authors)) == (2, 1, 0.8, 1)
+
+
 def test_one_author_counts_at_most_twice_a_pane() -> None:
     pane = pane_of(*(scored_post(str(i), START_MS + i, 0.5, author_id="one") for i in range(5)))
     assert (pane.effective, pane.negative, len(pane.authors)) == (2, 1.0, 1)
