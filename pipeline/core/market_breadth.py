@@ -86,12 +86,11 @@ def _negative(digests: Iterable[PaneDigest]) -> float:
 
 def is_broad(state: MarketState, seen: Assessment, view: LaneView, least_score: float, config: DetectorConfig) -> bool:
     """Return whether enough members exceed, and the score would be reached without the loudest of them, too."""
-    members = membership(state, seen.end_ms, view.lane.reference_ms, config)
-    exceeding = len(members.exceeding(config))
-    if exceeding < max(config.market.least_members, config.market.least_share * len(members.by_name)):
-        return False
     left = with_sums(view, without_loudest(state, seen.end_ms, view), seen, config)
-    return left.supported and left.score >= least_score
+    if not left.supported or left.score < least_score:
+        return False
+    members = membership(state, seen.end_ms, view.lane.reference_ms, config)
+    return len(members.exceeding(config)) >= max(config.market.least_members, config.market.least_share * len(members.by_name))
 
 
 def without_loudest(state: MarketState, end_ms: int, view: LaneView) -> tuple[WindowSums, ...]:
