@@ -6,7 +6,7 @@ same after a crash, when the batches are cut elsewhere.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,8 @@ Vectors = npt.NDArray[np.float32]
 TokenIds = npt.NDArray[np.int32]
 SENTIMENTS = ("negative", "neutral", "positive")
 DIMENSIONS = 384
+INT8_SCHEME: Final = "int8 smoothed, levels by pairs"
+"""How int8 rounds: part of a revision's name and of kept scores, for another way to quantise gives other answers."""
 
 
 @dataclass(frozen=True, slots=True)

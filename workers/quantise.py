@@ -20,8 +20,6 @@ from workers.trunk import LinearFactory, RowMap, Trunk, float_linear
 LEVELS: Final = 127.0
 ZERO: Final = 128
 SMOOTHING: Final = 0.5
-# Part of a revision's name: another way to quantise gives other answers.
-SCHEME: Final = "int8 smoothed, levels by pairs"
 _TRIAL_TEXTS: Final = 32
 _TRIAL_TOKENS: Final = 24
 

@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 from pipeline.errors import ConfigurationError
 from pipeline.events import LATEST_MS
 from pipeline.inprocess import turns
-from pipeline.replay import scoring_pool
+from pipeline.replay import raw, scoring_pool
 from pipeline.replay.raw import Scoring, read_posts, read_raw
 from pipeline.replay.scores import keep_scores
 from pipeline.settings import Settings
@@ -69,6 +69,16 @@ def test_an_edited_file_is_scored_again(tmp_path: Path) -> None:
     list(read_posts(raw_file(tmp_path), scoring(tmp_path, made)))
     list(read_posts(raw_file(tmp_path, ROWS[:3]), scoring(tmp_path, made)))
     assert len(made) == 2
+
+
+def test_other_settings_and_another_way_to_quantise_never_meet_stale_scores(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = scoring(tmp_path, [])
+    shorter = asked.settings.model_copy(update={"encoder": asked.settings.encoder.model_copy(update={"max_tokens": 64})})
+    known = {asked.identity, replace(asked, settings=shorter).identity}
+    monkeypatch.setattr(raw, "INT8_SCHEME", "another")
+    assert len(known | {asked.identity}) == 3
 
 
 def test_a_row_that_is_no_post_is_named_with_its_fix(tmp_path: Path) -> None:
