@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 
 from pipeline.core.clusters import Clusters
 from pipeline.core.decide import decide
-from pipeline.core.detect import Assessment, view_of
+from pipeline.core.detect import Assessment, all_views, view_of
 from pipeline.core.detector_config import MARKET, DetectorConfig, market_config
 from pipeline.core.market_breadth import is_broad, market_wide
 from pipeline.core.market_pane import sum_up
@@ -92,12 +92,13 @@ class MarketOperator(PaneOperator[MarketState]):
     def _assess(self, state: MarketState, end_ms: int) -> Assessment:
         seen = super()._assess(state, end_ms)
         base = min(seen.threshold, self.config.prior.tiers[seen.expected.tier].threshold_base)
-        view = seen.leading
-        if view is None or seen.score < base:
+        if seen.leading is None or seen.score < base:
             return seen
-        if is_broad(state, seen, view, seen.threshold if seen.score >= seen.threshold else base, self.config):
-            return seen
-        return seen._replace(leading=view._replace(supported=False, firm=False))
+        views = [view for view in all_views(state.history, seen, self.config) if view.supported and view.score >= base]
+        for view in sorted(views, key=lambda each: -each.score):  # a loud but narrow hour must not hide a broad day
+            if is_broad(state, seen, view, seen.threshold if view.score >= seen.threshold else base, self.config):
+                return seen._replace(leading=view)
+        return seen._replace(leading=seen.leading._replace(supported=False, firm=False))
 
     def _decide(self, state: MarketState, seen: Assessment, active: bool) -> Iterator[Alert]:
         """Yield what is to be told. A flood within the market vetoes; its notices are the members'."""

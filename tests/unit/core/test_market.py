@@ -88,6 +88,21 @@ def test_one_loud_entity_is_not_the_market() -> None:
     assert of_the_market(told(in_order(QUIET, loud, some))) == []
 
 
+def test_a_loud_but_narrow_hour_does_not_hide_a_broad_day() -> None:
+    """Within a day two posts about each, while one entity is loud for an hour."""
+    rng = random.Random(4)
+    begin_ms = DROP_MS - 20 * HOUR_MS
+    day = [
+        scored_post(f"day-{name}-{n}", begin_ms + rng.randrange(20 * HOUR_MS), 0.95, entity=name)
+        for name in NAMES[8:]
+        for n in (1, 2)
+    ]
+    loud = shift("E07", begin_ms + 510 * MINUTE_MS, 60, MINUTE_MS)
+    alerts = of_the_market(told(in_order(QUIET, day, loud)))
+    assert alerts[0].event_time_ms < loud[-1].event_time_ms
+    assert alerts[0].windows[-1].size_ms == DAY_MS
+
+
 def test_an_entity_whose_crash_names_others_is_not_the_market() -> None:
     """Many different posts, each about the loud one and two others: without those that name it nothing is left."""
     rng = random.Random(1)
