@@ -13,7 +13,7 @@ from pipeline.core.detector_config import DetectorConfig
 from pipeline.events import ScoredPost
 from pipeline.jobs.trends import make_host
 from pipeline.replay.recorded import merged, order
-from tests.unit.core.streams import background, eventful
+from tests.unit.core.streams import DAY_MS, START_MS, background, eventful, in_order, market_drop
 
 CONFIG = DetectorConfig()
 
@@ -54,6 +54,15 @@ def live(posts: list[ScoredPost], batch: int, restart: bool) -> tuple[bytes, byt
 def test_replay_is_live_byte_for_byte(tmp_path: Path, batch: int, restart: bool) -> None:
     posts = eventful()
     assert replayed(tmp_path, posts) == live(posts, batch, restart)
+
+
+@pytest.mark.parametrize(("batch", "restart"), [(1, False), (101, True)])
+def test_what_a_market_says_is_replayed_byte_for_byte_too(tmp_path: Path, batch: int, restart: bool) -> None:
+    names = [f"E{n}" for n in range(8)]
+    posts = in_order(*(background(name, 6, 12, 3) for name in names), market_drop(names, START_MS + 5 * DAY_MS))
+    expected = live(posts, batch, restart)
+    assert b'"rule":"market_wide"' in expected[1]
+    assert replayed(tmp_path, posts) == expected
 
 
 @pytest.mark.parametrize("hosts", [1, 4, 8])
