@@ -183,5 +183,5 @@ def provenance(recording: Recording, config: DetectorConfig, files: Sequence[Pat
         "detector_version": DETECTOR_VERSION,
         "config_hash": config.config_hash,
         "versions": {name: version(name) for name in LIBRARIES} | {"python": python_version()},
-        "config": asdict(config),
+        "config": config.numbers(),
     }

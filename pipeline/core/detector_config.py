@@ -3,6 +3,7 @@
 import hashlib
 import json
 from dataclasses import asdict, dataclass, field, replace
+from typing import Any
 
 from pipeline.core.market_rules import MarketRules
 from pipeline.core.prior import Prior, Tier
@@ -127,9 +128,15 @@ class DetectorConfig:
         """Return the longest window any lane looks at."""
         return max(lane.windows_ms[-1] for lane in self.lanes)
 
-    def __post_init__(self) -> None:
+    def numbers(self) -> dict[str, Any]:
+        """Return every number that a decision depends on, as JSON values: all fields but the hash and what is derived."""
         parts = asdict(self)
         del parts["config_hash"]
+        del parts["prior"]["season"]["_until"]
+        return parts
+
+    def __post_init__(self) -> None:
+        parts = self.numbers()
         if MARKET not in self.lanes:
             del parts["market"]
         canonical = json.dumps(parts, sort_keys=True, separators=(",", ":"), allow_nan=False)
