@@ -16,9 +16,9 @@ from pipeline.core.clusters import Clusters
 from pipeline.core.decide import trend_of
 from pipeline.core.detect import Assessment
 from pipeline.core.detector_config import DetectorConfig
+from pipeline.core.panes import ZERO, Mention, Pane, PaneRules, mention_of, pane_start, summarise
 from pipeline.core.spikes import NegativeSpikeOperator
 from pipeline.core.trends import PANE_MS
-from pipeline.core.windows import ZERO, Mention, Pane, PaneRules, mention_of, pane_start, summarise
 from pipeline.events import Alert, ScoredPost, Trend
 from pipeline.jobs.trends import END_MS
 

@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 
 from pipeline.core.clusters import Clusters
 from pipeline.core.detector_config import DetectorConfig
+from pipeline.core.panes import Mention
 from pipeline.core.seasonality import SLOT_MS, SLOTS, SeasonalProfile
 from pipeline.core.text import is_list
-from pipeline.core.windows import Mention
 
 HOUR_MS = 3_600_000
 

@@ -11,8 +11,8 @@ from math import log, sqrt
 from typing import NamedTuple
 
 from pipeline.core.detector_config import DAY_MS, DetectorConfig
+from pipeline.core.panes import Pane
 from pipeline.core.trends import PANE_MS
-from pipeline.core.windows import Pane
 
 LN2 = log(2.0)
 

@@ -12,7 +12,8 @@ from typing import NamedTuple
 
 from pipeline.core.detect import Assessment, LaneView, all_views, with_sums
 from pipeline.core.detector_config import DetectorConfig
-from pipeline.core.windows import UNITS, Pane, PaneHistory, WindowSums
+from pipeline.core.panes import UNITS, Pane
+from pipeline.core.windows import PaneHistory, WindowSums
 
 
 class Remainder(NamedTuple):

@@ -8,9 +8,9 @@ from pipeline.core.detect import Assessment, LaneView, is_flood, is_one_voice, v
 from pipeline.core.detector_config import DAY_MS, DETECTOR_VERSION, DetectorConfig
 from pipeline.core.entity_state import EntityState
 from pipeline.core.explain import ENDED, Sight, band_of, describe
+from pipeline.core.panes import Pane
 from pipeline.core.severity import severity_of
 from pipeline.core.trends import PANE_MS
-from pipeline.core.windows import Pane
 from pipeline.events import Alert, Rule, Severity, Trend
 
 

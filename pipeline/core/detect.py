@@ -11,9 +11,10 @@ from typing import NamedTuple
 
 from pipeline.core.baseline import Baseline, Expectation, expectation
 from pipeline.core.detector_config import DAY_MS, DetectorConfig, Flood, Lane, Support
+from pipeline.core.panes import Pane
 from pipeline.core.tails import count_tail, share_tail
 from pipeline.core.thresholds import OwnRate, open_threshold
-from pipeline.core.windows import Pane, PaneHistory, WindowSums
+from pipeline.core.windows import PaneHistory, WindowSums
 
 
 class LaneView(NamedTuple):

@@ -15,8 +15,9 @@ from pipeline.core.alerts import Incident
 from pipeline.core.baseline import Baseline
 from pipeline.core.clusters import Clusters
 from pipeline.core.detector_config import DetectorConfig
+from pipeline.core.panes import Content, Mention, Pane, Totals
 from pipeline.core.thresholds import OwnRate
-from pipeline.core.windows import Content, Mention, Pane, PaneHistory, Totals
+from pipeline.core.windows import PaneHistory
 from pipeline.errors import StateVersionError
 from pipeline.events import Alert, Rule, Severity
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pipeline.core.alerts import Decision
 from pipeline.core.detect import Assessment, LaneView
 from pipeline.core.detector_config import DETECTOR_VERSION, HOUR_MS, MINUTE_MS, DetectorConfig
+from pipeline.core.panes import Content, Pane
 from pipeline.core.tails import gamma_quantile
-from pipeline.core.windows import Content, Pane
 from pipeline.events import Alert, AlertReason, AlertStatus, Band, Evidence, Rule, WindowEvidence
 
 Z_95 = 1.6449

@@ -16,9 +16,9 @@ from pipeline.core.market_pane import sum_up
 from pipeline.core.market_rules import group_of
 from pipeline.core.market_state import MarketState, decode, encode
 from pipeline.core.pane_digest import PaneDigest
+from pipeline.core.panes import Pane
 from pipeline.core.spikes import QUIET_TICK_MS, PaneOperator, Told
 from pipeline.core.trends import NOTHING, PANE_MS, Operator, Step
-from pipeline.core.windows import Pane
 from pipeline.events import Alert, MarketWide, Rule
 
 

@@ -14,7 +14,8 @@ from pipeline.core.detector_config import DAY_MS, DetectorConfig, Lane
 from pipeline.core.market_pane import Part
 from pipeline.core.market_state import MarketState
 from pipeline.core.pane_digest import PaneDigest
-from pipeline.core.windows import UNITS, WindowSums
+from pipeline.core.panes import UNITS
+from pipeline.core.windows import WindowSums
 from pipeline.events import MarketMember, MarketWide
 
 

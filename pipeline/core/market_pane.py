@@ -12,7 +12,7 @@ from typing import NamedTuple
 from pipeline.core.clusters import Clusters
 from pipeline.core.detector_config import DetectorConfig
 from pipeline.core.pane_digest import PaneDigest
-from pipeline.core.windows import UNITS, Content, Pane, Totals, added, top_contents
+from pipeline.core.panes import UNITS, Content, Pane, Totals, added, top_contents
 
 
 class Part(NamedTuple):

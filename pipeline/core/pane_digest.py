@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from pipeline.core.clusters import Clusters
 from pipeline.core.detect import Assessment
-from pipeline.core.windows import Content, Pane
+from pipeline.core.panes import Content, Pane
 
 TOLD_AUTHORS = 16
 

@@ -17,9 +17,10 @@ from pipeline.core.detect import Assessment, Known, assess
 from pipeline.core.detector_config import DetectorConfig
 from pipeline.core.entity_state import EntityState, decode, encode
 from pipeline.core.pane_digest import PaneDigest, digest_of
+from pipeline.core.panes import Pane, PaneRules, mention_of, pane_start, summarise
 from pipeline.core.thresholds import OwnRate, observe
 from pipeline.core.trends import NOTHING, PANE_MS, Step, TrendOperator
-from pipeline.core.windows import THIN_AFTER_MS, Pane, PaneRules, mention_of, pane_start, summarise
+from pipeline.core.windows import THIN_AFTER_MS
 from pipeline.events import Alert, ScoredPost, Trend
 
 KEPT_CORRECTIONS = 64  # more than pane ends between two checkpoints: what late posts took back they may bring again

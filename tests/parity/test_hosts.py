@@ -11,8 +11,8 @@ from typer.testing import CliRunner
 from pipeline import commands
 from pipeline.adapters.waiting import wait_until
 from pipeline.core.corrections import settled_alerts, settled_trends
+from pipeline.core.panes import pane_start
 from pipeline.core.trends import Step
-from pipeline.core.windows import pane_start
 from pipeline.events import Alert, AlertStatus, Rule, ScoredPost, Trend
 from pipeline.jobs.trends import make_host
 from pipeline.jobs.trends_job import TrendsJob

@@ -7,9 +7,9 @@ import pytest
 from pipeline.backtest.run import run
 from pipeline.backtest.sharded import prepare
 from pipeline.core.detector_config import DetectorConfig, Flood
+from pipeline.core.panes import pane_start
 from pipeline.core.prior import Prior
 from pipeline.core.seasonality import SeasonalProfile
-from pipeline.core.windows import pane_start
 from tests.unit.core.streams import HOUR_MS, eventful, in_order, scored_post
 
 LOOSE = DetectorConfig(false_alerts_per_entity_day=0.5)

@@ -13,10 +13,11 @@ from pipeline.core.clusters import Clusters
 from pipeline.core.counterfactual import would_not_fire_below
 from pipeline.core.detect import Assessment, Known, assess
 from pipeline.core.detector_config import DAY_MS, HOUR_MS, DetectorConfig
+from pipeline.core.panes import ZERO, Pane, PaneRules, mention_of, summarise
 from pipeline.core.spikes import NegativeSpikeOperator
 from pipeline.core.thresholds import OwnRate
 from pipeline.core.trends import PANE_MS
-from pipeline.core.windows import ZERO, Pane, PaneHistory, PaneRules, mention_of, summarise
+from pipeline.core.windows import PaneHistory
 from pipeline.events import Alert, AlertStatus, Rule, ScoredPost
 from pipeline.jobs.trends import TrendHost
 from tests.unit.core.streams import MINUTE_MS, START_MS, background, in_order, scored_post, shift

@@ -6,10 +6,11 @@ from pipeline.core.baseline import absorb, fresh
 from pipeline.core.clusters import Clusters
 from pipeline.core.detect import Assessment, Known, assess, is_flood
 from pipeline.core.detector_config import DAY_MS, HOUR_MS, DetectorConfig
+from pipeline.core.panes import ZERO, Pane, PaneRules, mention_of, summarise
 from pipeline.core.severity import severity_of
 from pipeline.core.thresholds import OwnRate
 from pipeline.core.trends import PANE_MS
-from pipeline.core.windows import ZERO, Pane, PaneHistory, PaneRules, mention_of, summarise
+from pipeline.core.windows import PaneHistory
 from pipeline.events import Rule, ScoredPost, Severity
 from tests.unit.core.streams import MINUTE_MS, START_MS, scored_post
 

@@ -1,19 +1,9 @@
 import pytest
 
 from pipeline.core.clusters import Clusters
+from pipeline.core.panes import ZERO, Pane, PaneRules, mention_of, pane_start, summarise
 from pipeline.core.trends import PANE_MS
-from pipeline.core.windows import (
-    OLD_AUTHORS,
-    THIN_AFTER_MS,
-    ZERO,
-    Pane,
-    PaneHistory,
-    PaneRules,
-    mention_of,
-    pane_start,
-    summarise,
-    thinned,
-)
+from pipeline.core.windows import OLD_AUTHORS, THIN_AFTER_MS, PaneHistory, thinned
 from pipeline.events import ScoredPost
 from tests.unit.core.streams import DAY_MS, HOUR_MS, MINUTE_MS, START_MS, scored_post
 
