@@ -199,7 +199,8 @@ class InProcess:
         letters = Letters(self._sink, topics.DEAD_LETTERS.name, self.metrics)
         lease_ms = round(1000 * notify.timeout_s) + LEASE_MARGIN_MS
         desk = Desk(MemoryDeliveryLog(), policy, letters, self.metrics, self._clock.now_ms, lease_ms)
-        return Notifier(MemorySource(self.broker, "notifier", [topics.ALERTS.name]), receivers, desk)
+        alerts = MemorySource(self.broker, "notifier", [topics.ALERTS.name])
+        return Notifier(alerts, receivers, desk, market_holds_ms=round(1000 * notify.market_holds_s))
 
     def _forget_consumed(self) -> None:
         """Drop what everyone has read, so that a long replay stays small."""

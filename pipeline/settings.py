@@ -139,6 +139,8 @@ class NotifySettings(Section):
     """Delivery of alerts: where to, and when to try again (seconds after each failed attempt).
 
     Endpoints are https, or http on this machine; ``allow_http`` lifts that. ``senders`` attempts per endpoint go on at once.
+    While a market has an alert, those of the members it explains are held back, at most ``market_holds_s`` seconds after the
+    market's latest word (0: nothing is held back).
     """
 
     group: str = "groundswell-notifier"
@@ -147,6 +149,7 @@ class NotifySettings(Section):
     timeout_s: float = Field(default=20.0, gt=0)
     max_retry_after_s: float = 86_400.0
     senders: int = Field(default=4, gt=0)
+    market_holds_s: float = Field(default=86_400.0, ge=0)
     allow_http: bool = False
     metrics_host: str = "127.0.0.1"
     metrics_port: int = 0

@@ -22,6 +22,8 @@ COUNTERS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "fenced_writes_total": ("profile updates refused because they were already applied", ()),
     "stalls_total": ("times a partition with lag delivered nothing and was sought again", ()),
     "deliveries_total": ("webhook attempts", ("outcome",)),
+    "inhibited_total": ("alert steps held back from an endpoint", ("reason",)),
+    "released_total": ("alert steps sent after they had been held back", ()),
     "late_posts_total": ("posts behind the allowed lateness", ()),
     "alerts_total": ("alert records", ("rule", "status")),
 }
@@ -31,6 +33,7 @@ GAUGES: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "batch_fill_ratio": ("tokens of the last batch over the token budget", ()),
     "oldest_in_flight_seconds": ("age of the oldest record in flight", ()),
     "undelivered_alerts": ("alerts waiting for a successful delivery", ()),
+    "inhibited_alerts": ("alerts held back while the alert of their market speaks for them", ()),
 }
 HISTOGRAMS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "stage_seconds": ("time of one stage of the loop", ("stage",)),

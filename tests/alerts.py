@@ -1,9 +1,21 @@
 """Alerts for tests: one plain alert, changed where a test says so."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from pipeline.core.delivery import Delivery
-from pipeline.events import Alert, AlertReason, AlertStatus, Band, Evidence, Rule, Severity, WindowEvidence
+from pipeline.events import (
+    Alert,
+    AlertReason,
+    AlertStatus,
+    Band,
+    Evidence,
+    MarketMember,
+    MarketWide,
+    Rule,
+    Severity,
+    WindowEvidence,
+)
 
 START_MS = 1_704_067_200_000
 BAND = Band(low=1.0, expected=3.0, high=7.0)
@@ -44,6 +56,17 @@ def make_alert(alert_id: str = "a1", revision: int = 0, **changes: Any) -> Alert
         "model_revision": "1",
     }
     return Alert(**(values | changes))
+
+
+def make_market_alert(members: Mapping[str, bool], revision: int = 0, alert_id: str = "m1", **changes: Any) -> Alert:
+    """Return a step of a market's alert that names these members, and of each whether it stands out beyond the market."""
+    told = tuple(
+        MarketMember(entity=name, observed=4.0, expected=1.0, residual=6.0 if own else 2.0, threshold=4.0, own=own)
+        for name, own in members.items()
+    )
+    market = MarketWide(factor=2.0, entities=40, exceeding=len(told), members=told)
+    values: dict[str, Any] = {"rule": Rule.MARKET_WIDE, "entity": "market:all", "market": market}
+    return make_alert(alert_id, revision, **(values | changes))
 
 
 def make_delivery(alert: Alert | None = None, endpoint: str = "e1", offset: int = 0, **changes: Any) -> Delivery:

@@ -5,31 +5,26 @@ claimed; a claim hides the alert for a while (``lease_ms``), so two senders, or 
 kill, do not send the same thing at the same time. The rules about ids and attempts are ``core.delivery``'s; one contract
 suite runs over the memory log and over Redis.
 
-Redis holds, below the key prefix, ``delivery:<endpoint>:<id>`` (the delivery as JSON, kept for good: it is what
-prevents a second send), ``delivery-due:<endpoint>`` (alerts by the time of their next attempt),
-``delivery-lane:<endpoint>:<alert>`` (ids by revision) and ``delivery-endpoint:<endpoint>``.
+What is held back (``core.inhibition``) is in no lane; the newest held step of each alert is known until it is released, a later
+step is queued, or the alert ends unheard.
 """
 
-import json
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import asdict
-from typing import Any, Protocol
+from collections.abc import Sequence
+from typing import Protocol
 
-import redis
-from redis.backoff import ExponentialBackoff
-from redis.retry import Retry
-
-from pipeline.core.delivery import Delivery, EndpointState, Status, admit
-from pipeline.errors import Unavailable
+from pipeline.core.delivery import Delivery, EndpointState, Status, admit, released
+from pipeline.core.inhibition import MarketWord
 
 
 class DeliveryLog(Protocol):
     """Durable deliveries of all endpoints. Every call is safe from several threads; raises Unavailable when it cannot answer."""
 
     def add(self, delivery: Delivery) -> bool:
-        """Queue the delivery if its id is to be sent (``core.delivery.admit``); say whether it was queued."""
+        """Queue the delivery if its id is to be sent (``core.delivery.admit``); say whether it was queued.
+
+        What was held back of its alert is history then.
+        """
 
     def claim(self, endpoint: str, now_ms: int, lease_ms: int) -> Delivery | None:
         """Return the pending delivery that is due longest and hide its alert until ``now_ms + lease_ms``; None if none is due."""
@@ -39,6 +34,24 @@ class DeliveryLog(Protocol):
 
         A delivery that another sender has finished meanwhile stays finished.
         """
+
+    def hold(self, delivery: Delivery, ended: bool) -> bool:
+        """Record a delivery that is held back, if nothing is known of its id; say whether it was recorded.
+
+        ``ended``: with it the alert is over, so nothing of it is to be released.
+        """
+
+    def held(self, endpoint: str) -> Sequence[Delivery]:
+        """Return the newest held step of each alert that may be released."""
+
+    def release(self, delivery: Delivery, now_ms: int) -> bool:
+        """Queue a held delivery, due at once; say whether it was still held."""
+
+    def markets(self) -> Sequence[MarketWord]:
+        """Return the latest word of each market."""
+
+    def set_market(self, word: MarketWord) -> None:
+        """Remember the latest word of a market."""
 
     def get(self, endpoint: str, delivery_id: str) -> Delivery | None:
         """Return what is known of one id."""
@@ -65,17 +78,23 @@ class MemoryDeliveryLog:
         self._lanes: dict[tuple[str, str], list[tuple[int, str]]] = {}
         self._due: dict[tuple[str, str], int] = {}
         self._endpoints: dict[str, EndpointState] = {}
+        self._held: dict[tuple[str, str], Delivery] = {}
+        self._markets: dict[str, MarketWord] = {}
 
     def add(self, delivery: Delivery) -> bool:
         """See ``DeliveryLog.add``."""
         with self._lock:
             if not admit(self._known.get((delivery.endpoint, delivery.delivery_id)), delivery):
                 return False
-            self._known[delivery.endpoint, delivery.delivery_id] = delivery
-            lane = (delivery.endpoint, delivery.alert_id)
-            self._lanes[lane] = sorted({*self._lanes.get(lane, []), (delivery.revision, delivery.delivery_id)})
-            self._due.setdefault(lane, delivery.next_attempt_ms)
+            self._queue(delivery)
             return True
+
+    def _queue(self, delivery: Delivery) -> None:
+        lane = (delivery.endpoint, delivery.alert_id)
+        self._held.pop(lane, None)
+        self._known[delivery.endpoint, delivery.delivery_id] = delivery
+        self._lanes[lane] = sorted({*self._lanes.get(lane, []), (delivery.revision, delivery.delivery_id)})
+        self._due.setdefault(lane, delivery.next_attempt_ms)
 
     def claim(self, endpoint: str, now_ms: int, lease_ms: int) -> Delivery | None:
         """See ``DeliveryLog.claim``."""
@@ -101,6 +120,40 @@ class MemoryDeliveryLog:
             if not self._lanes[lane]:
                 del self._lanes[lane], self._due[lane]
 
+    def hold(self, delivery: Delivery, ended: bool) -> bool:
+        """See ``DeliveryLog.hold``."""
+        with self._lock:
+            if (delivery.endpoint, delivery.delivery_id) in self._known:
+                return False
+            self._known[delivery.endpoint, delivery.delivery_id] = delivery
+            self._held.pop((delivery.endpoint, delivery.alert_id), None)
+            if not ended:
+                self._held[delivery.endpoint, delivery.alert_id] = delivery
+            return True
+
+    def held(self, endpoint: str) -> Sequence[Delivery]:
+        """See ``DeliveryLog.held``."""
+        with self._lock:
+            return [delivery for lane, delivery in self._held.items() if lane[0] == endpoint]
+
+    def release(self, delivery: Delivery, now_ms: int) -> bool:
+        """See ``DeliveryLog.release``."""
+        with self._lock:
+            if self._held.get((delivery.endpoint, delivery.alert_id)) != delivery:
+                return False
+            self._queue(released(delivery, now_ms))
+            return True
+
+    def markets(self) -> Sequence[MarketWord]:
+        """See ``DeliveryLog.markets``."""
+        with self._lock:
+            return list(self._markets.values())
+
+    def set_market(self, word: MarketWord) -> None:
+        """See ``DeliveryLog.set_market``."""
+        with self._lock:
+            self._markets[word.entity] = word
+
     def get(self, endpoint: str, delivery_id: str) -> Delivery | None:
         """See ``DeliveryLog.get``."""
         with self._lock:
@@ -125,129 +178,3 @@ class MemoryDeliveryLog:
         """See ``DeliveryLog.set_endpoint``."""
         with self._lock:
             self._endpoints[endpoint] = state
-
-
-# KEYS: delivery, due, lane. ARGV: expected JSON ("" for none), new JSON, revision, delivery id, alert id, next attempt.
-# A compare-and-set: the decision was taken in Python on what stood there, and holds only while it still stands there.
-_ADD = """
-local known = redis.call('GET', KEYS[1]) or ''
-if known ~= ARGV[1] then return 0 end
-redis.call('SET', KEYS[1], ARGV[2])
-redis.call('ZADD', KEYS[3], ARGV[3], ARGV[4])
-redis.call('ZADD', KEYS[2], 'NX', ARGV[6], ARGV[5])
-return 1
-"""
-# KEYS: due. ARGV: now, hidden until, prefix of lanes, prefix of deliveries.
-_CLAIM = """
-local alert = redis.call('ZRANGE', KEYS[1], '-inf', ARGV[1], 'BYSCORE', 'LIMIT', 0, 1)[1]
-if not alert then return false end
-redis.call('ZADD', KEYS[1], ARGV[2], alert)
-return redis.call('GET', ARGV[4] .. redis.call('ZRANGE', ARGV[3] .. alert, 0, 0)[1])
-"""
-# KEYS: delivery, due, lane. ARGV: new JSON, delivery id, alert id, time of the lane's next attempt, whether it is finished.
-_STORE = """
-if not redis.call('ZSCORE', KEYS[3], ARGV[2]) then return end
-redis.call('SET', KEYS[1], ARGV[1])
-if ARGV[5] == '1' then redis.call('ZREM', KEYS[3], ARGV[2]) end
-if redis.call('EXISTS', KEYS[3]) == 1 then
-  redis.call('ZADD', KEYS[2], ARGV[4], ARGV[3])
-else
-  redis.call('ZREM', KEYS[2], ARGV[3])
-end
-"""
-
-
-class RedisDeliveryLog:
-    """The durable log, shared by all notifiers of one key prefix. See ``DeliveryLog``."""
-
-    def __init__(self, client: Any, key_prefix: str) -> None:
-        self._redis = client
-        self._prefix = key_prefix
-        self._add = client.register_script(_ADD)
-        self._claim = client.register_script(_CLAIM)
-        self._store = client.register_script(_STORE)
-
-    @classmethod
-    def connect(cls, url: str, key_prefix: str) -> "RedisDeliveryLog":
-        """Return the log at a Redis address; a command is tried again for about ten seconds before it raises Unavailable."""
-        retry = Retry(ExponentialBackoff(cap=2.0, base=0.1), 8)
-        client = redis.Redis.from_url(url, retry=retry, socket_timeout=5.0, socket_connect_timeout=5.0)
-        return cls(client, key_prefix)
-
-    def close(self) -> None:
-        """Let the connections go."""
-        self._redis.close()
-
-    def add(self, delivery: Delivery) -> bool:
-        """See ``DeliveryLog.add``."""
-        keys = self._keys(delivery)
-        entry = (delivery.to_json(), delivery.revision, delivery.delivery_id, delivery.alert_id, delivery.next_attempt_ms)
-        with _answering():
-            while True:
-                stored = self._redis.get(keys[0])
-                if not admit(_decode(stored), delivery):
-                    return False
-                if self._add(keys, [stored or b"", *entry]):
-                    return True
-
-    def claim(self, endpoint: str, now_ms: int, lease_ms: int) -> Delivery | None:
-        """See ``DeliveryLog.claim``."""
-        args = [now_ms, now_ms + lease_ms, self._key("delivery-lane", endpoint, ""), self._key("delivery", endpoint, "")]
-        with _answering():
-            return _decode(self._claim([self._key("delivery-due", endpoint)], args))
-
-    def store(self, delivery: Delivery, now_ms: int) -> None:
-        """See ``DeliveryLog.store``."""
-        pending = delivery.status is Status.PENDING
-        due_ms = delivery.next_attempt_ms if pending else now_ms
-        args = [delivery.to_json(), delivery.delivery_id, delivery.alert_id, due_ms, int(not pending)]
-        with _answering():
-            self._store(self._keys(delivery), args)
-
-    def get(self, endpoint: str, delivery_id: str) -> Delivery | None:
-        """See ``DeliveryLog.get``."""
-        with _answering():
-            return _decode(self._redis.get(self._key("delivery", endpoint, delivery_id)))
-
-    def next_due_ms(self, endpoint: str) -> int | None:
-        """See ``DeliveryLog.next_due_ms``."""
-        with _answering():
-            first = self._redis.zrange(self._key("delivery-due", endpoint), 0, 0, withscores=True)
-        return int(first[0][1]) if first else None
-
-    def waiting(self, endpoint: str) -> int:
-        """See ``DeliveryLog.waiting``."""
-        with _answering():
-            return int(self._redis.zcard(self._key("delivery-due", endpoint)))
-
-    def endpoint(self, endpoint: str) -> EndpointState:
-        """See ``DeliveryLog.endpoint``."""
-        with _answering():
-            stored = self._redis.get(self._key("delivery-endpoint", endpoint))
-        return EndpointState() if stored is None else EndpointState(**json.loads(stored))
-
-    def set_endpoint(self, endpoint: str, state: EndpointState) -> None:
-        """See ``DeliveryLog.set_endpoint``."""
-        with _answering():
-            self._redis.set(self._key("delivery-endpoint", endpoint), json.dumps(asdict(state)))
-
-    def _keys(self, delivery: Delivery) -> list[str]:
-        endpoint = delivery.endpoint
-        lane = self._key("delivery-lane", endpoint, delivery.alert_id)
-        return [self._key("delivery", endpoint, delivery.delivery_id), self._key("delivery-due", endpoint), lane]
-
-    def _key(self, *parts: str) -> str:
-        return self._prefix + ":".join(parts)
-
-
-@contextmanager
-def _answering() -> Iterator[None]:
-    """Turn the client's errors about the connection into Unavailable."""
-    try:
-        yield
-    except (redis.ConnectionError, redis.TimeoutError) as error:
-        raise Unavailable(f"Redis does not answer, the delivery log stands still: {error}") from error
-
-
-def _decode(stored: bytes | None) -> Delivery | None:
-    return None if stored is None else Delivery.model_validate_json(stored)

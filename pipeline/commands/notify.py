@@ -12,7 +12,7 @@ from pipeline import settings as settings_module
 from pipeline.settings import NotifySettings, Settings
 
 if TYPE_CHECKING:
-    from pipeline.adapters.delivery_log import RedisDeliveryLog
+    from pipeline.adapters.redis_delivery_log import RedisDeliveryLog
     from pipeline.adapters.webhook import WebhookReceiver
 
 log = structlog.get_logger()
@@ -26,7 +26,7 @@ def register(app: typer.Typer) -> None:
 def notify(
     home: Annotated[Path | None, typer.Option(help="Home of the stack whose alerts are sent.")] = None,
     until_idle: Annotated[
-        bool, typer.Option("--until-idle", help="End when every alert has arrived or is a dead letter.")
+        bool, typer.Option("--until-idle", help="End when every alert has arrived, is a dead letter or is held back.")
     ] = False,
     reopen: Annotated[list[str] | None, typer.Option(help="Address of an endpoint to use again after it answered 410.")] = None,
 ) -> None:
@@ -34,7 +34,7 @@ def notify(
 
     Endpoints come from GROUNDSWELL_NOTIFY__ENDPOINTS, a JSON list: [{"url": "https://…", "secrets": ["whsec_…"]}].
     """
-    from pipeline.adapters.delivery_log import RedisDeliveryLog
+    from pipeline.adapters.redis_delivery_log import RedisDeliveryLog
     from pipeline.core.delivery import EndpointState
     from pipeline.telemetry import setup_logging
 
@@ -81,7 +81,7 @@ def _run(settings: Settings, receivers: "list[WebhookReceiver]", delivery_log: "
     ):
         letters = Letters(sink, DEAD_LETTERS.full_name(kafka.topic_prefix), metrics)
         desk = Desk(delivery_log, policy, letters, metrics, lambda: int(time() * 1000), lease_ms)
-        notifier = Notifier(source, receivers, desk, notify.senders)
+        notifier = Notifier(source, receivers, desk, notify.senders, round(1000 * notify.market_holds_s))
         with HealthServer(metrics, notifier.readiness, notify.metrics_host, notify.metrics_port) as health:
             log.info("notifier_started", endpoints=[receiver.name for receiver in receivers], metrics_port=health.port)
             notifier.run(stop, until_idle)

@@ -39,11 +39,12 @@ class Outcome(StrEnum):
 
 
 class Status(StrEnum):
-    """Where a delivery stands."""
+    """Where a delivery stands. What is ``inhibited`` was held back and is sent, if at all, when it is released."""
 
     PENDING = "pending"
     DELIVERED = "delivered"
     EXHAUSTED = "exhausted"
+    INHIBITED = "inhibited"
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,12 +132,17 @@ def parse_retry_after(value: str | None, now_ms: int) -> float | None:
 def admit(known: Delivery | None, new: Delivery) -> bool:
     """Say whether ``new`` is to be sent, given what the log knows of its id.
 
-    An id that is pending or delivered is left alone, whatever arrives again. An exhausted one is sent anew when its record
-    was produced once more (``dlq redrive``: a later offset), not when the old record is merely read again.
+    An id that is pending, delivered or held back is left alone, whatever arrives again. An exhausted one is sent anew when its
+    record was produced once more (``dlq redrive``: a later offset), not when the old record is merely read again.
     """
     if known is None:
         return True
     return known.status is Status.EXHAUSTED and (new.partition, new.offset) > (known.partition, known.offset)
+
+
+def released(delivery: Delivery, now_ms: int) -> Delivery:
+    """Return a delivery that was held back as one that is due."""
+    return delivery.model_copy(update={"status": Status.PENDING, "next_attempt_ms": now_ms, "last_answer": ""})
 
 
 def wait_s(delivery_id: str, failures: int, answer: Answer, policy: RetryPolicy) -> float:

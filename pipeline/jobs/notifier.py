@@ -17,6 +17,7 @@ from pipeline.core.delivery import Delivery
 from pipeline.core.refusals import Origin, dead_letter, refusal
 from pipeline.errors import Unavailable
 from pipeline.events import Alert, DeadLetter
+from pipeline.jobs.inhibitor import Inhibitor
 from pipeline.jobs.sender import LONGEST_WAIT_S, RETRY_S, Desk, Receiver, Sender
 
 POLL_RECORDS = 500
@@ -26,12 +27,18 @@ log = structlog.get_logger()
 
 
 class Notifier:
-    """Reads alerts, queues them for every endpoint, and lets the senders work."""
+    """Reads alerts, queues them for every endpoint, and lets the senders work.
 
-    def __init__(self, source: Source, receivers: Sequence[Receiver], desk: Desk, senders_each: int = 4) -> None:
+    ``market_holds_ms``: how long the word of a market with an alert holds back those of its members; 0: never.
+    """
+
+    def __init__(
+        self, source: Source, receivers: Sequence[Receiver], desk: Desk, senders_each: int = 4, market_holds_ms: int = 0
+    ) -> None:
         self._source = source
         self._desk = desk
         self._receivers = tuple(receivers)
+        self._inhibitor = Inhibitor(desk, market_holds_ms)
         self._ended = threading.Event()
         self._senders = tuple(Sender(receiver, desk, self._ended) for receiver in receivers)
         self._senders_each = senders_each
@@ -39,7 +46,7 @@ class Notifier:
         self._taken: Sequence[Record] = ()
         self._failure: BaseException | None = None
         self._stepped_ms = desk.now_ms()
-        self._waiting = 0
+        self._waiting = self._held = 0
 
     def step(self, timeout_ms: int = 0) -> int:
         """Take what the topic has, queue it durably, commit; return the number of records.
@@ -47,15 +54,17 @@ class Notifier:
         Raises Unavailable, and may then be called again: it goes on with the same records.
         """
         records = self._taken = self._taken or self._source.poll(POLL_RECORDS, timeout_ms)
-        for record in records:
-            self._queue(record)
         if records:
+            self._queue_all(records)
             self._source.commit({record.topic_partition: record.offset + 1 for record in records})
             self._taken = ()
+        self._held = sum(self._inhibitor.release(receiver.endpoint) for receiver in self._receivers)
+        if records:
             with self._wake:
                 self._wake.notify_all()
         self._waiting = self.waiting()
         self._desk.metrics.set("undelivered_alerts", self._waiting)
+        self._desk.metrics.set("inhibited_alerts", self._held)
         self._stepped_ms = self._desk.now_ms()
         return len(records)
 
@@ -64,7 +73,8 @@ class Notifier:
         idle_s = (self._desk.now_ms() - self._stepped_ms) / 1000
         if idle_s > STUCK_AFTER_S:
             return Readiness(False, f"the alerts topic was not read for {idle_s:.0f} s; Kafka or Redis does not answer")
-        return Readiness(True, f"{self._waiting} alerts wait for an endpoint")
+        held = f", {self._held} are held back by their market's" if self._held else ""
+        return Readiness(True, f"{self._waiting} alerts wait for an endpoint{held}")
 
     def deliver_due(self) -> int:
         """Send in this thread whatever is due now; return the number of attempts. For hosts without threads."""
@@ -111,14 +121,21 @@ class Notifier:
             stop.wait(RETRY_S)
             return False
 
-    def _queue(self, record: Record) -> None:
+    def _queue_all(self, records: Sequence[Record]) -> None:
+        """Queue alerts by event time, of equal ones the market's first, so that it can speak for its members."""
+        alerts = [(alert, record) for record in records if (alert := self._alert_in(record)) is not None]
+        self._inhibitor.refresh()
+        for alert, record in sorted(alerts, key=lambda each: (each[0].event_time_ms, each[0].market is None)):
+            for receiver in self._receivers:
+                self._inhibitor.take(_delivery(record, alert, receiver.endpoint, self._desk.now_ms()), alert)
+            self._inhibitor.listen(alert)
+
+    def _alert_in(self, record: Record) -> Alert | None:
         try:
-            alert = Alert.model_validate_json(record.value)
+            return Alert.model_validate_json(record.value)
         except ValidationError as error:
             self._desk.letters.write(invalid_letter(record, error, self._desk.now_ms()))
-            return
-        for receiver in self._receivers:
-            self._desk.log.add(_delivery(record, alert, receiver.endpoint, self._desk.now_ms()))
+            return None
 
     def _send(self, sender: Sender) -> None:
         try:

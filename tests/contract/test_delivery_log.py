@@ -8,10 +8,12 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from pipeline.adapters.delivery_log import DeliveryLog, MemoryDeliveryLog, RedisDeliveryLog
-from pipeline.core.delivery import Answer, Delivery, EndpointState, Outcome, RetryPolicy, Status, settle
+from pipeline.adapters.delivery_log import DeliveryLog, MemoryDeliveryLog
+from pipeline.adapters.redis_delivery_log import RedisDeliveryLog
+from pipeline.core.delivery import Answer, Delivery, EndpointState, Outcome, RetryPolicy, Status, released, settle
+from pipeline.core.inhibition import word_after
 from pipeline.errors import Unavailable
-from tests.alerts import make_alert, make_delivery
+from tests.alerts import make_alert, make_delivery, make_market_alert
 
 POLICY = RetryPolicy(schedule_s=(5.0,), max_retry_after_s=60.0)
 LEASE_MS = 30_000
@@ -100,6 +102,56 @@ def test_an_exhausted_delivery_makes_room_and_can_be_produced_again(delivery_log
     again = first.model_copy(update={"offset": 7})
     assert delivery_log.add(again)
     assert delivery_log.get("e1", "a1.0") == again
+
+
+def held_back(log: DeliveryLog, alert_id: str, revision: int = 0, endpoint: str = "e1", ended: bool = False) -> Delivery:
+    delivery = make_delivery(make_alert(alert_id, revision), endpoint, status=Status.INHIBITED, last_answer="the market")
+    assert log.hold(delivery, ended)
+    return delivery
+
+
+def test_what_is_held_is_not_due_until_it_is_released(delivery_log: DeliveryLog) -> None:
+    held = held_back(delivery_log, "a1")
+    assert (delivery_log.waiting("e1"), delivery_log.claim("e1", 10**15, LEASE_MS)) == (0, None)
+    assert (delivery_log.held("e1"), delivery_log.held("e2")) == ([held], [])
+    assert not delivery_log.add(make_delivery(make_alert("a1"), offset=99)), "read again it stays held"
+    assert not delivery_log.hold(held, ended=False)
+    assert delivery_log.release(held, 5_000)
+    assert delivery_log.held("e1") == []
+    assert delivery_log.claim("e1", 5_000, LEASE_MS) == released(held, 5_000)
+    assert not delivery_log.release(held, 6_000), "only once"
+
+
+def test_of_several_held_steps_only_the_newest_is_released(delivery_log: DeliveryLog) -> None:
+    first, second = (held_back(delivery_log, "a1", revision) for revision in (0, 1))
+    assert delivery_log.held("e1") == [second]
+    assert not delivery_log.release(first, 5_000)
+    assert delivery_log.release(second, 5_000)
+    assert delivery_log.get("e1", "a1.0") == first
+
+
+def test_an_alert_that_ends_while_it_is_held_is_never_released(delivery_log: DeliveryLog) -> None:
+    held_back(delivery_log, "a1")
+    ended = held_back(delivery_log, "a1", revision=1, ended=True)
+    assert delivery_log.held("e1") == []
+    assert delivery_log.get("e1", "a1.1") == ended
+
+
+def test_a_later_step_that_is_queued_makes_the_held_ones_history(delivery_log: DeliveryLog) -> None:
+    held = held_back(delivery_log, "a1")
+    queued(delivery_log, "a1", revision=1)
+    assert delivery_log.held("e1") == []
+    assert not delivery_log.release(held, 5_000)
+
+
+def test_the_latest_word_of_each_market_is_kept(delivery_log: DeliveryLog) -> None:
+    assert list(delivery_log.markets()) == []
+    first = word_after(None, make_market_alert({"ACME": False}), 1_000)
+    second = word_after(first, make_market_alert({"ACME": False, "BOLT": False}, 1), 2_000)
+    for word in (first, second):
+        assert word is not None
+        delivery_log.set_market(word)
+    assert list(delivery_log.markets()) == [second]
 
 
 def test_endpoints_are_apart(delivery_log: DeliveryLog) -> None:

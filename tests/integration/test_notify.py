@@ -17,9 +17,9 @@ from pipeline.adapters.kafka_admin import KafkaAdmin, TopicState
 from pipeline.adapters.kafka_streams import KafkaSink, KafkaSource
 from pipeline.adapters.waiting import wait_until
 from pipeline.core.delivery import body
-from pipeline.events import Alert, DeadLetter
+from pipeline.events import Alert, AlertReason, AlertStatus, DeadLetter
 from pipeline.settings import KafkaSettings
-from tests.alerts import make_alert
+from tests.alerts import make_alert, make_market_alert
 from tests.receivers import OTHER_SECRET, SECRET, Receiver, Reply, Seen, receiving
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
@@ -167,6 +167,21 @@ def test_what_is_exhausted_and_what_is_no_alert_become_dead_letters(stack: Stack
     assert (invalid.reason, invalid.payload) == ("invalid_json", b"no alert")
     assert (spent.reason, spent.value) == ("delivery_exhausted", "server_error 500 out of order")
     assert Alert.model_validate_json(spent.payload) == make_alert("c1")
+
+
+def test_members_of_a_market_are_held_back_over_restarts_until_it_ends(stack: Stack) -> None:
+    market = {"ACME": False, "BOLT": True}
+    over = {"status": AlertStatus.RESOLVED, "reason": AlertReason.QUIET}
+    with receiving() as receiver:
+        stack.produce(make_market_alert(market).to_json())
+        stack.notify(receiver.url)
+        stack.produce(make_alert("e1").to_json(), make_alert("e2", entity="BOLT").to_json(), make_alert("e3").to_json())
+        stack.produce(make_alert("e3", 1, **over).to_json())
+        stack.notify(receiver.url)
+        assert receiver.accepted_ids() == ["m1.0", "e2.0"]
+        stack.produce(make_market_alert(market, 1, **over).to_json())
+        stack.notify(receiver.url)
+        assert sorted(receiver.accepted_ids()) == ["e1.0", "e2.0", "m1.0", "m1.1"]
 
 
 def test_sigterm_ends_it_in_order(stack: Stack) -> None:

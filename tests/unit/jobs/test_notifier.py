@@ -51,22 +51,29 @@ class Recorder:
 
 
 class House:
-    """A broker with alerts and everything a notifier needs; ``notifier`` gives a new process on the same durable things."""
+    """A broker with alerts and everything a notifier needs; ``notifier`` gives a new process on the same durable things.
+
+    The one before it is gone then.
+    """
 
     def __init__(self) -> None:
         self.broker = MemoryBroker({"alerts": 1, "dead-letters": 1})
         self.clock = Clock()
         self.log = MemoryDeliveryLog()
         self.metrics = Metrics()
+        self._source: MemorySource | None = None
 
     def produce(self, *alerts: Alert) -> None:
         for alert in alerts:
             self.broker.append("alerts", alert.entity.encode(), alert.to_json(), alert.event_time_ms)
 
-    def notifier(self, *receivers: Recorder, log: MemoryDeliveryLog | None = None) -> Notifier:
+    def notifier(self, *receivers: Recorder, log: MemoryDeliveryLog | None = None, market_holds_ms: int = 0) -> Notifier:
         letters = Letters(MemorySink(self.broker), "dead-letters", self.metrics)
         desk = Desk(log or self.log, POLICY, letters, self.metrics, self.clock, lease_ms=30_000)
-        return Notifier(MemorySource(self.broker, "notifier", ["alerts"]), receivers, desk)
+        if self._source is not None:
+            self._source.close()
+        self._source = MemorySource(self.broker, "notifier", ["alerts"])
+        return Notifier(self._source, receivers, desk, market_holds_ms=market_holds_ms)
 
     def letters(self) -> list[DeadLetter]:
         return [DeadLetter.model_validate_json(record.value) for record in self.broker.records("dead-letters")]

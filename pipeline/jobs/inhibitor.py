@@ -1,0 +1,87 @@
+"""Holding back the notifications of a market's members while the market has an alert, and letting go of them after it.
+
+All rules are in ``core.inhibition``; what is held and what markets said last is in the delivery log, so a kill changes nothing.
+"""
+
+import structlog
+
+from pipeline.core.delivery import Delivery, Status
+from pipeline.core.explain import ENDED
+from pipeline.core.inhibition import MarketWord, hides, word_after
+from pipeline.events import Alert, Rule
+from pipeline.jobs.sender import Desk
+
+log = structlog.get_logger()
+
+
+class Inhibitor:
+    """Queues deliveries, or holds them back. ``hold_ms``: how long a market's word counts; 0 holds nothing back.
+
+    An endpoint that has heard of an alert hears all of it: only alerts of which it knows nothing are held back.
+    """
+
+    def __init__(self, desk: Desk, hold_ms: int) -> None:
+        self._desk = desk
+        self._hold_ms = hold_ms
+        self._words: dict[str, MarketWord] = {}
+
+    def refresh(self) -> None:
+        """Take over what markets said last, as far as the log knows: other notifiers read other partitions."""
+        self._words = {word.entity: word for word in self._desk.log.markets()} if self._hold_ms else {}
+
+    def listen(self, alert: Alert) -> None:
+        """Remember what a market says, once its own deliveries are queued."""
+        known = self._words.get(alert.entity)
+        word = word_after(known, alert, self._desk.now_ms())
+        if self._hold_ms and word is not None and word != known:
+            self._desk.log.set_market(word)
+            self._words[word.entity] = word
+
+    def take(self, delivery: Delivery, alert: Alert) -> None:
+        """Queue a delivery, or hold it back with the reason in its ``last_answer``."""
+        why = self._why_not(delivery, alert)
+        if not why:
+            self._desk.log.add(delivery)
+            return
+        held = delivery.model_copy(update={"status": Status.INHIBITED, "last_answer": why})
+        if self._desk.log.hold(held, ended=alert.status in ENDED):
+            self._desk.metrics.count("inhibited_total", reason=Rule.MARKET_WIDE)
+            log.info("notification_held_back", id=delivery.delivery_id, entity=alert.entity, why=why)
+
+    def release(self, endpoint: str) -> int:
+        """Queue what nothing hides any more; return the number of alerts that are still held back."""
+        held = self._desk.log.held(endpoint)
+        if held:
+            self.refresh()
+        hidden = [delivery for delivery in held if self._hidden_by(Alert.model_validate_json(delivery.value)) is not None]
+        for delivery in held:
+            if delivery not in hidden and self._desk.log.release(delivery, self._desk.now_ms()):
+                self._desk.metrics.count("released_total")
+                log.info("notification_released", id=delivery.delivery_id)
+        return len(hidden)
+
+    def _hidden_by(self, alert: Alert) -> MarketWord | None:
+        now_ms = self._desk.now_ms()
+        return next((word for word in self._words.values() if hides(word, alert, now_ms, self._hold_ms)), None)
+
+    def _was_told(self, endpoint: str, word: MarketWord) -> bool:
+        """Return whether the market's word reaches the endpoint: one that was set later has not heard it."""
+        known = self._desk.log.get(endpoint, word.delivery_id)
+        return known is not None and known.status is not Status.EXHAUSTED
+
+    def _why_not(self, delivery: Delivery, alert: Alert) -> str:
+        """Return why the endpoint is not to hear of it; empty where it is."""
+        word, ends = self._hidden_by(alert), alert.status in ENDED
+        if word is None and not ends:
+            return ""
+        steps = self._earlier(delivery)
+        if steps - {Status.INHIBITED}:
+            return ""
+        if word is not None and self._was_told(delivery.endpoint, word):
+            return f"{Rule.MARKET_WIDE}: explained by {word.entity} {word.delivery_id}"
+        return f"{Rule.MARKET_WIDE}: over before it was told" if ends and steps else ""
+
+    def _earlier(self, delivery: Delivery) -> set[Status]:
+        """Return where the alert's steps up to this one stand at the endpoint."""
+        steps = (self._desk.log.get(delivery.endpoint, f"{delivery.alert_id}.{n}") for n in range(delivery.revision + 1))
+        return {known.status for known in steps if known is not None}
