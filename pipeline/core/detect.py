@@ -196,17 +196,20 @@ def is_flood(history: PaneHistory, end_ms: int, rules: Flood) -> bool:
 
 
 def is_one_voice(history: PaneHistory, end_ms: int, lane: Lane, rules: Flood) -> bool:
-    """Return whether repeated contents drown out the rest of a lane's reference window, and the rest has no support.
+    """Return whether repeated contents hold most of what is negative in a lane's reference window, and the rest is not firm.
 
-    An opening waits then: the first copies of a flood are too few to be called one.
+    An opening waits then: the first copies of a flood, of one text or of a few, are too few to be called one, and beside them
+    two people are no second voice. Copies count by how negative they are, so that neutral ones hide nothing.
     """
     whole, recent = history.sums(end_ms, lane.reference_ms), history.recent(end_ms, lane.reference_ms)
     mood = {content.fingerprint: content.negative for pane in recent for content in pane.contents}
-    repeated = {content: times for content, times in _times_said(recent).items() if times >= rules.copies and mood[content] > 0.0}
-    if sum(repeated.values()) <= rules.top_share * whole.posts:
+    said = _times_said(recent)
+    repeated = [content for content, times in said.items() if times >= rules.copies]
+    copied = sum(said[content] * mood[content] for content in repeated)
+    if copied <= rules.top_share * sum(times * mood[content] for content, times in said.items()):
         return False
     other_mass = whole.negative - sum(mood[content] for content in repeated)
-    return whole.effective - len(repeated) < lane.support.posts_effective or other_mass < lane.support.negative_mass
+    return whole.effective - len(repeated) < lane.firm.posts_effective or other_mass < lane.firm.negative_mass
 
 
 def _times_said(panes: Sequence[Pane]) -> dict[int, int]:

@@ -9,7 +9,7 @@ from pipeline.core.market_rules import MarketRules
 from pipeline.core.prior import Prior, Tier
 from pipeline.events import Rule
 
-DETECTOR_VERSION = "3"
+DETECTOR_VERSION = "4"
 
 MINUTE_MS = 60_000
 HOUR_MS = 60 * MINUTE_MS
@@ -60,12 +60,13 @@ MARKET_TIER = Tier(float(2**53), 0.1, threshold_base=1.0, threshold_scale=0.65, 
 class Flood:
     """When one content, or young accounts, speak for an entity within the hour: no opinion, but coordinated activity.
 
-    ``copies``: contents said so often within the window of an alert that would open do not support it, if they are most of it.
+    ``copies``: contents said so often within the window of an alert that would open do not support it, if most of what is
+    negative in it is theirs.
     """
 
     window_ms: int = HOUR_MS
     posts: int = 20
-    copies: int = 3
+    copies: int = 2
     top_share: float = 0.5
     young_share: float = 0.5
     max_variety: float = 0.2

@@ -4,8 +4,8 @@ import pytest
 
 from pipeline.core.baseline import absorb, fresh
 from pipeline.core.clusters import Clusters
-from pipeline.core.detect import Assessment, Known, assess, is_flood
-from pipeline.core.detector_config import DAY_MS, HOUR_MS, DetectorConfig
+from pipeline.core.detect import Assessment, Known, assess, is_flood, is_one_voice
+from pipeline.core.detector_config import DAY_MS, HOUR_MS, SPIKE, DetectorConfig
 from pipeline.core.panes import ZERO, Pane, PaneRules, mention_of, summarise
 from pipeline.core.severity import severity_of
 from pipeline.core.thresholds import OwnRate
@@ -134,3 +134,30 @@ def test_a_young_entity_is_cold_and_needs_more() -> None:
     seen = assess(history(burst(4)), NOW_MS, past._replace(baseline=replace(past.baseline, first_ms=NOW_MS - DAY_MS)), CONFIG)
     assert seen.cold
     assert seen.leading is None
+
+
+def said(*contents: tuple[int, float]) -> PaneHistory:
+    """Return a window in which each content is said so many times, so negatively, by as many people."""
+    posts = [
+        scored_post(f"c{number}-{copy}", NOW_MS - 50 * MINUTE_MS + copy * 1_000, negative, simhash=f"{number:02x}" * 8)
+        for number, (times, negative) in enumerate(contents, start=1)
+        for copy in range(times)
+    ]
+    return history(sorted(posts, key=lambda post: post.event_time_ms))
+
+
+@pytest.mark.parametrize(
+    ("contents", "expected"),
+    [
+        ([(3, 0.9)], True),
+        ([(4, 0.9), (2, 0.8), (1, 0.95), (1, 0.05), (1, 0.05)], True),  # two texts, and one person who means it
+        ([(2, 0.9), (2, 0.9), (2, 0.9)], True),  # a flood of a few texts, before any of them is said often
+        ([(1, 0.9), (1, 0.9)], False),  # two people, two texts
+        ([(2, 0.9), (1, 0.9), (1, 0.9)], False),  # one repeats another, half of it is others'
+        ([(9, 0.05), (1, 0.9), (1, 0.9)], False),  # neutral copies hide no mood
+        ([(9, 0.9), (1, 0.9), (1, 0.9), (1, 0.9), (1, 0.9)], False),  # the others are enough for a warning
+        ([(9, 0.9), (1, 0.9), (1, 0.9), (1, 0.1)], True),
+    ],
+)
+def test_copies_are_one_voice_unless_the_others_are_firm(contents: list[tuple[int, float]], expected: bool) -> None:
+    assert is_one_voice(said(*contents), NOW_MS, SPIKE, CONFIG.flood) is expected

@@ -117,6 +117,18 @@ def test_the_first_copies_of_a_flood_of_two_contents_open_no_mood_alert_either()
     assert {alert.rule for alert in alerts if alert.event_time_ms > begin} == {Rule.COORDINATED_ACTIVITY}
 
 
+def test_one_person_who_means_it_is_no_second_voice_beside_a_flood() -> None:
+    begin = START_MS + 9 * DAY_MS
+    contents = ("00000000abcdef00", "ffff000012345678")
+    bots = [
+        scored_post(f"bot-{n}", begin + n * 40_000, 0.85, simhash=contents[n % 3 == 0], author_created_ms=begin)
+        for n in range(60)
+    ]
+    human = [scored_post("human", begin + 60_000, 0.95), scored_post("bystander", begin - 600_000, 0.1)]
+    _, alerts, _ = run(in_order(background("A", 9, 2, 1), bots, human))
+    assert {alert.rule for alert in alerts if alert.event_time_ms > begin} == {Rule.COORDINATED_ACTIVITY}
+
+
 def test_what_others_say_beside_a_repeated_content_opens_an_alert() -> None:
     begin = START_MS + 9 * DAY_MS
     posts = in_order(background("A", 9, 20, 1), shift("A", begin, 8), flood("A", begin, 12, 2 * MINUTE_MS))
