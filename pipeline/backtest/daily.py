@@ -26,18 +26,33 @@ def by_day(trends: Sequence[Trend], span: tuple[int, int], prior: Prior) -> list
     A pane's expectation is that of a day times the pane's part in the season. So each pane tells what a whole day would
     bring; a day has the mean of its panes, and one without posts has that of the day before.
     """
-    table: dict[int, list[Trend]] = {}
-    for trend in trends:
-        table.setdefault(trend.window_start_ms // DAY_MS, []).append(trend)
+    table = _table(trends)
     volume = sum(trend.posts_effective for trend in trends) * DAY_MS / (span[1] - span[0])
     dispersion = prior.tiers[prior.tier_of(volume)].dispersion
     days: list[Day] = []
     rate: float | None = None
-    for day in range(span[0] // DAY_MS, -(-span[1] // DAY_MS)):
+    for day in _days(span):
         own = table.get(day, [])
         rate = _expected_of_a_day(own, prior) if own else rate
         days.append(_day(day * DAY_MS, own, None if rate is None else _band(day * DAY_MS, rate, dispersion, prior)))
     return days
+
+
+def sums_by_day(trends: Sequence[Trend], span: tuple[int, int]) -> list[Day]:
+    """Return every day of the span, summed over the entities of ``trends``; bands do not add up, so there is none."""
+    table = _table(trends)
+    return [_day(day * DAY_MS, table.get(day, []), None) for day in _days(span)]
+
+
+def _table(trends: Sequence[Trend]) -> dict[int, list[Trend]]:
+    table: dict[int, list[Trend]] = {}
+    for trend in trends:
+        table.setdefault(trend.window_start_ms // DAY_MS, []).append(trend)
+    return table
+
+
+def _days(span: tuple[int, int]) -> range:
+    return range(span[0] // DAY_MS, -(-span[1] // DAY_MS))
 
 
 def _expected_of_a_day(own: Sequence[Trend], prior: Prior) -> float:

@@ -21,7 +21,7 @@ VOLUME, NEGATIVE, BAND, ALERT, TRUTH = "#9aa7b4", "#c0392b", "#e8c9a8", "#111111
 def entity_picture(entity: str, days: Sequence[Day], found: Sequence[Detection], truth: Sequence[Incident]) -> bytes:
     """Return one entity over the span: posts a day, negatives against the expected band, negative share, alerts, truth.
 
-    Every argument holds what concerns this entity alone.
+    Every argument holds what concerns this entity, or this market, alone.
     """
     moments = [_moment(day.start_ms) for day in days]
     figure, (volume, negatives, share) = _figure(3, 9.0, 4.2, fitted=False)  # finding the margins takes as long as drawing
@@ -31,7 +31,8 @@ def entity_picture(entity: str, days: Sequence[Day], found: Sequence[Detection],
     expected = [(_moment(day.start_ms), day.band) for day in days if day.band is not None]
     low, high = [band.low for _, band in expected], [band.high for _, band in expected]
     at = [moment for moment, _ in expected]
-    negatives.fill_between(at, low, high, step="mid", color=BAND, label="expected of the day, 5 to 95 %")
+    if expected:
+        negatives.fill_between(at, low, high, step="mid", color=BAND, label="expected of the day, 5 to 95 %")
     negatives.step(
         moments, [day.negative for day in days], where="mid", color=NEGATIVE, linewidth=1.0, label="negatives a day (mass)"
     )

@@ -3,18 +3,21 @@
 import json
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from pipeline.backtest import plots
-from pipeline.backtest.daily import by_day
+from pipeline.backtest.daily import Day, by_day
+from pipeline.backtest.detections import Detection
 from pipeline.backtest.evaluate import Evaluation
 from pipeline.backtest.event_study import EventStudy
+from pipeline.backtest.market import MarketAlert
 from pipeline.backtest.operating_points import OperatingPoint
 from pipeline.backtest.tiers import TierRow
+from pipeline.core.explain import ENDED
 from pipeline.core.prior import Prior
 from pipeline.events import Trend
 from pipeline.replay.recorded import utc
@@ -35,7 +38,10 @@ pre { background: #f6f6f4; padding: .7rem; overflow-x: auto; font-size: 12px; } 
 
 @dataclass(frozen=True)
 class ReportInput:
-    """Everything the page shows. ``trends``: see ``by_day``. ``provenance``: hashes, versions, spans, configuration."""
+    """Everything the page shows. ``trends``: see ``by_day``. ``provenance``: hashes, versions, spans, configuration.
+
+    ``market``: what markets said, None where nobody asked; ``market_days``: the days of each.
+    """
 
     title: str
     scores: Evaluation
@@ -45,6 +51,8 @@ class ReportInput:
     points: tuple[OperatingPoint, ...]
     study: EventStudy | None
     provenance: dict[str, Any]
+    market: Sequence[MarketAlert] | None = None
+    market_days: Mapping[str, Sequence[Day]] = field(default_factory=dict)
 
 
 def pictures(report: ReportInput) -> dict[str, bytes]:
@@ -57,6 +65,9 @@ def pictures(report: ReportInput) -> dict[str, bytes]:
         found["calibration"] = plots.calibration_picture(report.points)
     if report.study is not None:
         found["event-study"] = plots.event_study_picture(report.study)
+    for group, days in report.market_days.items():
+        alerts = [Detection(each.opened, each.peak.score) for each in report.market or () if each.opened.entity == group]
+        found[_of_market(group)] = plots.entity_picture(group, days, alerts, ())
     by_entity: dict[str, list[Trend]] = {entity: [] for entity in shown_entities(scores)}
     for trend in report.trends:
         if trend.entity in by_entity:
@@ -91,6 +102,7 @@ def render(report: ReportInput, drawn: Mapping[str, bytes]) -> str:
         _tiers(report.scores.tiers, drawn),
         _event_study(report.study, drawn),
         _alerts(report.scores),
+        _market(report, drawn),
         _entities(report.scores, drawn),
         f"<h2>Provenance</h2><pre>{escape(json.dumps(report.provenance, indent=2, ensure_ascii=False))}</pre>",
     ]
@@ -165,6 +177,41 @@ def _alerts(scores: Evaluation) -> str:
         )  # fmt: skip
     head = ("entity", "opened (UTC)", "rule", "severity", "highest score", "escalations", "tells of", "right")
     return f"<h2>Alerts</h2>{_table(head, rows)}"
+
+
+def _market(report: ReportInput, drawn: Mapping[str, bytes]) -> str:
+    if report.market is None:
+        return ""
+    rows = [
+        (
+            each.opened.entity, utc(each.opened.event_time_ms), _ended(each), each.peak.severity, f"{each.peak.score:.2f}",
+            f"{each.market.factor:.2f}", f"{each.market.exceeding} of {each.market.entities}", _names(each),
+            ", ".join(each.own) or "none",
+        )
+        for each in report.market
+    ]  # fmt: skip
+    head = (
+        "market", "opened (UTC)", "ended", "severity", "highest score", "times expected", "members that exceed", "named",
+        "beyond the market",
+    )  # fmt: skip
+    table = _table(head, rows) if rows else "<p>No market had an alert.</p>"
+    note = (
+        '<p class="note">Alerts of the rule market_wide; no score above counts them. Below: sums over the members, a post '
+        "counted for each that it names. Dashed: alerts.</p>"
+    )
+    return f"<h2>Markets</h2>{table}{note}{''.join(_image(drawn, _of_market(group)) for group in report.market_days)}"
+
+
+def _ended(each: MarketAlert) -> str:
+    return f"{each.last.status} {utc(each.last.event_time_ms)}" if each.last.status in ENDED else "open"
+
+
+def _names(each: MarketAlert) -> str:
+    return ", ".join(member.entity for member in each.market.members)
+
+
+def _of_market(group: str) -> str:
+    return group.replace(":", "-")
 
 
 def _entities(scores: Evaluation, drawn: Mapping[str, bytes]) -> str:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
     from pipeline.backtest.grid import Point
+    from pipeline.backtest.market import MarketAlert
+    from pipeline.backtest.report import ReportInput
     from pipeline.backtest.session import Outcome, Recording
     from pipeline.core.detector_config import DetectorConfig
     from pipeline.events import ScoredPost
@@ -52,6 +55,9 @@ def backtest(  # noqa: PLR0913 - one parameter an option
         bool, typer.Option("--allow-hindsight", help="Judge posts from before --model-cutoff all the same.")
     ] = False,
     warmup: Annotated[bool, typer.Option("--warmup", help="Run again with later beginnings and compare.")] = False,
+    market: Annotated[
+        bool, typer.Option(help="Judge the markets too; takes as long as a replay, not counted in seconds.")
+    ] = True,
     sweep: Annotated[Path | None, typer.Option(help="YAML grid: setting to list of values; tuned on the training span.")] = None,
     processes: Annotated[int | None, typer.Option(min=1, help="Of a sweep, and by entity; default: cores.")] = None,
     seed: Annotated[int, typer.Option(help="Of the placebo dates.")] = 7,
@@ -66,6 +72,7 @@ def backtest(  # noqa: PLR0913 - one parameter an option
     from pipeline.backtest import session
     from pipeline.backtest.grid import points, read_grid
     from pipeline.backtest.lookahead import check_hindsight
+    from pipeline.backtest.market import market_alerts
     from pipeline.backtest.sharded import preparing
     from pipeline.jobs.detector import detector_config
     from pipeline.pool import cores
@@ -88,12 +95,14 @@ def backtest(  # noqa: PLR0913 - one parameter an option
         if lookahead and cutoff_ms is None:
             cutoff_ms = _known_cutoff(posts, settings)
         extra |= _analyses(recording, outcome, lookahead, warmup, cutoff_ms)
+        heard = market_alerts(recording.posts, outcome.config, recording.spans.test) if market else None
+        extra["market_alerts"] = None if heard is None else [alert.summary() for alert in heard]
         files = [path for path in (*paths, prices, truth, sweep) if path is not None]
         facts = session.provenance(recording, outcome.config, files, seed) | {"model_cutoff": model_cutoff}
         summary = outcome.scores.summary() | {"seconds": round(outcome.seconds, 3)} | extra
         session.write_run(outcome, summary | {"provenance": facts}, out, _dump)
         if report or pictures:
-            _write_report(recording, outcome, facts, (out, report, pictures), progress)
+            _write_report(recording, outcome, _page(recording, outcome, facts, heard), (out, report, pictures), progress)
     typer.echo(_dump(summary).decode() if as_json else _shown(summary, out, report))
 
 
@@ -167,20 +176,28 @@ def _analyses(
     return found
 
 
+def _page(recording: "Recording", outcome: "Outcome", facts: dict[str, Any], heard: "list[MarketAlert] | None") -> "ReportInput":
+    """Return what the page shows, without the operating points."""
+    from pipeline.backtest.market import days_of_markets
+    from pipeline.backtest.report import ReportInput
+    from pipeline.replay.recorded import utc
+
+    span, config = recording.spans.test, outcome.config
+    title = f"Backtest {utc(span[0])} to {utc(span[1])}"
+    trends = tuple(outcome.told.within(span))
+    days = {} if heard is None else days_of_markets(trends, span, config)
+    return ReportInput(title, outcome.scores, trends, span, config.prior, (), outcome.study, facts, heard, days)
+
+
 def _write_report(
-    recording: "Recording", outcome: "Outcome", facts: dict[str, Any], where: tuple[Path, bool, bool], progress: "Progress"
+    recording: "Recording", outcome: "Outcome", page: "ReportInput", where: tuple[Path, bool, bool], progress: "Progress"
 ) -> None:
     """Write report.html, the pictures as files, or both; ``where``: (folder, report wanted, pictures wanted)."""
     from pipeline.backtest.operating_points import TARGETS, operating_points
-    from pipeline.backtest.report import ReportInput, pictures, render, write_pictures
-    from pipeline.replay.recorded import utc
+    from pipeline.backtest.report import pictures, render, write_pictures
 
     task = progress.add_task("report", total=len(TARGETS))
-    points = operating_points(recording, outcome, done=lambda: progress.advance(task))
-    span, prior = recording.spans.test, outcome.config.prior
-    title = f"Backtest {utc(span[0])} to {utc(span[1])}"
-    trends = tuple(outcome.told.within(span))
-    shown = ReportInput(title, outcome.scores, trends, span, prior, tuple(points), outcome.study, facts)
+    shown = replace(page, points=tuple(operating_points(recording, outcome, done=lambda: progress.advance(task))))
     out, report, as_files = where
     drawn = pictures(shown)
     if report:
@@ -207,5 +224,7 @@ def _dump(summary: dict[str, Any]) -> bytes:
 def _shown(summary: dict[str, Any], out: Path, report: bool) -> str:
     names = ("precision", "recall", "visible_recall", "alerts", "alerts_per_entity_day", "flood_share", "seconds")
     lines = [f"{name:<24}{summary[name]}" for name in names]
+    if summary["market_alerts"] is not None:
+        lines.append(f"{'market_alerts':<24}{len(summary['market_alerts'])}")
     lines += [f"{'realised/target ' + tier:<24}{value:.2f}" for tier, value in summary["realised_over_target"].items()]
     return "\n".join([*lines, str(out / ("report.html" if report else "summary.json"))])

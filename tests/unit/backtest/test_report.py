@@ -61,7 +61,10 @@ def test_the_promised_fields_and_a_page_that_needs_nothing_else(tmp_path: Path) 
     written = {path.name for path in (tmp_path / "out").iterdir()}
     assert written == {"report.html", "summary.json", "trends.jsonl", "alerts.jsonl", "pictures"}
     drawn = {path.stem for path in (tmp_path / "out" / "pictures").iterdir()}
-    assert drawn == {"precision-recall", "calibration", "delay", "tiers", "event-study", "entity-A", "entity-B"}  # B: missed
+    wanted = {"precision-recall", "calibration", "delay", "tiers", "event-study", "market-all", "entity-A", "entity-B"}
+    assert drawn == wanted, "B has an incident that nobody told"
+    assert summary["market_alerts"] == []
+    assert "No market had an alert." in page
     assert set(re.findall(r'<img alt="([^"]+)"', page)) == drawn
 
 
