@@ -53,16 +53,20 @@ class Inhibitor:
         held = self._desk.log.held(endpoint)
         if held:
             self.refresh()
-        hidden = [delivery for delivery in held if self._hidden_by(Alert.model_validate_json(delivery.value)) is not None]
+        hidden = 0
         for delivery in held:
-            if delivery not in hidden and self._desk.log.release(delivery, self._desk.now_ms()):
+            if self._hidden_by(Alert.model_validate_json(delivery.value), endpoint) is not None:
+                hidden += 1
+            elif self._desk.log.release(delivery, self._desk.now_ms()):
                 self._desk.metrics.count("released_total")
                 log.info("notification_released", id=delivery.delivery_id)
-        return len(hidden)
+        return hidden
 
-    def _hidden_by(self, alert: Alert) -> MarketWord | None:
+    def _hidden_by(self, alert: Alert, endpoint: str) -> MarketWord | None:
+        """Return the market's word that the endpoint has in place of the alert."""
         now_ms = self._desk.now_ms()
-        return next((word for word in self._words.values() if hides(word, alert, now_ms, self._hold_ms)), None)
+        words = (word for word in self._words.values() if hides(word, alert, now_ms, self._hold_ms))
+        return next((word for word in words if self._was_told(endpoint, word)), None)
 
     def _was_told(self, endpoint: str, word: MarketWord) -> bool:
         """Return whether the market's word reaches the endpoint: one that was set later has not heard it."""
@@ -71,13 +75,13 @@ class Inhibitor:
 
     def _why_not(self, delivery: Delivery, alert: Alert) -> str:
         """Return why the endpoint is not to hear of it; empty where it is."""
-        word, ends = self._hidden_by(alert), alert.status in ENDED
+        word, ends = self._hidden_by(alert, delivery.endpoint), alert.status in ENDED
         if word is None and not ends:
             return ""
         steps = self._earlier(delivery)
         if steps - {Status.INHIBITED}:
             return ""
-        if word is not None and self._was_told(delivery.endpoint, word):
+        if word is not None:
             return f"{Rule.MARKET_WIDE}: explained by {word.entity} {word.delivery_id}"
         return f"{Rule.MARKET_WIDE}: over before it was told" if ends and steps else ""
 

@@ -131,3 +131,11 @@ def test_a_market_that_could_not_be_told_hides_nothing() -> None:
     settle_all(street.house, street.notifier)
     assert street.status("m1.0") is Status.EXHAUSTED
     assert street.say(make_alert("a1", event_time_ms=START_MS + 1_800_000)) == ["a1.0"]
+
+
+def test_what_is_held_is_released_when_its_market_cannot_be_told() -> None:
+    street = Street(answer=lambda delivery_id, _before: DOWN if delivery_id == "m1.0" else Answer(Outcome.DELIVERED, 200))
+    street.house.produce(make_market_alert(MARKET), make_alert("a1"))
+    settle_all(street.house, street.notifier)
+    assert (street.status("m1.0"), street.status("a1.0")) == (Status.EXHAUSTED, Status.INHIBITED)
+    assert street.say() == ["a1.0"]
