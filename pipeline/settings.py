@@ -113,6 +113,7 @@ class TrendSettings(Section):
     """What users set of the detector: how many false alerts they accept, how late posts may be, how long to stay quiet.
 
     ``market``: which entities make up a market that is watched as a whole: all, those of one exchange, or none.
+    ``checkpoint_interval_ms``: how often Flink keeps its state; only then do readers see what it told since the last time.
     The metrics' address is that of the in-process host; Flink's is its own.
     """
 
@@ -124,6 +125,7 @@ class TrendSettings(Section):
     market: Literal["all", "exchange", "off"] = "all"
     parallelism: int = 1
     execution_mode: Literal["process", "thread"] = "process"
+    checkpoint_interval_ms: int = Field(default=10_000, gt=0)
     metrics_host: str = "127.0.0.1"
     metrics_port: int = 0
 

@@ -48,6 +48,7 @@ class MarketOperator(PaneOperator[MarketState]):
         One behind the allowed lateness is left out: its entity's own trends and alerts have it.
         """
         start = digest.start_ms
+        state.watermark_ms = max(state.watermark_ms, watermark_ms)
         if start + self._accepted_ms <= watermark_ms or start < state.older.time_ms:
             return NOTHING
         if not state.entity:
@@ -61,6 +62,10 @@ class MarketOperator(PaneOperator[MarketState]):
         if start in state.open_panes and state.decided.time_ms < start + PANE_MS:
             return NOTHING
         return self._pane_changed(state, start)
+
+    def _is_out_of_reach(self, state: MarketState, time_ms: int) -> bool:
+        """Return whether the watermark says so: a host may have gone ahead of it, because some members went quiet."""
+        return time_ms + self._accepted_ms <= state.watermark_ms
 
     def _starts(self, state: MarketState) -> Iterable[int]:
         return state.digests

@@ -24,13 +24,15 @@ _HEADER = struct.Struct(">HI")  # version, bytes of the entity's state; then tha
 class MarketState(EntityState):
     """``digests`` and ``parts`` by pane start and member; ``last``: the newest older digest of each member.
 
-    ``thinned_ms``: digests of earlier panes have lost their contents already; not worth keeping.
+    ``thinned_ms``: digests of earlier panes have lost their contents already; ``watermark_ms``: the highest that came with a
+    digest, there as soon as one comes. Neither is worth keeping.
     """
 
     digests: dict[int, dict[str, PaneDigest]] = field(default_factory=dict)
     parts: dict[int, dict[str, Part]] = field(default_factory=dict)
     last: dict[str, PaneDigest] = field(default_factory=dict)
     thinned_ms: int = 0
+    watermark_ms: int = -(2**62)
 
     def known(self, end_ms: int, within_ms: int) -> dict[str, PaneDigest]:
         """Return the newest digest of each member that was heard of in [end - within, end)."""

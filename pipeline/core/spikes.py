@@ -118,7 +118,7 @@ class PaneOperator(Generic[State]):
         these two spans added, no pane before the older checkpoint can hold a post that is not late.
         """
         now = state.decided.time_ms
-        if now < state.newer.time_ms + self._checkpoint_ms:
+        if now < state.newer.time_ms + self._checkpoint_ms or not self._is_out_of_reach(state, state.newer.time_ms):
             return
         state.older, state.newer = state.newer, state.decided.copy()
         since = state.older.time_ms
@@ -178,6 +178,10 @@ class PaneOperator(Generic[State]):
 
     def _decide(self, state: State, seen: Assessment, active: bool) -> Iterator[Alert]:
         return decide(state, seen, active, self.config)
+
+    def _is_out_of_reach(self, state: State, time_ms: int) -> bool:  # noqa: ARG002
+        """Return whether nothing that is not late can change a pane before ``time_ms``, which was decided."""
+        return True
 
     def _starts(self, state: State) -> Iterable[int]:
         """Return the starts of the panes that can be summed up again."""

@@ -15,7 +15,7 @@ that come afterwards are corrections like any others behind the watermark, so th
 """
 
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -29,7 +29,7 @@ from pipeline.core.market_rules import OFF, group_of
 from pipeline.core.pane_digest import PaneDigest, encode_digest
 from pipeline.core.spikes import make_operator
 from pipeline.core.trends import Operator, Step
-from pipeline.events import ScoredPost
+from pipeline.events import Alert, ScoredPost, Trend
 from pipeline.jobs.scored_letters import scored_letter
 from pipeline.jobs.trends_job import TrendsJob
 
@@ -37,6 +37,10 @@ DECODED_ENTITIES: Final = 2_000
 NOT_DUE_MS: Final = 2**62
 ONE_BYTE: Final = "iso-8859-1"
 BUFFERED: Final = Types.ROW([Types.STRING(), Types.INT(), Types.LONG()])  # payload, partition, offset
+RESULT: Final = Types.ROW_NAMED(
+    ["topic", "entity", "payload", "at_ms"], [Types.STRING(), Types.STRING(), Types.STRING(), Types.LONG()]
+)
+LATE: Final = OutputTag("late", RESULT)  # posts behind the allowed lateness
 PANES: Final = OutputTag("panes", Types.ROW([Types.STRING(), BUFFERED]))  # for the markets: group, digest with its start
 
 
@@ -82,7 +86,7 @@ class FoldingFunction(KeyedProcessFunction):  # type: ignore[misc]
     def process_element(self, value: Row, ctx: KeyedProcessFunction.Context) -> Iterable[Row]:
         """Buffer one row, and see to it that its pane's end wakes this key."""
         key, timers = ctx.get_current_key(), ctx.timer_service()
-        mark = self._marks.get(key) or self._recall(key)
+        mark = self._marks.get(key) or self._recall(key, timers.current_processing_time())
         at_ms, newest_ms = self._times(value, ctx, mark)
         self._waiting.add(f"{at_ms} {newest_ms} {value[1]} {value[2]} {value[0]}")
         mark.newest_ms = max(mark.newest_ms, at_ms)
@@ -96,7 +100,7 @@ class FoldingFunction(KeyedProcessFunction):  # type: ignore[misc]
     def on_timer(self, timestamp: int, ctx: KeyedProcessFunction.OnTimerContext) -> Iterator[Row]:
         """Fold what the watermark has passed, or, where the key went quiet, everything that arrived."""
         key, timers = ctx.get_current_key(), ctx.timer_service()
-        mark = self._marks.get(key) or self._recall(key)
+        mark = self._marks.get(key) or self._recall(key, timers.current_processing_time())
         if ctx.time_domain() == TimeDomain.EVENT_TIME:
             mark.due_ms = NOT_DUE_MS
             yield from self._fold(key, mark, timers.current_watermark(), timers)
@@ -133,11 +137,14 @@ class FoldingFunction(KeyedProcessFunction):  # type: ignore[misc]
             self._decoded.popitem(last=False)
         return held
 
-    def _recall(self, key: str) -> Mark:
-        """Return the mark of a key that this task has not met: a new one, or one from before a restart."""
+    def _recall(self, key: str, now_ms: int) -> Mark:
+        """Return the mark of a key that this task has not met: a new one, or one from before a restart.
+
+        A restart does not make a key quiet: timers of the wall clock that were due before fire at once, ahead of all posts.
+        """
         arrivals = map(_arrival, self._waiting.get() or ())
         newest = max((max(each.event_time_ms, each.newest_before_ms) for each in arrivals), default=NEVER_MS)
-        mark = self._marks[key] = Mark(max(newest, self._held(key).newest_ms))
+        mark = self._marks[key] = Mark(max(newest, self._held(key).newest_ms), touched_ms=now_ms)
         return mark
 
     def _quiet_at_ms(self, mark: Mark) -> int:
@@ -145,14 +152,18 @@ class FoldingFunction(KeyedProcessFunction):  # type: ignore[misc]
         return max(mark.touched_ms, pane_end_ms(mark.newest_ms) + self._job.detector.out_of_orderness_ms) + self._job.idleness_ms
 
     def _rows(self, key: str, step: Step) -> Iterator[Any]:
-        for topic, records in ((self._job.trends, step.trends), (self._job.alerts, step.alerts), (self._job.late, step.late)):
-            self._counters[topic].inc(len(records))
-            for record in records:
-                yield Row(topic, key, record.to_json().decode(), record.event_time_ms)
+        yield from self._told(self._job.trends, key, step.trends)
+        yield from self._told(self._job.alerts, key, step.alerts)
+
+    def _told(self, topic: str, key: str, records: Sequence[ScoredPost | Trend | Alert]) -> Iterator[Row]:
+        """Count and yield the rows of what goes to one topic."""
+        self._counters[topic].inc(len(records))
+        for record in records:
+            yield Row(topic, key, record.to_json().decode(), record.event_time_ms)
 
 
 class TrendFunction(FoldingFunction):
-    """Posts by entity; digests of their panes go to the side output PANES, unless nobody listens."""
+    """Posts by entity; late ones go to the side output LATE, digests of panes to PANES, unless nobody listens."""
 
     def _make_operator(self) -> Operator[Any, Any]:
         return make_operator(self._job.detector, tells_panes=self._job.detector.market.groups != OFF)
@@ -174,6 +185,8 @@ class TrendFunction(FoldingFunction):
 
     def _rows(self, key: str, step: Step) -> Iterator[Any]:
         yield from super()._rows(key, step)
+        for row in self._told(self._job.late, key, step.late):
+            yield LATE, row
         for pane in step.panes:
             yield PANES, Row(group_of(pane.entity, self._job.detector.market.groups), buffered_pane(pane))
 

@@ -31,6 +31,7 @@ def describe(settings: Settings) -> TrendsJob:
         idleness_ms=settings.trends.idleness_ms,
         parallelism=settings.trends.parallelism,
         execution_mode=settings.trends.execution_mode,
+        checkpoint_interval_ms=settings.trends.checkpoint_interval_ms,
     )
 
 

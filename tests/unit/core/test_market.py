@@ -14,9 +14,11 @@ from pipeline.core.market import MarketOperator
 from pipeline.core.market_rules import group_of
 from pipeline.core.market_state import MARKET_STATE_VERSION
 from pipeline.core.spikes import make_operator
+from pipeline.core.trends import PANE_MS
 from pipeline.errors import StateVersionError
 from pipeline.events import Alert, AlertReason, AlertStatus, Rule, ScoredPost
-from pipeline.jobs.trends import TrendHost, make_host
+from pipeline.jobs.market_stage import MarketStage
+from pipeline.jobs.trends import END_MS, TrendHost, make_host
 from tests.unit.core.streams import DAY_MS, HOUR_MS, MINUTE_MS, START_MS, background, in_order, market_drop, scored_post, shift
 
 CONFIG = DetectorConfig()
@@ -224,6 +226,18 @@ def test_any_order_within_the_lateness_settles_alike(rng: random.Random, restart
     expected = settled_alerts(of_the_market(told(posts, config)))
     assert expected
     assert settled_alerts(of_the_market(told([posts[n] for _, n in arrivals], config, restart_every))) == expected
+
+
+def test_a_host_that_went_ahead_of_the_watermark_still_takes_what_comes_behind(dropped: list[Alert]) -> None:
+    """As in Flink: what half of the members said is folded to its end, because they went quiet, before the others come."""
+    host = TrendHost(make_operator(CONFIG, tells_panes=True), CONFIG.out_of_orderness_ms)
+    panes = [pane for step in [*host.on_posts(DROPPED), host.finish()] for pane in step.panes]
+    ahead_ms = max(pane.start_ms for pane in panes) + PANE_MS
+    stage, alerts = MarketStage(CONFIG), list[Alert]()
+    for members in (NAMES[::2], NAMES[1::2]):
+        alerts += stage.fold([pane for pane in panes if pane.entity in members], START_MS, ahead_ms)
+    alerts += stage.fold((), ahead_ms, END_MS)
+    assert settled_alerts(alerts) == settled_alerts(of_the_market(dropped))
 
 
 def test_groups_go_by_exchange_where_that_is_wanted() -> None:
