@@ -35,7 +35,7 @@ class Remainder(NamedTuple):
         return whole._replace(negative=whole.negative - cut.negative + self.mass, effective=whole.effective - gone)
 
     def _posts(self, whole: WindowSums, size_ms: int, mass: float) -> int:
-        panes = self.history.panes[self.history.since(self.end_ms - size_ms) :]
+        panes = self.history.between(self.end_ms - size_ms, self.end_ms)
         return whole.effective if mass >= whole.negative else posts_left(panes, mass)
 
 

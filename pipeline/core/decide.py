@@ -70,7 +70,7 @@ def _flood_moment(state: EntityState, seen: Assessment, active: bool, flooded: b
 def _record(state: EntityState, decision: Decision, seen: Assessment, config: DetectorConfig) -> Alert:
     view = view_of(state.history, seen, config)
     recent = state.history.recent(seen.end_ms, view.lane.reference_ms)
-    last = state.history.panes[-1]
+    last = state.history.newest
     about_mood = decision.incident.rule is not Rule.COORDINATED_ACTIVITY and decision.status not in ENDED
     fewest = would_not_fire_below(state.history, seen, view, config) if about_mood else None
     return describe(Sight(state.entity, seen, view, recent, last.model, last.model_revision, fewest), decision, config)

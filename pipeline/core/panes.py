@@ -131,11 +131,33 @@ def summarise(start_ms: int, mentions: Iterable[Mention], clusters: Clusters, be
     other where floods are concerned, but it counts for no mood, and nobody's content is a copy of it.
     """
     ordered = sorted(mentions)
-    joined = _joined(ordered, clusters, rules.most_names)
-    times, said_first = _contents(ordered, joined)
-    authors = {mention[5] for mention, (_, leads) in zip(ordered, joined, strict=True) if leads is not None}
-    effective, negative, positive = _mood(ordered, joined, rules.posts_per_author)
+    times: dict[int, int] = {}
+    said_first: list[Mention] = []  # by content, in the order of ``times``
+    authors: dict[str, int] = {}
+    effective, negative, positive, young, late = 0, 0.0, 0.0, 0, 0
     closes_ms = start_ms + PANE_MS + rules.out_of_orderness_ms
+    assign, most, most_names, young_age_ms = clusters.assign, rules.posts_per_author, rules.most_names, rules.young_age_ms
+    for mention in ordered:
+        event_time_ms, _, fingerprint, worse, better, author_id, created_ms, available_at_ms, text = mention[:9]
+        listed = is_list(text, most_names)
+        leader, leads = (fingerprint, False) if listed else assign(fingerprint, event_time_ms)
+        if leader in times:
+            times[leader] += 1
+        else:
+            times[leader] = 1
+            said_first.append(mention._replace(negative=0.0, positive=0.0) if listed else mention)
+        if not listed:
+            counted = authors.get(author_id, 0)
+            if leads and counted < most:
+                counted += 1
+                effective += 1
+                negative += worse
+                positive += better
+            authors[author_id] = counted
+        if 0 < created_ms > event_time_ms - young_age_ms:
+            young += 1
+        if available_at_ms > closes_ms:
+            late += 1
     last = ordered[-1]
     return Pane(
         start_ms=start_ms,
@@ -143,8 +165,8 @@ def summarise(start_ms: int, mentions: Iterable[Mention], clusters: Clusters, be
         effective=effective,
         negative=round(negative, 4),
         positive=round(positive, 4),
-        young=len([m for m in ordered if 0 < m[6] > m[0] - rules.young_age_ms]),
-        late=len([m for m in ordered if m[7] > closes_ms]),
+        young=young,
+        late=late,
         clusters=len(times),
         authors=tuple(sorted({crc32(author.encode("utf-8", "replace")) for author in authors})),
         contents=top_contents(times, said_first),
@@ -152,41 +174,6 @@ def summarise(start_ms: int, mentions: Iterable[Mention], clusters: Clusters, be
         model_revision=last.model_revision,
         through=added(before, len(ordered), effective, negative, positive),
     )
-
-
-def _joined(ordered: Sequence[Mention], clusters: Clusters, most_names: int) -> list[tuple[int, bool | None]]:
-    """Return by post its leader and whether it leads itself; None where it is a list and leads nobody."""
-    assign = clusters.assign
-    return [(mention[2], None) if is_list(mention[8], most_names) else assign(mention[2], mention[0]) for mention in ordered]
-
-
-def _contents(ordered: Sequence[Mention], joined: Sequence[tuple[int, bool | None]]) -> tuple[dict[int, int], list[Mention]]:
-    """Return how often each content was said, and in the same order who said it first; a list says nothing negative."""
-    times: dict[int, int] = {}
-    said_first: list[Mention] = []
-    for mention, (leader, leads) in zip(ordered, joined, strict=True):
-        if leader in times:
-            times[leader] += 1
-        else:
-            times[leader] = 1
-            said_first.append(mention._replace(negative=0.0, positive=0.0) if leads is None else mention)
-    return times, said_first
-
-
-def _mood(ordered: Sequence[Mention], joined: Sequence[tuple[int, bool | None]], most: int) -> tuple[int, float, float]:
-    """Return the number of contents that count, and their negative and positive mass."""
-    counted: dict[str, int] = {}
-    effective, negative, positive = 0, 0.0, 0.0
-    for mention, (_, leads) in zip(ordered, joined, strict=True):
-        if leads:
-            author = mention[5]
-            so_far = counted.get(author, 0)
-            if so_far < most:
-                counted[author] = so_far + 1
-                effective += 1
-                negative += mention[3]
-                positive += mention[4]
-    return effective, negative, positive
 
 
 def added(before: Totals, posts: int, effective: int, negative: float, positive: float) -> Totals:

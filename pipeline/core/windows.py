@@ -5,10 +5,12 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import NamedTuple
 
+from pipeline.core.packed_pane import PackedPane, packed, whole
 from pipeline.core.panes import UNITS, ZERO, Pane, Totals
 
 OLD_AUTHORS = 8
 THIN_AFTER_MS = 10_800_000
+_LEFT_WHOLE = 8  # of the thinned panes: an entity with so few of them is small already
 
 
 def thinned(pane: Pane) -> Pane:
@@ -29,16 +31,27 @@ class WindowSums(NamedTuple):
 
 
 class PaneHistory:
-    """The panes of one entity, ascending; sparse, for a pane without posts does not exist."""
+    """The panes of one entity, ascending; sparse, for a pane without posts does not exist. The oldest ones are packed."""
 
-    __slots__ = ("_base", "_starts", "_thin_ms", "panes")
+    __slots__ = ("_base", "_packed", "_panes", "_starts", "_thin_ms")
 
     def __init__(self, base: Totals = ZERO, panes: Iterable[Pane] = ()) -> None:
         """Take the totals before the first pane that is kept, and the panes."""
         self._base = base
-        self.panes = list(panes)
+        self._panes: list[Pane | PackedPane] = list(panes)
         self._starts = [pane.start_ms for pane in self.panes]
+        self._packed = 0
         self._thin_ms = 0
+
+    @property
+    def panes(self) -> list[Pane]:
+        """Return all panes."""
+        return [whole(pane) for pane in self._panes]
+
+    @property
+    def newest(self) -> Pane:
+        """Return the newest pane."""
+        return whole(self._panes[-1])
 
     @property
     def base(self) -> Totals:
@@ -48,11 +61,11 @@ class PaneHistory:
     @property
     def totals(self) -> Totals:
         """Return the totals up to now."""
-        return self.panes[-1].through if self.panes else self._base
+        return self._panes[-1].through if self._panes else self._base
 
     def append(self, pane: Pane) -> None:
         """Add the newest pane."""
-        self.panes.append(pane)
+        self._panes.append(pane)
         self._starts.append(pane.start_ms)
 
     def since(self, time_ms: int) -> int:
@@ -61,60 +74,67 @@ class PaneHistory:
 
     def between(self, from_ms: int, last_ms: int) -> list[Pane]:
         """Return the panes that start at or after ``from_ms``, but not after ``last_ms``."""
-        return self.panes[bisect_left(self._starts, from_ms) : bisect_right(self._starts, last_ms)]
+        return [whole(pane) for pane in self._panes[bisect_left(self._starts, from_ms) : bisect_right(self._starts, last_ms)]]
 
     def cut_from(self, time_ms: int) -> None:
         """Forget the panes that start at or after ``time_ms``."""
         at = self.since(time_ms)
-        del self.panes[at:], self._starts[at:]
+        del self._panes[at:], self._starts[at:]
+        self._packed = min(self._packed, at)
 
     def forget_before(self, time_ms: int) -> None:
         """Forget the panes that start before ``time_ms``."""
         at = self.since(time_ms)
         if at > 0:
-            self._base = self.panes[at - 1].through
-            del self.panes[:at], self._starts[:at]
+            self._base = self._panes[at - 1].through
+            del self._panes[:at], self._starts[:at]
+            self._packed = max(0, self._packed - at)
 
     def thin_before(self, time_ms: int) -> None:
         """Keep of the panes that start before ``time_ms`` only what ``thinned`` leaves."""
         if time_ms > self._thin_ms:
-            for at in range(bisect_left(self._starts, self._thin_ms), bisect_left(self._starts, time_ms)):
-                self.panes[at] = thinned(self.panes[at])
+            end = bisect_left(self._starts, time_ms)
+            for at in range(bisect_left(self._starts, self._thin_ms), end):
+                self._panes[at] = thinned(whole(self._panes[at]))
             self._thin_ms = time_ms
+            for at in range(self._packed, end - _LEFT_WHOLE):
+                self._panes[at] = packed(whole(self._panes[at]))
+            self._packed = max(self._packed, end - _LEFT_WHOLE)
 
     def sums(self, end_ms: int, size_ms: int) -> WindowSums:
         """Return the sums over [end - size, end); no pane may start at or after ``end_ms``."""
         at = bisect_left(self._starts, end_ms - size_ms)
-        if at == len(self.panes):
+        if at == len(self._panes):
             return EMPTY
-        posts, effective, negative, positive = self.panes[at - 1].through if at > 0 else self._base
-        now = self.panes[-1].through
+        posts, effective, negative, positive = self._panes[at - 1].through if at > 0 else self._base
+        now = self._panes[-1].through
         return WindowSums(now[0] - posts, now[1] - effective, (now[2] - negative) / UNITS, (now[3] - positive) / UNITS)
 
     def posts(self, end_ms: int, size_ms: int) -> int:
         """Return ``sums(end_ms, size_ms).posts``."""
         at = bisect_left(self._starts, end_ms - size_ms)
-        return self.totals.posts - (self.panes[at - 1].through if at > 0 else self._base).posts
+        return self.totals.posts - (self._panes[at - 1].through if at > 0 else self._base).posts
 
     def negative(self, end_ms: int, size_ms: int) -> float:
         """Return ``sums(end_ms, size_ms).negative``."""
         at = bisect_left(self._starts, end_ms - size_ms)
-        return (self.totals.negative - (self.panes[at - 1].through if at > 0 else self._base).negative) / UNITS
+        return (self.totals.negative - (self._panes[at - 1].through if at > 0 else self._base).negative) / UNITS
 
     def recent(self, end_ms: int, size_ms: int) -> list[Pane]:
         """Return the panes of [end - size, end), ascending; of those older than THIN_AFTER_MS only what ``thinned`` leaves."""
         oldest_whole_ms = end_ms - THIN_AFTER_MS
         return [
-            pane if pane.start_ms >= oldest_whole_ms else thinned(pane) for pane in self.panes[self.since(end_ms - size_ms) :]
+            pane if pane.start_ms >= oldest_whole_ms else thinned(pane)
+            for pane in map(whole, self._panes[self.since(end_ms - size_ms) :])
         ]
 
     def has_authors(self, least: int, end_ms: int, size_ms: int) -> bool:
         """Return whether the window has that many different authors; of old panes only those count that ``thinned`` leaves."""
         whole_ms = end_ms - THIN_AFTER_MS
         found: set[int] = set()
-        for at in range(len(self.panes) - 1, self.since(end_ms - size_ms) - 1, -1):
-            pane = self.panes[at]
-            found.update(pane.authors if pane.start_ms >= whole_ms else pane.authors[:OLD_AUTHORS])
+        for at in range(len(self._panes) - 1, self.since(end_ms - size_ms) - 1, -1):
+            authors = self._panes[at].authors
+            found.update(authors if self._starts[at] >= whole_ms else authors[:OLD_AUTHORS])
             if len(found) >= least:
                 return True
         return False

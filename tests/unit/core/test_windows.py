@@ -1,6 +1,10 @@
+import sys
+from dataclasses import replace
+
 import pytest
 
 from pipeline.core.clusters import Clusters
+from pipeline.core.packed_pane import PackedPane, packed, whole
 from pipeline.core.panes import ZERO, Pane, PaneRules, mention_of, pane_start, summarise
 from pipeline.core.trends import PANE_MS
 from pipeline.core.windows import OLD_AUTHORS, THIN_AFTER_MS, PaneHistory, thinned
@@ -98,3 +102,35 @@ def test_thinning_early_or_late_shows_the_same() -> None:
     assert not history.has_authors(OLD_AUTHORS + 21, end, DAY_MS)
     assert [len(pane.contents) for pane in history.panes] == [1, 5]
     assert thinned(history.panes[0]) is history.panes[0]
+
+
+def test_the_oldest_panes_are_packed_and_nothing_looks_different() -> None:
+    history = history_of(*((START_MS + n * PANE_MS, 1 + n % 9) for n in range(60)))
+    history.panes[5].frozen = True
+    end = START_MS + 60 * PANE_MS
+    panes = [thinned(pane) for pane in history.panes]
+    sums = [history.sums(end, n * PANE_MS) for n in range(62)]
+    history.thin_before(end)
+    assert history.panes == panes
+    assert history.between(START_MS, START_MS + 3 * PANE_MS) == panes[:4]
+    assert [history.sums(end, n * PANE_MS) for n in range(62)] == sums
+    history.cut_from(START_MS + 10 * PANE_MS)
+    assert history.newest == panes[9]
+    history.append(panes[10])
+    history.forget_before(START_MS + 9 * PANE_MS)
+    assert history.panes == panes[9:11]
+    assert history.sums(end, DAY_MS).posts == panes[9].posts + panes[10].posts
+
+
+def test_a_packed_pane_is_small_and_comes_back_whole() -> None:
+    pane = thinned(pane_of(*(scored_post(str(i), START_MS + i, 0.7, author_id=str(i)) for i in range(20))))
+    small = packed(pane)
+    assert whole(small) == pane
+    assert isinstance(small, PackedPane)
+    assert sys.getsizeof(small) + sys.getsizeof(small.numbers) < 320
+
+
+def test_a_pane_without_contents_is_not_packed() -> None:
+    pane = replace(pane_of(scored_post("1", START_MS)), contents=())
+    assert packed(pane) is pane
+    assert whole(pane) is pane
