@@ -12,9 +12,10 @@ from pipeline.backtest.posts import ByEntity
 from pipeline.backtest.prices import Prices
 from pipeline.backtest.tiers import DAY_MS, NEW, TierRow, tier_of_entity, tier_table
 from pipeline.backtest.truth import ALERT_Z, Incident, within
-from pipeline.events import Alert
+from pipeline.events import Alert, Rule
 
 MINUTE_MS = 60_000
+NOTICES = frozenset({Rule.COORDINATED_ACTIVITY})
 VISIBLE_POSTS = 3
 FILE_GRACE_MS = 3 * HOUR_MS  # the detector's longest window: an alert this late is still about the incident
 
@@ -107,7 +108,7 @@ def evaluate(alerts: Sequence[Alert], posts: ByEntity, truth: Truth, spans: Span
     a session whose z is not known is neither right nor wrong. Prices cannot say that people were not angry: without a file
     of truth the rates by tier count every alert as false, and are upper bounds.
     """
-    opened = [d for d in detections(alerts) if spans.test[0] <= d.at_ms < spans.test[1]]
+    opened = _within(detections(alerts), spans.test)
     incidents = within(truth.losses if truth.planted is None else truth.planted, *spans.test)
     found = matched(opened, incidents, 0 if truth.planted is None else FILE_GRACE_MS)
     is_right = [_is_right(detection, truth) for detection in found]
@@ -132,13 +133,17 @@ def evaluate(alerts: Sequence[Alert], posts: ByEntity, truth: Truth, spans: Span
         tiers=tuple(_tiers(found, truth.planted is not None, posts, spans, target)),
         flood_share=ratio(floods, len(found)),
         flood_alerts=floods,
-        coordinated_notices=sum(alert.rule == "coordinated_activity" and alert.revision == 0 for alert in alerts),
+        coordinated_notices=len(_within(detections(alerts, NOTICES), spans.test)),
         prices=price_scores,
         incidents=incidents,
         found=tuple(found),
         is_right=tuple(is_right),
         missed_visible=tuple(index for index in visible if index not in hits),
     )
+
+
+def _within(found: Sequence[Detection], span: tuple[int, int]) -> list[Detection]:
+    return [detection for detection in found if span[0] <= detection.at_ms < span[1]]
 
 
 def _tiers(found: Sequence[Detection], planted: bool, posts: ByEntity, spans: Spans, target: float) -> list[TierRow]:

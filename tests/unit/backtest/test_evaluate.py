@@ -72,7 +72,8 @@ def test_an_alert_counts_once_whatever_became_of_it_and_notices_do_not_count() -
     ]
     (found,) = detections(steps)
     assert (found.at_ms, found.peak) == (TEST[0] + HOUR_MS, 9.0)
-    assert evaluate(steps, POSTS, Truth(), SPANS, 0.05).coordinated_notices == 1
+    training = alert("t", "B", TRAIN[0] + HOUR_MS, rule=Rule.COORDINATED_ACTIVITY)
+    assert evaluate([training, *steps], POSTS, Truth(), SPANS, 0.05).coordinated_notices == 1
 
 
 def test_without_truth_no_alert_is_right_or_wrong() -> None:
