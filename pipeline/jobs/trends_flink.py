@@ -19,7 +19,6 @@ from pipeline.jobs.market_function import MarketFunction
 from pipeline.jobs.trends_function import BUFFERED, LATE, PANES, RESULT, TrendFunction
 from pipeline.jobs.trends_job import TrendsJob
 
-LEAST_SOURCE_IDLENESS_MS = 30_000  # a partition that is only slow to start must not count as empty: markets would miss its posts
 TRANSACTION_TIMEOUT_MS = 900_000  # the most that brokers allow by default
 SCORED = Types.ROW([Types.STRING(), BUFFERED, Types.INSTANT()])
 
@@ -61,7 +60,7 @@ def _scored(tables: StreamTableEnvironment, job: TrendsJob) -> DataStream:
     """Return rows of (entity, (payload, partition, offset), event time); posts that name nobody only move the watermark."""
     options = {
         "scan.startup.mode": "earliest-offset",
-        "scan.watermark.idle-timeout": f"{max(job.idleness_ms, LEAST_SOURCE_IDLENESS_MS)} ms",
+        "scan.watermark.idle-timeout": f"{job.empty_after_ms} ms",
         "properties.group.id": job.group,
         "properties.max.partition.fetch.bytes": "262144",  # keeps the partitions of a replay near each other in event time
         **({"scan.bounded.mode": "latest-offset"} if job.bounded else {}),

@@ -12,7 +12,11 @@ from pipeline.core.detector_config import DetectorConfig
 
 
 class TrendsJob(BaseModel):
-    """Everything the job depends on. Times in milliseconds; ``properties`` are Java Kafka client options."""
+    """Everything the job depends on. Times in milliseconds; ``properties`` are Java Kafka client options.
+
+    A partition that brought nothing for ``empty_after_ms`` no longer holds the watermark back. One that was only slow to start,
+    or that wakes up after others, then finds its market ahead of its posts: so this is no short time.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -26,6 +30,7 @@ class TrendsJob(BaseModel):
     dead_letters: str
     detector: DetectorConfig
     idleness_ms: int = Field(gt=0)
+    empty_after_ms: int = Field(default=60_000, gt=0)
     bounded: bool = False
     parallelism: int = Field(default=1, ge=1)
     execution_mode: Literal["process", "thread"] = "process"

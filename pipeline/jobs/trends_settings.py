@@ -8,6 +8,7 @@ from pipeline.settings import KafkaSettings, Settings
 from pipeline.topics import ALERTS, DEAD_LETTERS, LATE, SCORED, TRENDS
 
 SHADED: Final = "org.apache.flink.kafka.shaded."  # the connector's jar carries Kafka's client under this name
+LEAST_EMPTY_AFTER_MS: Final = 60_000  # tasks that start on a busy machine may need half a minute to their first record
 LOGIN_MODULES: Final = {
     "PLAIN": "org.apache.kafka.common.security.plain.PlainLoginModule",
     "SCRAM-SHA-256": "org.apache.kafka.common.security.scram.ScramLoginModule",
@@ -29,6 +30,7 @@ def describe(settings: Settings) -> TrendsJob:
         dead_letters=DEAD_LETTERS.full_name(prefix),
         detector=detector_config(settings.trends),
         idleness_ms=settings.trends.idleness_ms,
+        empty_after_ms=max(settings.trends.idleness_ms, LEAST_EMPTY_AFTER_MS),
         parallelism=settings.trends.parallelism,
         execution_mode=settings.trends.execution_mode,
         checkpoint_interval_ms=settings.trends.checkpoint_interval_ms,
