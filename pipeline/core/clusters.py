@@ -59,7 +59,7 @@ class Clusters:
         """Drop the leaders that no post at or after ``time_ms`` can join, even if everything since is taken back."""
         beyond_capacity = bisect_left(self.first_ms, time_ms) - self.capacity
         drop = max(bisect_right(self.first_ms, time_ms - self.memory_ms), beyond_capacity)
-        if drop > _SLACK and 2 * drop > len(self.leaders):
+        if drop > _SLACK and 4 * drop > len(self.leaders):
             del self.leaders[:drop], self.first_ms[:drop]
             self._first = max(0, self._first - drop)
             if self._index is not None:
@@ -79,7 +79,7 @@ class Clusters:
 class BlockIndex:
     """Where leaders stand, by each of their four blocks of 16 bits: three flipped bits leave one block untouched.
 
-    A hash table in two arrays, 24 to 48 bytes a leader: ``_newest`` holds the newest leader of a slot, ``_before`` by leader
+    A hash table in two arrays, 32 to 48 bytes a leader: ``_newest`` holds the newest leader of a slot, ``_before`` by leader
     and block the one before it in the same slot. Leaders are numbered from the first one entered, so that none changes its
     number when ``_gone`` of them are forgotten. With more than ``most`` leaders a new index, of more slots, would be faster.
     """
@@ -90,8 +90,7 @@ class BlockIndex:
         """Enter all leaders; those that are appended must be entered as they come."""
         self._leaders = leaders
         self._gone = 0
-        self._slots = 1 << (len(leaders).bit_length())
-        self.most = 2 * self._slots
+        self.most = self._slots = 1 << (len(leaders).bit_length())
         self._newest = array("i", [-1]) * (4 * self._slots)
         self._before = array("i")
         for at, leader in enumerate(leaders):

@@ -139,7 +139,7 @@ def summarise(start_ms: int, mentions: Iterable[Mention], clusters: Clusters, be
     assign, most, most_names, young_age_ms = clusters.assign, rules.posts_per_author, rules.most_names, rules.young_age_ms
     for mention in ordered:
         event_time_ms, _, fingerprint, worse, better, author_id, created_ms, available_at_ms, text = mention[:9]
-        listed = is_list(text, most_names)
+        listed = "$" in text and is_list(text, most_names)
         leader, leads = (fingerprint, False) if listed else assign(fingerprint, event_time_ms)
         if leader in times:
             times[leader] += 1

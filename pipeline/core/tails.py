@@ -24,15 +24,17 @@ def _beta_fraction(a: float, b: float, x: float) -> float:
     c, d = 1.0, 1.0 / _lentz(-(a + b) * x / (a + 1.0), 1.0)
     result = d
     for m in range(1, _MAX_TERMS):
-        even = m * (b - m) * x / ((a + 2 * m - 1.0) * (a + 2 * m))
-        odd = -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1.0))
+        wide = a + 2 * m
+        even = m * (b - m) * x / ((wide - 1.0) * wide)
+        odd = -(a + m) * (a + b + m) * x / (wide * (wide + 1.0))
         d = 1.0 / ((1.0 + even * d) or _TINY)
         c = (1.0 + even / c) or _TINY
         result *= d * c
         d = 1.0 / ((1.0 + odd * d) or _TINY)
         c = (1.0 + odd / c) or _TINY
-        result *= d * c
-        if abs(d * c - 1.0) < _PRECISION:
+        step = d * c
+        result *= step
+        if abs(step - 1.0) < _PRECISION:
             break
     return result
 
