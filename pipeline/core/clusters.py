@@ -6,8 +6,10 @@ the cluster of a post depends on earlier posts alone, and taking back the newest
 
 from array import array
 from bisect import bisect_left, bisect_right
+from struct import Struct
 
 MAX_DISTANCE = 3
+_FOUR = Struct("=4i").pack
 _SCAN_BELOW = 24  # comparing so few one by one is faster than looking four blocks up
 _SLACK = 32  # dead leaders are dropped in bulk: they are skipped by their age anyway
 
@@ -117,6 +119,6 @@ class BlockIndex:
                 at = before[4 * at + block]
         if found < count:
             return leaders[found - gone]
-        before.extend(chains)
+        before.frombytes(_FOUR(*chains))  # twice as fast as ``extend``
         newest[a] = newest[b] = newest[c] = newest[d] = count
         return None
