@@ -14,6 +14,7 @@ from pydantic import TypeAdapter
 from pipeline.backtest.volumes import Volume, volume_of
 from pipeline.core.clusters import Clusters
 from pipeline.core.decide import trend_of
+from pipeline.core.decimals import four_decimals
 from pipeline.core.detect import Assessment
 from pipeline.core.detector_config import DetectorConfig
 from pipeline.core.panes import ZERO, Mention, Pane, PaneRules, mention_of, pane_start, summarise
@@ -96,7 +97,7 @@ class PreparedPosts:
         operator = NegativeSpikeOperator(config)
         alerts: list[Alert] = []
         scores = {
-            entity: [(pane.start_ms, round(seen.score, 4)) for pane, seen in _judged(operator, entity, panes, alerts)]
+            entity: [(pane.start_ms, four_decimals(seen.score)) for pane, seen in _judged(operator, entity, panes, alerts)]
             for entity, panes in self._before(until_ms, operator).items()
         }
         return Verdict(tuple(sorted(alerts, key=in_order)), scores)

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from pipeline.core.alerts import Decision, Moment, advance
 from pipeline.core.counterfactual import would_not_fire_below
+from pipeline.core.decimals import four_decimals
 from pipeline.core.detect import Assessment, LaneView, is_flood, is_one_voice, view_of
 from pipeline.core.detector_config import DAY_MS, DETECTOR_VERSION, DetectorConfig
 from pipeline.core.entity_state import EntityState
@@ -90,10 +91,10 @@ def trend_of(entity: str, pane: Pane, seen: Assessment, revision: int, config: D
         posts_effective=float(pane.effective),
         negative_mass=pane.negative,
         positive_mass=pane.positive,
-        negative_share=round(min(1.0, share), 4),
+        negative_share=four_decimals(min(1.0, share)),
         authors=len(pane.authors),
         clusters=pane.clusters,
         band=band_of(seen.expected.negative_per_day * exposure, seen.dispersion),
-        score=round(seen.score, 4),
+        score=four_decimals(seen.score),
         detector_version=DETECTOR_VERSION,
     )

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pipeline.core.alerts import Decision
+from pipeline.core.decimals import four_decimals
 from pipeline.core.detect import Assessment, LaneView
 from pipeline.core.detector_config import DETECTOR_VERSION, HOUR_MS, MINUTE_MS, DetectorConfig
 from pipeline.core.panes import Content, Pane
@@ -19,7 +20,9 @@ ENDED = (AlertStatus.RESOLVED, AlertStatus.RETRACTED)
 def band_of(mean: float, dispersion: float) -> Band:
     """Return the expected value with its 5 % and 95 % quantiles (gamma approximation of the count's law)."""
     high = max(mean, gamma_quantile(mean, dispersion, Z_95))
-    return Band(low=_r(gamma_quantile(mean, dispersion, -Z_95)), expected=_r(mean), high=_r(high))
+    return Band(
+        low=four_decimals(gamma_quantile(mean, dispersion, -Z_95)), expected=four_decimals(mean), high=four_decimals(high)
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,15 +54,15 @@ def describe(sight: Sight, decision: Decision, config: DetectorConfig) -> Alert:
         event_time_ms=moment.end_ms,
         starts_at_ms=incident.starts_at_ms,
         ends_at_ms=incident.hot_ms if decision.status in ENDED else None,
-        score=_r(view.score),
-        threshold=_r(incident.threshold),
-        observed=_r(seen.negative),
+        score=four_decimals(view.score),
+        threshold=four_decimals(incident.threshold),
+        observed=four_decimals(seen.negative),
         band=band_of(view.reference_mean, view.dispersion),
-        lift=_r(view.lift),
+        lift=four_decimals(view.lift),
         negative_share=_share(seen.negative, seen.effective),
-        negative_share_before=_r(moment.expected.share),
-        share_tail_log10=_r(view.share_tail),
-        share_of_score=_r(min(1.0, config.share_weight * view.share_tail / max(view.score, 1e-9))),
+        negative_share_before=four_decimals(moment.expected.share),
+        share_tail_log10=four_decimals(view.share_tail),
+        share_of_score=four_decimals(min(1.0, config.share_weight * view.share_tail / max(view.score, 1e-9))),
         posts=seen.posts,
         posts_effective=float(seen.effective),
         authors=len({author for pane in recent for author in pane.authors}),
@@ -79,12 +82,8 @@ def describe(sight: Sight, decision: Decision, config: DetectorConfig) -> Alert:
     )
 
 
-def _r(value: float) -> float:
-    return round(value, 4)
-
-
 def _share(part: float, whole: float) -> float:
-    return _r(min(1.0, part / whole)) if whole > 0 else 0.0
+    return four_decimals(min(1.0, part / whole)) if whole > 0 else 0.0
 
 
 def _windows(view: LaneView) -> tuple[WindowEvidence, ...]:
@@ -92,10 +91,10 @@ def _windows(view: LaneView) -> tuple[WindowEvidence, ...]:
     return tuple(
         WindowEvidence(
             size_ms=size,
-            observed=_r(sums.negative),
+            observed=four_decimals(sums.negative),
             band=band_of(mean, view.dispersion),
-            tail_log10=_r(tail),
-            share_of_score=_r(min(1.0, tail / len(view.tails) / whole)),
+            tail_log10=four_decimals(tail),
+            share_of_score=four_decimals(min(1.0, tail / len(view.tails) / whole)),
         )
         for size, sums, mean, tail in zip(view.lane.windows_ms, view.sums, view.means, view.tails, strict=True)
     )

@@ -6,6 +6,7 @@ from typing import NamedTuple
 from zlib import crc32
 
 from pipeline.core.clusters import Clusters
+from pipeline.core.decimals import four_decimals
 from pipeline.core.text import is_list
 from pipeline.core.trends import PANE_MS
 from pipeline.events import ScoredPost
@@ -163,8 +164,8 @@ def summarise(start_ms: int, mentions: Iterable[Mention], clusters: Clusters, be
         start_ms=start_ms,
         posts=len(ordered),
         effective=effective,
-        negative=round(negative, 4),
-        positive=round(positive, 4),
+        negative=four_decimals(negative),
+        positive=four_decimals(positive),
         young=young,
         late=late,
         clusters=len(times),
