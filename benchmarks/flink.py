@@ -152,11 +152,11 @@ def scaling(one: dict[str, Any], two: dict[str, Any]) -> dict[str, float | None]
     return ratios
 
 
-def measure(lab: Bench, posts: Sequence[ScoredPost], parallelism: int) -> dict[str, dict[str, Any]]:
-    """Return what both execution modes do with as many cores as tasks."""
+def measure(lab: Bench, posts: Sequence[ScoredPost], modes: Sequence[str], parallelism: int) -> dict[str, dict[str, Any]]:
+    """Return what the execution modes do with as many cores as tasks."""
     found: dict[str, dict[str, Any]] = {}
     small, large = lab.topics_with(posts[:FEW]), lab.topics_with(posts)
-    for mode in MODES:
+    for mode in modes:
         changes = {
             "bounded": True,
             "parallelism": parallelism,
@@ -178,16 +178,17 @@ def measure(lab: Bench, posts: Sequence[ScoredPost], parallelism: int) -> dict[s
 def main(
     posts: Annotated[int, typer.Option(help="How many scored posts.")] = 60_000,
     days: Annotated[float, typer.Option(help="Over how many days of event time.")] = 6.0,
+    modes: Annotated[str, typer.Option(help="Which Python execution modes, with commas.")] = ",".join(MODES),
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object last.")] = False,
 ) -> None:
-    """Measure both execution modes at parallelism 1 and 2, with one core and with two."""
+    """Measure the execution modes at parallelism 1 and 2, with one core and with two."""
     many = stream(entities=80, posts=posts, days=days)
     result: dict[str, Any] = {"machine": describe_machine(("pydantic", "kafka-python")), "posts": posts, "days": days}
     result["in_process"] = in_process(many, describe(Settings()))
     for parallelism in PARALLELISMS:
         with confined(parallelism), bench() as lab:
-            result |= measure(lab, many, parallelism)
-    for mode in MODES:
+            result |= measure(lab, many, modes.split(","), parallelism)
+    for mode in modes.split(","):
         result[f"scaling_1_to_2_{mode}"] = scaling(result[f"flink_{mode}_1"], result[f"flink_{mode}_2"])
     print(json.dumps(result, indent=None if as_json else 2))
 
