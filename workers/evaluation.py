@@ -16,6 +16,7 @@ from workers import intents
 from workers.encoder import SENTIMENTS, Encoder, Encodings, TokenIds
 from workers.labelled import Labelled, read_labelled, read_rows
 from workers.metrics import Floats, Scores, auroc, score, without_class
+from workers.ngrams import of_tokens
 
 NEUTRAL: Final = SENTIMENTS.index("neutral")
 OOS_RECALL: Final = 0.85
@@ -26,16 +27,21 @@ Advance = Callable[[int], None]
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """Answers for the texts of a file, in its order, the tokens of each, and the seconds they took."""
+    """Answers for the texts of a file, in its order, the token ids of each, and the seconds they took."""
 
     answers: Encodings
-    tokens: npt.NDArray[np.int64]
+    ids: list[TokenIds]
     seconds: float
+
+    @property
+    def tokens(self) -> npt.NDArray[np.int64]:
+        """Return the number of tokens of each text."""
+        return np.array([len(one) for one in self.ids], dtype=np.int64)
 
     @property
     def texts_per_s(self) -> float:
         """Return the rate, tokenising included."""
-        return len(self.tokens) / max(self.seconds, 1e-9)
+        return len(self.ids) / max(self.seconds, 1e-9)
 
 
 def answer(encoder: Encoder, texts: Sequence[str], advance: Advance, batch_tokens: int = BATCH_TOKENS) -> Measured:
@@ -44,10 +50,9 @@ def answer(encoder: Encoder, texts: Sequence[str], advance: Advance, batch_token
         raise ConfigurationError("no text to encode")
     started = time.perf_counter()
     parts: list[Encodings] = []
-    lengths: list[int] = []
-    for batch in _batches(encoder.tokenize(texts), batch_tokens):
+    ids = encoder.tokenize(texts)
+    for batch in _batches(ids, batch_tokens):
         parts.append(encoder.encode(batch))
-        lengths += [len(ids) for ids in batch]
         advance(len(batch))
     answers = Encodings(
         vectors=np.concatenate([part.vectors for part in parts]),
@@ -55,7 +60,7 @@ def answer(encoder: Encoder, texts: Sequence[str], advance: Advance, batch_token
         intents=np.concatenate([part.intents for part in parts]),
         intent_names=parts[0].intent_names,
     )
-    return Measured(answers, np.array(lengths, dtype=np.int64), time.perf_counter() - started)
+    return Measured(answers, ids, time.perf_counter() - started)
 
 
 def sentiment(encoder: Encoder, path: Path, advance: Advance) -> tuple[dict[str, Any], Scores]:
@@ -100,9 +105,9 @@ def intent(
 
 def fitted(encoder: Encoder, rows: Labelled, advance: Advance) -> intents.IntentHead:
     """Return the head for labelled rows; label ``none`` marks texts without an intent."""
-    vectors = answer(encoder, rows.texts, advance).answers.vectors
+    measured = answer(encoder, rows.texts, advance)
     torch.set_num_threads(1)
-    return intents.fit(torch.from_numpy(vectors), rows.labels)
+    return intents.fit(torch.from_numpy(measured.answers.vectors), of_tokens(measured.ids), rows.labels)
 
 
 def _batches(tokens: Sequence[TokenIds], batch_tokens: int) -> Iterator[list[TokenIds]]:
@@ -125,7 +130,8 @@ def _intent_probabilities(measured: Measured, head: intents.IntentHead | None) -
     if head is None:
         return measured.answers.intents
     with torch.inference_mode():
-        return np.asarray(head(torch.from_numpy(measured.answers.vectors)).numpy())
+        told = head.told(of_tokens(measured.ids))
+        return np.asarray(head(torch.from_numpy(measured.answers.vectors), told).numpy())
 
 
 def _among_known(probabilities: Floats) -> Floats:

@@ -1,25 +1,26 @@
 """The end of a training run: whitening, calibration, intents and dev scores on the final trunk, then one folder to ship."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from workers import intents, shipped
+from workers import intents, shipped, wording, wording_fit
 from workers.calibration import Evidence, fit_cooling
 from workers.claim import versions
-from workers.heads import Whitening, fit_whitening
+from workers.heads import SentimentHead, Whitening, fit_whitening
 from workers.lora import LowRankLinear
 from workers.metrics import Scores
 from workers.model_store import Manifest
+from workers.ngrams import of_tokens
 from workers.tokenizer import TextTokenizer
 from workers.training import DevAnswers, Watch, dev_answers, dev_scores, training_sample, tuned_vectors
 from workers.training_config import TrainConfig
 from workers.training_data import Prepared
-from workers.tuned import FullLinear, TunedModel
+from workers.tuned import FullLinear, TunedModel, is_intent
 
 ADAPTER_BASE_NOTE = "The adapter was trained on these very base weights; other weights of the same model are close, not the same."
 
@@ -38,28 +39,40 @@ def finish(config: TrainConfig, model: TunedModel, texts: Texts, watch: Watch) -
     sets = texts.sets
     model.scale_change(config.keep)
     answers = dev_answers(config, model, sets, None, lambda total: watch.counting(config.steps, "dev", total))
-    model.sentiment.cooling.copy_(calibration(model, sets, answers))
+    watch.on_phase("fitting what the words say")
+    words = wording.tensors_of(wording_fit.fit(sets, config))
+    answers = with_words(sets, answers, wording.load_wording(words))
+    model.sentiment.cooling.copy_(calibration(model.sentiment, sets, answers))
     scores = dev_scores(model, sets, answers)
     sample, (examples, labels) = training_sample(sets, config), texts.intents.rows()
     advance = watch.counting(config.steps, "vectors", len(sample) + len(examples))
     whitening = fit_whitening(tuned_vectors(model, sample, advance)[0])
-    head = intents.fit(whitening(tuned_vectors(model, texts.tokenizer(examples), advance)[0]), labels)
-    tensors = _tensors(model, whitening) | intents.tensors_of(head)
+    asked = texts.tokenizer(examples)
+    head = intents.fit(whitening(tuned_vectors(model, asked, advance)[0]), of_tokens(asked), labels)
+    tensors = _tensors(model, whitening) | intents.tensors_of(head) | shipped.under("wording", words)
     return tensors, {
         "intents": list(head.names),
         "dev": {name: summary(found) for name, found in scores.items()},
     }
 
 
-def calibration(model: TunedModel, sets: Sequence[Prepared], answers: dict[int, DevAnswers]) -> Tensor:
+def with_words(sets: Sequence[Prepared], answers: dict[int, DevAnswers], words: wording.Wording) -> dict[int, DevAnswers]:
+    """Return the answers for sentiment sets with what the words say beside them."""
+    return {
+        index: own if is_intent(sets[index]) else replace(own, aside=words(of_tokens(own.tokens)))
+        for index, own in answers.items()
+    }
+
+
+def calibration(head: SentimentHead, sets: Sequence[Prepared], answers: dict[int, DevAnswers]) -> Tensor:
     """Return the cooling of the sentiment head that fits all dev texts best; none without dev texts."""
     found = []
     for index, own in answers.items():
         if sets[index].config.task == "sentiment" and len(own.truth) > 1:
             with torch.no_grad():
-                logits = model.sentiment.out(own.seen.to(model.trunk.device)).cpu()
+                logits = head.out(own.seen.to(head.cooling.device)).cpu() + own.aside
             found.append(Evidence(own.seen, logits, torch.from_numpy(own.truth), sets[index].two_class))
-    return fit_cooling(found) if found else torch.zeros_like(model.sentiment.cooling)
+    return fit_cooling(found) if found else torch.zeros_like(head.cooling).cpu()
 
 
 def publish(target: Path, tensors: dict[str, Tensor], config: TrainConfig, base: Manifest, facts: dict[str, Any]) -> None:
@@ -84,7 +97,7 @@ def summary(scores: Scores) -> dict[str, float]:
 
 def _tensors(model: TunedModel, whitening: Whitening) -> dict[str, Tensor]:
     tensors = {"whitening.mean": whitening.mean, "whitening.matrix": whitening.matrix}
-    tensors |= {f"sentiment.{name}": value.detach().clone() for name, value in model.sentiment.state_dict().items()}
+    tensors |= shipped.under("sentiment", {name: value.detach().clone() for name, value in model.sentiment.state_dict().items()})
     for name, layer in model.layers.items():
         own = f"adapter.{name.replace('/', '.')}"
         if isinstance(layer, LowRankLinear):

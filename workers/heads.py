@@ -75,14 +75,17 @@ class SentimentHead(nn.Module):
         """Return what the head makes of the features, (texts, units)."""
         return gelu(self.hidden(self.norm(features)))
 
-    def answer(self, seen: Tensor) -> Tensor:
-        """Return logits (texts, 3), divided by each text's temperature: which class leads does not change."""
-        logits: Tensor = self.out(seen) / temperature(seen, self.cooling)
+    def answer(self, seen: Tensor, aside: Tensor | float = 0.0) -> Tensor:
+        """Return logits (texts, 3), divided by each text's temperature: which class leads does not change by that.
+
+        aside: (texts, 3) what the words say by themselves (``workers.wording``), added before the division.
+        """
+        logits: Tensor = (self.out(seen) + aside) / temperature(seen, self.cooling)
         return logits
 
-    def forward(self, features: Tensor) -> Tensor:
+    def forward(self, features: Tensor, aside: Tensor | float = 0.0) -> Tensor:
         """Return logits (texts, 3)."""
-        return self.answer(self.seen(features))
+        return self.answer(self.seen(features), aside)
 
 
 def temperature(seen: Tensor, cooling: Tensor) -> Tensor:

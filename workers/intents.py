@@ -1,6 +1,7 @@
 """Intents that users define: a few examples each become a head in seconds, with a calibrated "none of these".
 
-The head is a multinomial logistic regression on whitened unit vectors, and a gate: how likely it is that a text belongs to
+The head is a multinomial logistic regression on whitened unit vectors, another on n-grams (``workers.ngrams``) as far as it
+helps on held-out folds, and a gate: how likely it is that a text belongs to
 any intent at all, from the energy of its logits (Liu et al. 2020, "Energy-based out-of-distribution detection"). The gate is
 fitted on texts whose whole intent was held out, so it needs no examples of what nobody asked for, though it uses them.
 """
@@ -18,11 +19,14 @@ from torch.nn.functional import cross_entropy
 from pipeline.adapters.yaml_text import read_yaml
 from pipeline.core.text import normalise
 from pipeline.errors import ConfigurationError, ModelError
+from workers import ngrams
+from workers.ngrams import BUCKETS, NGrams
 from workers.shipped import Shipped
 
 NONE: Final = "none"
 FOLDS: Final = 5
 PENALTIES: Final = (1e-4, 3e-5, 1e-5, 3e-6, 1e-6)
+SHARES: Final = (0.0, 0.25, 0.5, 0.75, 1.0)
 SCALE: Final = 10.0
 _ITERATIONS: Final = 80
 _MANY_TEXTS: Final = 2_000
@@ -44,24 +48,42 @@ class IntentSet:
 
 
 @dataclass(frozen=True, slots=True)
+class Examples:
+    """Texts to fit on. vectors: (n, 384) whitened; classes: (n,)."""
+
+    vectors: Tensor
+    grams: NGrams
+    classes: Tensor
+
+    def where(self, kept: Tensor) -> "Examples":
+        """Return those of a mask (n,)."""
+        return Examples(self.vectors[kept], self.grams.where(kept), self.classes[kept])
+
+
+@dataclass(frozen=True, slots=True)
 class IntentHead:
-    """Whitened unit vectors (n, 384) to probabilities (n, k), the last one of none of these.
+    """Whitened unit vectors (n, 384) and n-grams to probabilities (n, k), the last one of none of these.
 
     weight: (j, 384) and bias: (j,) of the intents, and of NONE where it had examples. gate: slope and offset on the energy.
+    table: (BUCKETS, j) what n-grams add to the logits, or None where they add nothing; the gate goes by the vector alone.
     """
 
     names: tuple[str, ...]
     weight: Tensor
     bias: Tensor
     gate: Tensor
+    table: Tensor | None = None
 
-    def __call__(self, vectors: Tensor) -> Tensor:
+    def told(self, grams: NGrams) -> Tensor:
+        """Return what the n-grams of texts add to the logits, (n, j)."""
+        return grams.rows(self.table) if self.table is not None else self.bias.new_zeros((len(grams), len(self.bias)))
+
+    def __call__(self, vectors: Tensor, told: Tensor | float = 0.0) -> Tensor:
         """Return the probabilities."""
         known = len(self.names) - 1
         logits = self.logits(vectors)
-        shares = (
-            torch.softmax(logits, 1)[:, :known] * torch.sigmoid(self.gate[0] * energy(logits[:, :known]) + self.gate[1])[:, None]
-        )
+        inside = torch.sigmoid(self.gate[0] * energy(logits[:, :known]) + self.gate[1])
+        shares = torch.softmax(logits + told, 1)[:, :known] * inside[:, None]
         return torch.cat([shares, (1 - shares.sum(1, keepdim=True)).clamp(min=0)], dim=1)
 
     def logits(self, vectors: Tensor) -> Tensor:
@@ -70,7 +92,8 @@ class IntentHead:
 
     def to(self, device: torch.device) -> "IntentHead":
         """Return the head on a device."""
-        return IntentHead(self.names, self.weight.to(device), self.bias.to(device), self.gate.to(device))
+        table = None if self.table is None else self.table.to(device)
+        return IntentHead(self.names, self.weight.to(device), self.bias.to(device), self.gate.to(device), table)
 
 
 def energy(logits: Tensor) -> Tensor:
@@ -99,8 +122,8 @@ def read_intents(path: Path) -> IntentSet:
     return IntentSet(path.stem, examples, none)
 
 
-def fit(vectors: Tensor, labels: Sequence[str]) -> IntentHead:
-    """Return the head for whitened unit vectors (n, 384) and their labels; NONE marks texts without an intent.
+def fit(vectors: Tensor, grams: NGrams, labels: Sequence[str]) -> IntentHead:
+    """Return the head for whitened unit vectors (n, 384), n-grams and labels of texts; NONE marks texts without an intent.
 
     Raises ConfigurationError when there are fewer than two intents or an intent has one example.
     """
@@ -116,12 +139,19 @@ def fit(vectors: Tensor, labels: Sequence[str]) -> IntentHead:
     outputs = len(names) + int(counts[-1] > 0)
     penalty = _best_penalty(vectors, classes, outputs)
     weight, bias = _regress(vectors, classes, outputs, penalty)
-    return IntentHead((*names, NONE), weight, bias, _fit_gate(vectors, classes, outputs, len(names), penalty))
+    gate = _fit_gate(vectors, classes, outputs, len(names), penalty)
+    share = _best_share(Examples(vectors, grams, classes), outputs, penalty)
+    table = share * ngrams.regress(grams, classes, outputs) if share else None
+    return IntentHead((*names, NONE), weight, bias, gate, table)
 
 
 def tensors_of(head: IntentHead) -> dict[str, Tensor]:
     """Return the tensors of a head for ``shipped.save``; the names go into the record."""
-    return {"intents.weight": head.weight, "intents.bias": head.bias, "intents.gate": head.gate}
+    tensors = {"intents.weight": head.weight, "intents.bias": head.bias, "intents.gate": head.gate}
+    if head.table is not None:
+        buckets = head.table.any(1).nonzero().squeeze(1)
+        tensors |= {"intents.buckets": buckets.to(torch.int32), "intents.table": head.table[buckets].half()}
+    return tensors
 
 
 def load_intents(trained: Shipped) -> IntentHead:
@@ -129,12 +159,17 @@ def load_intents(trained: Shipped) -> IntentHead:
     own: Mapping[str, Tensor] = trained.part("intents")
     try:
         names = tuple(trained.record["intents"])
-        head = IntentHead(names, own["weight"].float(), own["bias"].float(), own["gate"].float())
+        table = _whole_table(own["buckets"].long(), own["table"].float()) if "table" in own else None
+        head = IntentHead(names, own["weight"].float(), own["bias"].float(), own["gate"].float(), table)
     except (KeyError, TypeError) as error:
         raise ModelError(f"the intent head lacks {error}; train again or reinstall") from error
     if head.weight.shape[0] not in (len(names), len(names) - 1):
         raise ModelError(f"the intent head has {head.weight.shape[0]} rows for {len(names)} names; train again or reinstall")
     return head
+
+
+def _whole_table(buckets: Tensor, rows: Tensor) -> Tensor:
+    return torch.zeros((BUCKETS, rows.shape[1])).index_copy(0, buckets, rows)
 
 
 def _examples(path: Path, name: str, texts: object, at_least: int) -> tuple[str, ...]:
@@ -187,6 +222,19 @@ def _best_penalty(vectors: Tensor, classes: Tensor, outputs: int) -> float:
             total += float(cross_entropy(logits, classes[folds == fold], reduction="sum"))
         losses.append(total)
     return PENALTIES[int(np.argmin(losses))]
+
+
+def _best_share(examples: Examples, outputs: int, penalty: float) -> float:
+    """Return how much of the n-grams' logits, added to the vector's, has the least loss on held-out folds."""
+    folds = _folds(examples.classes, outputs)
+    losses = np.zeros(len(SHARES))
+    for fold in range(FOLDS if len(folds) < _MANY_TEXTS else 1):
+        known, rest = examples.where(folds != fold), examples.where(folds == fold)
+        weight, bias = _regress(known.vectors, known.classes, outputs, penalty)
+        logits = SCALE * rest.vectors @ weight.T + bias
+        told = rest.grams.rows(ngrams.regress(known.grams, known.classes, outputs))
+        losses += [float(cross_entropy(logits + share * told, rest.classes, reduction="sum")) for share in SHARES]
+    return SHARES[int(np.argmin(losses))]
 
 
 def _fit_gate(vectors: Tensor, classes: Tensor, outputs: int, known: int, penalty: float) -> Tensor:

@@ -17,7 +17,7 @@ from workers.intents import read_intents
 from workers.tokenizer import TextTokenizer
 from workers.training import Curves, NoCurves, Watch, train
 from workers.training_config import TrainConfig, read_config
-from workers.training_data import Prepared, data_hashes, prepare
+from workers.training_data import Prepared, data_hashes, prepared
 from workers.transformer import find_device, read_sizes
 from workers.trial import Arms, tried
 from workers.tuned import TunedModel
@@ -53,7 +53,7 @@ def run(config_path: Path, intents_path: Path, settings: Settings, folder: Path,
     tokenizer = TextTokenizer(base_folder, config.max_tokens)
     torch.set_num_threads(config.threads)
     tell("reading data")
-    base = Base(base_folder, [prepare(one, settings.data, tokenizer, config) for one in config.data])
+    base = Base(base_folder, prepared(config, settings.data, tokenizer))
     tell(", ".join(f"{one.config.name} {len(one.tokens):,} texts" for one in base.sets))
     claim(folder, config, {"data": hashes, "base": manifest.files})
     with closing(_curves(folder)) as curves:

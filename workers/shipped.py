@@ -33,6 +33,10 @@ class Shipped:
         begin = f"{prefix}."
         return {name.removeprefix(begin): tensor for name, tensor in self.tensors.items() if name.startswith(begin)}
 
+    def without(self, part: str) -> dict[str, Tensor]:
+        """Return the tensors of all other parts, under the names they have among all that is shipped."""
+        return {name: tensor for name, tensor in self.tensors.items() if not name.startswith(f"{part}.")}
+
     @property
     def hashes(self) -> dict[str, str]:
         """Return the SHA-256 of every file."""
@@ -77,6 +81,11 @@ def save(folder: Path, tensors: Mapping[str, Tensor], record: Mapping[str, Any])
         (scratch / RECORD).write_text(text + "\n", "utf-8")
 
 
+def under(part: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors under the names they have among all that is shipped; ``Shipped.part`` takes them back."""
+    return {f"{part}.{name}": tensor for name, tensor in tensors.items()}
+
+
 def half(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return the tensors as float16."""
     return {name: tensor.to(torch.float16) for name, tensor in tensors.items()}
@@ -84,6 +93,8 @@ def half(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def _file_of(name: str) -> str:
     part, _, rest = name.partition(".")
+    if part == "wording":
+        return f"wording-{rest.split('.')[0]}.safetensors"
     if part != "adapter":
         return f"{part}.safetensors"
     return f"adapter-{int(rest.split('.')[2]):02d}.safetensors"

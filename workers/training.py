@@ -16,7 +16,7 @@ from pipeline.errors import ModelError
 from workers.averaging import Average
 from workers.checkpoints import Progress, restore, save
 from workers.encoder import TokenIds
-from workers.heads import fit_whitening
+from workers.heads import SentimentHead, fit_whitening
 from workers.metrics import Scores, score, without_class
 from workers.packing import pack
 from workers.sampling import Picks, batches
@@ -121,11 +121,16 @@ def tuned_vectors(model: TunedModel, tokens: Sequence[TokenIds], advance: Advanc
 
 @dataclass(frozen=True, slots=True)
 class DevAnswers:
-    """What the tuned model says of one set's dev texts. vectors: (n, hidden); seen: (n, units) by its head; truth: (n,)."""
+    """What a model says of one set's dev texts. vectors: (n, hidden); seen: (n, units) by its head; truth: (n,).
+
+    aside: (n, 3) what the words say by themselves; zeros until that is fitted.
+    """
 
     vectors: Tensor
     seen: Tensor
     truth: npt.NDArray[np.int64]
+    tokens: list[TokenIds]
+    aside: Tensor
 
 
 def dev_answers(
@@ -140,8 +145,9 @@ def dev_answers(
     found = {}
     for index, chosen in orders.items():
         if len(chosen):
-            vectors, seen = tuned_vectors(model, [sets[index].dev_tokens[place] for place in chosen], advance)
-            found[index] = DevAnswers(vectors, seen, sets[index].dev_classes[chosen])
+            tokens = [sets[index].dev_tokens[place] for place in chosen]
+            vectors, seen = tuned_vectors(model, tokens, advance)
+            found[index] = DevAnswers(vectors, seen, sets[index].dev_classes[chosen], tokens, torch.zeros(len(chosen), 3))
     return found
 
 
@@ -151,12 +157,20 @@ def dev_scores(model: TunedModel, sets: Sequence[Prepared], answers: dict[int, D
     for index, own in answers.items():
         one = sets[index]
         if is_intent(one):
-            logits = model.intent_logits(index, own.vectors.to(model.trunk.device))
+            logits = model.intent_logits(index, own.vectors.to(model.trunk.device)).detach().cpu()
+            found[one.config.name] = score(torch.softmax(logits, 1).numpy(), own.truth)
         else:
-            logits = model.sentiment.answer(own.seen.to(model.trunk.device))
-        probabilities = torch.softmax(logits, 1).detach().cpu().numpy()
-        found[one.config.name] = score(without_class(probabilities, NEUTRAL) if one.two_class else probabilities, own.truth)
+            found[one.config.name] = sentiment_scores(model.sentiment, one, own)
     return found
+
+
+def sentiment_scores(head: SentimentHead, one: Prepared, own: DevAnswers) -> Scores:
+    """Return the scores of one sentiment set, neutral ruled out where it knows none."""
+    device = head.cooling.device
+    with torch.no_grad():
+        logits = head.answer(own.seen.to(device), own.aside.to(device)).cpu()
+    probabilities = torch.softmax(logits, 1).numpy()
+    return score(without_class(probabilities, NEUTRAL) if one.two_class else probabilities, own.truth)
 
 
 def _feed(config: TrainConfig, sets: Sequence[Prepared], skip: int) -> Iterator[Batch]:

@@ -21,7 +21,8 @@ class DataSet(Part):
     """One labelled file and its part in every batch. Paths are relative to the data folder.
 
     task: ``sentiment``, or ``intent`` (a head of its own that only shapes the trunk). share: relative number of texts in a
-    batch. Two-class sentiment files are found by their labels; their neutral logit is masked.
+    batch. Two-class sentiment files are found by their labels; their neutral logit is masked. kind: sets of one kind of text
+    share what their words say (``workers.wording``); a set without one has no part in that.
     """
 
     name: str
@@ -29,6 +30,7 @@ class DataSet(Part):
     train: str
     dev: str | None = None
     share: float = Field(gt=0)
+    kind: str | None = Field(default=None, pattern=r"^[a-z0-9_]+$")
     metric: Literal["accuracy", "macro_recall", "macro_f1"] = "accuracy"
 
 
@@ -61,6 +63,7 @@ class TrainConfig(Part):
     average: decay of the running mean of the weights that is judged and shipped; 0 ships the last ones. trunk_dropout: share
     of a tuned layer's inputs that training leaves out (of the low-rank term's alone, in lora mode). keep: share of the
     trunk's change that ships, the rest goes back to the base (Wortsman et al. 2022, "Robust fine-tuning of zero-shot models").
+    word_share: how much what the words say counts beside the trunk.
     device: auto, cpu or cuda.
     """
 
@@ -81,6 +84,7 @@ class TrainConfig(Part):
     average: float = Field(default=0.0, ge=0, lt=1)
     trunk_dropout: float = Field(default=0.0, ge=0, lt=1)
     keep: float = Field(default=1.0, gt=0, le=1)
+    word_share: float = Field(default=0.3, ge=0)
     trunk_rate: float = 5e-4
     head_rate: float = 1e-3
     weight_decay: float = 0.01

@@ -1,5 +1,6 @@
 """Training texts as the loop needs them: token ids, class indices, class weights."""
 
+import re
 import zlib
 from collections import Counter
 from collections.abc import Sequence
@@ -18,6 +19,8 @@ from workers.tokenizer import TextTokenizer
 from workers.training_config import DataSet, TrainConfig
 
 NEUTRAL = SENTIMENTS.index("neutral")
+_ADDRESSED = re.compile(r"\bhttp\b|@user\b")
+_NO_WORD = re.compile(r"[\W_]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,16 +50,26 @@ class Prepared:
         return np.array([len(ids) for ids in self.tokens], dtype=np.int64)
 
 
-def prepare(config: DataSet, root: Path, tokenizer: TextTokenizer, run: TrainConfig) -> Prepared:
-    """Read, check and tokenise one set. Texts of dev are taken out of train, by their normal form."""
+def held_out(sets: Sequence[DataSet], root: Path) -> frozenset[str]:
+    """Return the ``outline`` of every dev text of every set: none of them may stand in any set's training texts."""
+    texts = (text for one in sets if one.dev for text in read_labelled(root / one.dev).texts)
+    return frozenset(outline(text) for text in texts)
+
+
+def outline(text: str) -> str:
+    """Return a normal form without links, mentions, spaces, punctuation and case: what copies of one post have in common."""
+    return _NO_WORD.sub("", _ADDRESSED.sub("", text.lower()))
+
+
+def prepare(config: DataSet, root: Path, tokenizer: TextTokenizer, run: TrainConfig, kept_apart: frozenset[str]) -> Prepared:
+    """Read, check and tokenise one set. Training texts whose outline is in ``kept_apart`` are left out."""
     allowed = SENTIMENTS if config.task == "sentiment" else None
     train = read_labelled(root / config.train, allowed)
     names = SENTIMENTS if config.task == "sentiment" else tuple(sorted(set(train.labels)))
     dev = read_labelled(root / config.dev, names) if config.dev else Labelled((), ())
-    seen = set(dev.texts)
-    kept = [place for place, text in enumerate(train.texts) if text and text not in seen]
+    kept = [place for place, text in enumerate(train.texts) if text and outline(text) not in kept_apart]
     if not kept:
-        raise ConfigurationError(f"data.{config.name}: every text of {config.train} also stands in {config.dev}; split them")
+        raise ConfigurationError(f"data.{config.name}: every text of {config.train} also stands in a dev file; split them")
     classes = _indices([train.labels[place] for place in kept], names)
     texts = [train.texts[place] for place in kept]
     return Prepared(
@@ -69,6 +82,12 @@ def prepare(config: DataSet, root: Path, tokenizer: TextTokenizer, run: TrainCon
         dev_classes=_indices(dev.labels, names),
         altered=tokenizer(_altered(texts, config.name, run)) if run.augment else [],
     )
+
+
+def prepared(run: TrainConfig, root: Path, tokenizer: TextTokenizer) -> list[Prepared]:
+    """Return every set of a run."""
+    apart = held_out(run.data, root)
+    return [prepare(one, root, tokenizer, run, apart) for one in run.data]
 
 
 def data_hashes(sets: Sequence[DataSet], root: Path) -> dict[str, str]:

@@ -25,11 +25,13 @@ from workers.encoder import DIMENSIONS, INT8_SCHEME, Encodings, TokenIds
 from workers.graphs import PackedTrunk, shapes, to_host
 from workers.heads import SentimentHead, Whitening, load_sentiment
 from workers.intents import IntentHead, load_intents
+from workers.ngrams import NGrams, of_tokens
 from workers.packing import ROW_MULTIPLE, Bin, pack, round_up
 from workers.quantise import int8_linear, typical_inputs
 from workers.steady import steady_linear
 from workers.tokenizer import TextTokenizer
 from workers.trunk import LinearFactory, Sizes, Trunk, build, float_linear
+from workers.wording import Wording, load_wording, said
 
 Mode = Literal["fp32", "int8", "bf16"]
 MODES: Final[tuple[Mode, ...]] = ("fp32", "int8", "bf16")
@@ -47,6 +49,7 @@ class Parts:
     trunk: Trunk
     whitening: Whitening
     sentiment: SentimentHead
+    wording: Wording
     intents: IntentHead
     tokenizer: TextTokenizer
 
@@ -93,7 +96,7 @@ class TransformerEncoder:
         try:
             with torch.inference_mode():
                 means, features = self._pooled(tokens)
-                return self._answers(means, features)
+                return self._answers(means, features, of_tokens(tokens).to(self.device))
         except torch.OutOfMemoryError as error:
             raise MemoryError(str(error)) from error
         except RuntimeError as error:
@@ -123,6 +126,11 @@ class TransformerEncoder:
             raise ValueError("the bare trunk is measured on a GPU with its graphs only")
         return self._packed.prepared(pack(tokens, self._rows))
 
+    def seen(self, tokens: Sequence[TokenIds]) -> Tensor:
+        """Return what the sentiment head makes of texts before it answers, (n, units), for fitting what is added to it."""
+        with torch.inference_mode():
+            return self._parts.sentiment.seen(self._pooled(tokens)[1]).cpu()
+
     def _pooled(self, tokens: Sequence[TokenIds]) -> tuple[Tensor, Tensor]:
         if self._packed is not None:
             return self._packed(pack(tokens, self._rows), len(tokens))
@@ -143,17 +151,20 @@ class TransformerEncoder:
             means[members] = mean
             features[members] = self._parts.sentiment.features(padded, where, mean)
 
-    def _answers(self, means: Tensor, features: Tensor) -> Encodings:
+    def _answers(self, means: Tensor, features: Tensor, grams: NGrams) -> Encodings:
         found = [means.new_empty((len(means), width)) for width in (DIMENSIONS, 3, len(self.intent_names))]
         rows = HEAD_ROWS[means.device.type]
+        words, asked = self._parts.wording.told(grams), self._parts.intents.told(grams)
         for start in range(0, len(means), rows):
             stop = min(start + rows, len(means))
             white = self._parts.whitening(_block(means[start:stop], rows))
-            logits = self._parts.sentiment(_block(features[start:stop], rows))
-            for target, part in zip(found, (white, torch.softmax(logits, 1), self._parts.intents(white)), strict=True):
+            aside = said(_block(words[start:stop], rows))
+            logits = self._parts.sentiment(_block(features[start:stop], rows), aside)
+            intents = self._parts.intents(white, _block(asked[start:stop], rows))
+            for target, part in zip(found, (white, torch.softmax(logits, 1), intents), strict=True):
                 target[start:stop] = part[: stop - start]
-        vectors, sentiment, intents = to_host(found)
-        return Encodings(vectors, sentiment, intents, self.intent_names)
+        vectors, sentiment, shares = to_host(found)
+        return Encodings(vectors, sentiment, shares, self.intent_names)
 
 
 def _packed_trunk(parts: Parts, rows: int) -> PackedTrunk | None:
@@ -190,6 +201,7 @@ def load_encoder(settings: EncoderSettings, cache: Path, mode: Mode | None = Non
         trunk=make(_layers(chosen, dtype, rows, make)),
         whitening=Whitening(whitening["mean"].float(), whitening["matrix"].float()).to(device),
         sentiment=load_sentiment(trained.part("sentiment")).to(device),
+        wording=load_wording(trained.part("wording")).to(device),
         intents=load_intents(trained).to(device),
         tokenizer=TextTokenizer(folder, settings.max_tokens),
     )

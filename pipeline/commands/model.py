@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 
 from pipeline import settings as settings_module
+from pipeline.commands.progress import telling
 
 
 class Origin(StrEnum):
@@ -70,3 +71,18 @@ def intents(
     settings = settings_module.load()
     names = refit_intents(file, settings.encoder, settings.cache, out)
     typer.echo(f"{', '.join(names)}: use them with GROUNDSWELL_ENCODER__WEIGHTS={out}")
+
+
+@model.command()
+def wording(
+    config: Annotated[Path, typer.Argument(help="A training recipe; its sentiment sets that have a kind are read.")],
+    out: Annotated[Path, typer.Option(help="Where the weights with the new wording go.")],
+) -> None:
+    """Fit what words alone say about sentiment on the sets of CONFIG, in minutes; the trunk stays as it is."""
+    from workers.refit import refit_wording
+
+    with telling("wording", "dev texts") as teller:
+        scores = refit_wording(config, settings_module.load(), out, (teller.show, teller.tell))
+    for name, found in scores.items():
+        typer.echo(f"dev {name}: " + ", ".join(f"{key} {value}" for key, value in found.items()))
+    typer.echo(f"use them with GROUNDSWELL_ENCODER__WEIGHTS={out}")

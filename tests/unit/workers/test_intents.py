@@ -1,11 +1,14 @@
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from pipeline.errors import ConfigurationError
 from workers import intents
+from workers.ngrams import of_tokens
 from workers.run_training import DEFAULT_INTENTS
+from workers.shipped import Shipped
 
 
 def clusters(count: int, per_class: int, seed: int = 0) -> tuple[torch.Tensor, list[str]]:
@@ -15,9 +18,35 @@ def clusters(count: int, per_class: int, seed: int = 0) -> tuple[torch.Tensor, l
     return vectors, [f"intent{index}" for index in range(count) for _ in range(per_class)]
 
 
+def fitted(vectors: torch.Tensor, labels: list[str], words: list[int] | None = None) -> intents.IntentHead:
+    """A head whose texts hold one telling word each, or nothing that tells."""
+    tokens = [np.array([1, 5 if words is None else 10 + word], dtype=np.int32) for word in words or range(len(labels))]
+    return intents.fit(vectors, of_tokens(tokens), labels)
+
+
+def test_words_help_where_the_vector_does_not_tell() -> None:
+    draw = torch.Generator().manual_seed(3)
+    vectors = torch.nn.functional.normalize(torch.randn(80, 16, generator=draw), dim=1)
+    labels = [f"intent{index % 4}" for index in range(80)]
+    head = fitted(vectors, labels, [index % 4 for index in range(80)])
+    told = head.told(of_tokens([np.array([1, 10 + word], dtype=np.int32) for word in range(4)]))
+    assert head(vectors[:4], told)[:, :-1].argmax(1).tolist() == [0, 1, 2, 3]
+    trained = Shipped(intents.tensors_of(head), {"intents": list(head.names)})
+    loaded = intents.load_intents(trained)
+    assert loaded.table is not None
+    torch.testing.assert_close(loaded.table, head.table, atol=2e-3, rtol=2e-3)
+
+
+def test_words_that_tell_nothing_are_left_out() -> None:
+    vectors, labels = clusters(6, 12)
+    head = fitted(vectors, labels)
+    assert head.table is None
+    assert not head.told(of_tokens([np.array([1, 2], dtype=np.int32)])).any()
+
+
 def test_a_head_knows_its_intents_and_turns_the_rest_away() -> None:
     vectors, labels = clusters(6, 12)
-    head = intents.fit(vectors, labels)
+    head = fitted(vectors, labels)
     fresh, truth = clusters(6, 20, seed=1)
     probabilities = head(fresh)
     assert head.names[-1] == intents.NONE
@@ -29,14 +58,14 @@ def test_a_head_knows_its_intents_and_turns_the_rest_away() -> None:
 
 def test_examples_of_no_intent_are_learned() -> None:
     vectors, labels = clusters(5, 12)
-    head = intents.fit(vectors, [intents.NONE if label == "intent4" else label for label in labels])
+    head = fitted(vectors, [intents.NONE if label == "intent4" else label for label in labels])
     assert head.names == ("intent0", "intent1", "intent2", "intent3", "none")
     assert float(head(vectors)[-12:, -1].min()) > 0.5
 
 
 def test_fitting_twice_gives_the_same_head() -> None:
     vectors, labels = clusters(4, 8)
-    first, second = intents.fit(vectors, labels), intents.fit(vectors, labels)
+    first, second = fitted(vectors, labels), fitted(vectors, labels)
     torch.testing.assert_close(first.weight, second.weight, atol=1e-4, rtol=1e-4)
     torch.testing.assert_close(first.gate, second.gate, atol=1e-3, rtol=1e-3)
 
@@ -44,7 +73,7 @@ def test_fitting_twice_gives_the_same_head() -> None:
 @pytest.mark.parametrize("labels", [["a", "a", "b"], ["a", "a", "a"], ["a", "a", "none"]])
 def test_too_few_examples_are_refused(labels: list[str]) -> None:
     with pytest.raises(ConfigurationError, match="at least two intents with two examples"):
-        intents.fit(torch.eye(16)[:3], labels)
+        fitted(torch.eye(16)[:3], labels)
 
 
 @pytest.mark.parametrize(

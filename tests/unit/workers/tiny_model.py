@@ -12,6 +12,7 @@ from torch import Tensor
 from workers import shipped
 from workers.heads import SentimentHead
 from workers.model_store import FILES, MANIFEST
+from workers.ngrams import BUCKETS
 from workers.publishing import sha256_of
 
 LAYERS, HIDDEN, HEADS, INTERMEDIATE, POSITIONS = 2, 384, 12, 128, 128
@@ -83,6 +84,9 @@ def write_trained(folder: Path, with_adapter: bool = True) -> Path:
     tensors |= {"whitening.mean": torch.zeros(HIDDEN), "whitening.matrix": torch.randn(HIDDEN, HIDDEN, generator=draw)}
     tensors |= {"intents.weight": torch.randn(3, HIDDEN, generator=draw), "intents.bias": torch.zeros(3)}
     tensors["intents.gate"] = torch.tensor([1.0, 0.0])
+    for kind in ("news", "talk"):
+        tensors[f"wording.{kind}.levels"] = torch.randint(-127, 128, (BUCKETS, 4), generator=draw, dtype=torch.int8)
+        tensors[f"wording.{kind}.steps"] = torch.full((4,), 0.01)
     if with_adapter:
         tensors["adapter.encoder.layer.1.query_key_value.down"] = torch.randn(4, HIDDEN, generator=draw) * 0.1
         tensors["adapter.encoder.layer.1.query_key_value.up"] = torch.randn(3 * HIDDEN, 4, generator=draw) * 0.1
