@@ -71,7 +71,7 @@ def trained(
     recipe = place / f"{out}.yaml"
     recipe.write_text(RECIPE.format(mode=mode, steps=steps) + more, "utf-8")
     encoder = EncoderSettings(model=str(place / "model"), device="cpu")
-    settings = Settings(data=place, cache=place / "cache", encoder=encoder)
+    settings = Settings().model_copy(update={"data": place, "cache": place / "cache", "encoder": encoder})
     lines = [] if told is None else told
     folder = run(recipe, place / "intents.yaml", settings, place / out, (lambda *_: None, lines.append))
     return shipped.load(folder)
