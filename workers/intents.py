@@ -1,7 +1,7 @@
 """Intents that users define: a few examples each become a head in seconds, with a calibrated "none of these".
 
-The head is a multinomial logistic regression on whitened unit vectors, another on n-grams (``workers.ngrams``) as far as it
-helps on held-out folds, and a gate: how likely it is that a text belongs to
+The head is a multinomial logistic regression on whitened unit vectors, with many examples another on n-grams
+(``workers.ngrams``) as far as it helps on a held-out fold, and a gate: how likely it is that a text belongs to
 any intent at all, from the energy of its logits (Liu et al. 2020, "Energy-based out-of-distribution detection"). The gate is
 fitted on texts whose whole intent was held out, so it needs no examples of what nobody asked for, though it uses them.
 """
@@ -29,7 +29,7 @@ PENALTIES: Final = (1e-4, 3e-5, 1e-5, 3e-6, 1e-6)
 SHARES: Final = (0.0, 0.25, 0.5, 0.75, 1.0)
 SCALE: Final = 10.0
 _ITERATIONS: Final = 80
-_MANY_TEXTS: Final = 2_000
+MANY_TEXTS: Final = 2_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +140,7 @@ def fit(vectors: Tensor, grams: NGrams, labels: Sequence[str]) -> IntentHead:
     penalty = _best_penalty(vectors, classes, outputs)
     weight, bias = _regress(vectors, classes, outputs, penalty)
     gate = _fit_gate(vectors, classes, outputs, len(names), penalty)
-    share = _best_share(Examples(vectors, grams, classes), outputs, penalty)
+    share = _best_share(Examples(vectors, grams, classes), outputs, penalty) if len(labels) >= MANY_TEXTS else 0.0
     table = share * ngrams.regress(grams, classes, outputs) if share else None
     return IntentHead((*names, NONE), weight, bias, gate, table)
 
@@ -216,7 +216,7 @@ def _best_penalty(vectors: Tensor, classes: Tensor, outputs: int) -> float:
     losses = []
     for penalty in PENALTIES:
         total = 0.0
-        for fold in range(FOLDS if len(classes) < _MANY_TEXTS else 1):
+        for fold in range(FOLDS if len(classes) < MANY_TEXTS else 1):
             weight, bias = _regress(vectors[folds != fold], classes[folds != fold], outputs, penalty)
             logits = SCALE * vectors[folds == fold] @ weight.T + bias
             total += float(cross_entropy(logits, classes[folds == fold], reduction="sum"))
@@ -225,15 +225,13 @@ def _best_penalty(vectors: Tensor, classes: Tensor, outputs: int) -> float:
 
 
 def _best_share(examples: Examples, outputs: int, penalty: float) -> float:
-    """Return how much of the n-grams' logits, added to the vector's, has the least loss on held-out folds."""
+    """Return how much of the n-grams' logits, added to the vector's, has the least loss on a held-out fold."""
     folds = _folds(examples.classes, outputs)
-    losses = np.zeros(len(SHARES))
-    for fold in range(FOLDS if len(folds) < _MANY_TEXTS else 1):
-        known, rest = examples.where(folds != fold), examples.where(folds == fold)
-        weight, bias = _regress(known.vectors, known.classes, outputs, penalty)
-        logits = SCALE * rest.vectors @ weight.T + bias
-        told = rest.grams.rows(ngrams.regress(known.grams, known.classes, outputs))
-        losses += [float(cross_entropy(logits + share * told, rest.classes, reduction="sum")) for share in SHARES]
+    known, rest = examples.where(folds > 0), examples.where(folds == 0)
+    weight, bias = _regress(known.vectors, known.classes, outputs, penalty)
+    logits = SCALE * rest.vectors @ weight.T + bias
+    told = rest.grams.rows(ngrams.regress(known.grams, known.classes, outputs))
+    losses = [float(cross_entropy(logits + share * told, rest.classes)) for share in SHARES]
     return SHARES[int(np.argmin(losses))]
 
 

@@ -24,7 +24,8 @@ def fitted(vectors: torch.Tensor, labels: list[str], words: list[int] | None = N
     return intents.fit(vectors, of_tokens(tokens), labels)
 
 
-def test_words_help_where_the_vector_does_not_tell() -> None:
+def test_words_help_where_the_vector_does_not_tell(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(intents, "MANY_TEXTS", 80)
     draw = torch.Generator().manual_seed(3)
     vectors = torch.nn.functional.normalize(torch.randn(80, 16, generator=draw), dim=1)
     labels = [f"intent{index % 4}" for index in range(80)]
@@ -37,7 +38,8 @@ def test_words_help_where_the_vector_does_not_tell() -> None:
     torch.testing.assert_close(loaded.table, head.table, atol=2e-3, rtol=2e-3)
 
 
-def test_words_that_tell_nothing_are_left_out() -> None:
+def test_words_that_tell_nothing_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(intents, "MANY_TEXTS", 72)
     vectors, labels = clusters(6, 12)
     head = fitted(vectors, labels)
     assert head.table is None
