@@ -91,6 +91,9 @@ def peers(settings: Settings, device: str) -> Makers:
             "sentence-transformers' order, ONNX int8": lambda: encode_peers.in_order_of_length(
                 small(folder, limit, cache, int8=True)
             ),
+            "sentence-transformers' order, OpenVINO": lambda: encode_peers.in_order_of_length(
+                encode_peers.openvino_model(folder, limit, cache)
+            ),
         }
     return makers
 

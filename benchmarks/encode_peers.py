@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 Texts = Sequence[str]
 Contestant = Callable[[Texts], npt.NDArray[np.float32]]
+Integers = npt.NDArray[np.int64]
 BATCH = 32
 
 
@@ -61,6 +62,23 @@ def onnxruntime_model(folder: Path, max_tokens: int, cache: Path, int8: bool) ->
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     path = _exported(folder, cache, int8)
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    return _as_texts_arrive(
+        folder, max_tokens, lambda ids, mask: session.run(None, {"input_ids": ids, "attention_mask": mask})[0]
+    )
+
+
+def openvino_model(folder: Path, max_tokens: int, cache: Path) -> Contestant:
+    """OpenVINO on the same exported graph and batches, one thread, in the number format that it chooses for the processor."""
+    import openvino
+    from openvino.properties import hint, inference_num_threads
+
+    options = {inference_num_threads(): 1, hint.performance_mode(): hint.PerformanceMode.LATENCY}
+    model = openvino.Core().compile_model(str(_exported(folder, cache, int8=False)), "CPU", options)
+    return _as_texts_arrive(folder, max_tokens, lambda ids, mask: model([ids, mask])[0])
+
+
+def _as_texts_arrive(folder: Path, max_tokens: int, hidden: Callable[[Integers, Integers], Any]) -> Contestant:
+    """Return batches of 32 as texts arrive, padded to the longest, then the mean of what ``hidden`` makes of ids and mask."""
     tokenizer = _tokenizer(folder, max_tokens)
 
     def run(texts: Texts) -> npt.NDArray[np.float32]:
@@ -70,16 +88,15 @@ def onnxruntime_model(folder: Path, max_tokens: int, cache: Path, int8: bool) ->
             encodings = tokenizer.encode_batch(prefixed[start : start + BATCH])
             ids = np.array([encoding.ids for encoding in encodings], dtype=np.int64)
             mask = np.array([encoding.attention_mask for encoding in encodings], dtype=np.int64)
-            (hidden,) = session.run(None, {"input_ids": ids, "attention_mask": mask})
             weight = mask[:, :, None].astype(np.float32)
-            vectors.append((hidden * weight).sum(1) / weight.sum(1))
+            vectors.append((hidden(ids, mask) * weight).sum(1) / weight.sum(1))
         return _unit(np.concatenate(vectors))
 
     return run
 
 
 def in_order_of_length(run: Contestant) -> Contestant:
-    """The same with the longest texts first, the order in which sentence-transformers hands them to its ONNX backend."""
+    """The same with the longest texts first, as sentence-transformers hands them to its ONNX and OpenVINO backends."""
 
     def ordered(texts: Texts) -> npt.NDArray[np.float32]:
         order = sorted(range(len(texts)), key=lambda place: -len(texts[place]))

@@ -74,7 +74,7 @@ def sentiment(encoder: Encoder, path: Path, advance: Advance) -> tuple[dict[str,
     masked = NEUTRAL not in truth
     probabilities = without_class(measured.answers.sentiment, NEUTRAL) if masked else measured.answers.sentiment
     scores = score(probabilities, truth)
-    report = _report(path, scores, SENTIMENTS, measured) | {"neutral_masked": masked}
+    report = _report(path, rows, scores, SENTIMENTS, measured) | {"neutral_masked": masked}
     return report | _slices(probabilities, truth, rows, measured), scores
 
 
@@ -95,7 +95,7 @@ def intent(
     truth = np.array([known.index(label) for label in rows.labels])
     inside = 1 - probabilities[:, -1]
     scores = score(_among_known(probabilities), truth)
-    report = _report(path, scores, known, measured) | _slices(_among_known(probabilities), truth, rows, measured)
+    report = _report(path, rows, scores, known, measured) | _slices(_among_known(probabilities), truth, rows, measured)
     if oos:
         outside = _intent_probabilities(answer(encoder, _texts(oos), advance), head)[:, -1]
         right = _among_known(probabilities).argmax(1) == truth
@@ -162,10 +162,11 @@ def _out_of_scope(inside: Floats, outside: Floats, right: npt.NDArray[np.bool_])
     }
 
 
-def _report(path: Path, scores: Scores, names: Sequence[str], measured: Measured) -> dict[str, Any]:
+def _report(path: Path, rows: Labelled, scores: Scores, names: Sequence[str], measured: Measured) -> dict[str, Any]:
     return {
         "file": path.name,
         "n": scores.n,
+        "left_out": rows.left_out,
         "accuracy": scores.accuracy,
         "macro_precision": scores.macro_precision,
         "macro_recall": scores.macro_recall,
@@ -173,7 +174,7 @@ def _report(path: Path, scores: Scores, names: Sequence[str], measured: Measured
         "ece": scores.ece,
         "texts_per_s": measured.texts_per_s,
         "classes": list(names),
-        "confusion": scores.confusion.tolist() if len(names) <= 20 else None,
+        "confusion": scores.confusion.tolist(),
     }
 
 
@@ -194,5 +195,8 @@ def _accuracy(probabilities: Floats, truth: npt.NDArray[np.int64], where: npt.ND
 
 
 def _language(text: str) -> str:
-    ideographs = sum("\u3400" <= char <= "\u9fff" for char in text)
-    return "zh" if 5 * ideographs > len(text) else "other"
+    """Return zh for a text of which a fifth are ideographs, en where most letters are English ones, or other."""
+    if 5 * sum("\u3400" <= char <= "\u9fff" for char in text) > len(text):
+        return "zh"
+    letters = [char for char in text if char.isalpha()]
+    return "en" if 2 * sum(char.isascii() for char in letters) > len(letters) else "other"

@@ -18,25 +18,27 @@ from pipeline.errors import ConfigurationError
 
 @dataclass(frozen=True, slots=True)
 class Labelled:
-    """Texts in their normal form, and the label of each."""
+    """Texts in their normal form, and the label of each. left_out: rows of the file without one label."""
 
     texts: tuple[str, ...]
     labels: tuple[str, ...]
+    left_out: int = 0
 
     def __len__(self) -> int:
         return len(self.texts)
 
 
 def read_labelled(path: Path, allowed: Sequence[str] | None = None) -> Labelled:
-    """Return the rows of a file; rows without one label (null, or labels by entity) are left out.
+    """Return the rows of a file; rows without one label (null, or labels by entity) are left out, and counted.
 
     Raises ConfigurationError that names file and line for a line that is no object, lacks a field, holds a text or label
     that is no string, or a label outside ``allowed``.
     """
-    texts, labels = [], []
+    texts, labels, left_out = [], [], 0
     for where, row in read_rows(path):
         text = _field(row, "text", where)
         if _unlabelled(row):
+            left_out += 1
             continue
         label = _field(row, "label", where)
         if allowed is not None and label not in allowed:
@@ -45,7 +47,7 @@ def read_labelled(path: Path, allowed: Sequence[str] | None = None) -> Labelled:
         labels.append(label)
     if not texts:
         raise ConfigurationError(f'{path}: no labelled row; each line is {{"text": …, "label": …}}')
-    return Labelled(tuple(texts), tuple(labels))
+    return Labelled(tuple(texts), tuple(labels), left_out)
 
 
 def read_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:

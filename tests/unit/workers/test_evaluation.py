@@ -51,10 +51,31 @@ def test_a_file_of_two_classes_is_scored_without_neutral_and_says_so(tmp_path: P
 
 
 def test_slices_by_language_and_length_add_up(tmp_path: Path) -> None:
-    rows = [("p short", "positive"), ("跌了很多", "negative"), ("n " + "long " * 12, "negative")]
+    rows = [
+        ("p short", "positive"),
+        ("跌了很多", "negative"),
+        ("n " + "long " * 12, "negative"),
+        ("рост", "positive"),
+    ]
     report, _ = evaluation.sentiment(ByFirstWord(), written(tmp_path / "a.jsonl", rows), lambda _: None)
-    assert {name: part["n"] for name, part in report["by_language"].items()} == {"other": 2, "zh": 1}
-    assert sum(part["n"] for part in report["by_tokens"].values()) == 3
+    assert {name: part["n"] for name, part in report["by_language"].items()} == {"en": 2, "zh": 1, "other": 1}
+    assert sum(part["n"] for part in report["by_tokens"].values()) == 4
+
+
+def test_rows_without_one_label_are_left_out_and_counted(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text(
+        '{"text": "p", "label": "positive"}\n{"text": "n", "label": null}\n{"text": "n", "entities": {"A": "negative"}}\n'
+    )
+    report, _ = evaluation.sentiment(ByFirstWord(), path, lambda _: None)
+    assert (report["n"], report["left_out"]) == (1, 2)
+
+
+def test_many_classes_are_told_in_a_matrix_too(tmp_path: Path) -> None:
+    rows = [(f"{chr(97 + place // 2)} text {place}", f"class{place // 2:02}") for place in range(46)]
+    path = written(tmp_path / "a.jsonl", rows)
+    report, _, names = evaluation.intent(ByFirstWord(), path, path, None, lambda _: None)
+    assert (len(names), len(report["confusion"])) == (23, 23)
 
 
 def test_a_head_is_fitted_first_and_out_of_scope_rows_are_ranked(tmp_path: Path) -> None:
