@@ -14,8 +14,7 @@ from pipeline.adapters.time_ordered import TimeOrderedSource
 from pipeline.adapters.waiting import wait_until
 from pipeline.settings import KafkaSettings
 from pipeline.topics import TOPICS
-from tests.unit.workers.playground import NOW, Playground, post, rules
-from tests.unit.workers.test_worker import Slow
+from tests.unit.workers.playground import NOW, Playground, Slow, post, rules
 from workers.rules import TopicNames
 from workers.worker import Connections
 

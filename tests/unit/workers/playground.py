@@ -2,7 +2,7 @@
 
 import json
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -12,7 +12,7 @@ from pipeline.core.profile_bytes import encode
 from pipeline.events import DeadLetter, ScoredPost
 from pipeline.settings import Settings
 from pipeline.telemetry import Metrics
-from workers.encoder import Encoder
+from workers.encoder import Encoder, Encodings, TokenIds
 from workers.entity_linking import EntityLinker
 from workers.fake_encoder import FakeEncoder
 from workers.rules import Clock, WorkerRules, system_clock
@@ -108,3 +108,21 @@ class Playground:
 
     def metric(self, name: str, **labels: str) -> float:
         return self.metrics.registry.get_sample_value(f"groundswell_{name}", labels) or 0.0
+
+
+class Slow(FakeEncoder):
+    """Encodes only when it is let."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.let = threading.Event()
+        self.entered = threading.Event()
+
+    def encode(self, tokens: Sequence[TokenIds]) -> Encodings:
+        self.entered.set()
+        assert self.let.wait(30)
+        return super().encode(tokens)
+
+
+def replace_monotonic(ground: Playground, seconds: list[float]) -> Any:
+    return ground.clock._replace(monotonic_s=lambda: seconds[0])

@@ -4,8 +4,7 @@ from collections.abc import Mapping, Sequence
 from pipeline.adapters.memory import MemorySink, MemorySource
 from pipeline.adapters.streams import Record, TopicPartition
 from pipeline.adapters.waiting import wait_until
-from tests.unit.workers.playground import GROUP, Playground, post, rules
-from tests.unit.workers.test_worker import Slow, replace_monotonic
+from tests.unit.workers.playground import GROUP, Playground, Slow, post, replace_monotonic, rules
 from workers.handover import Handover
 from workers.worker import Connections
 
