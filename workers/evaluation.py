@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -21,6 +22,7 @@ from workers.ngrams import of_tokens
 NEUTRAL: Final = SENTIMENTS.index("neutral")
 OOS_RECALL: Final = 0.85
 BATCH_TOKENS: Final = 8_192
+TEXTS_AHEAD: Final = 4_096
 _LENGTHS: Final = ((0, 16), (17, 32), (33, 64), (65, 512))
 Advance = Callable[[int], None]
 
@@ -50,10 +52,12 @@ def answer(encoder: Encoder, texts: Sequence[str], advance: Advance, batch_token
         raise ConfigurationError("no text to encode")
     started = time.perf_counter()
     parts: list[Encodings] = []
-    ids = encoder.tokenize(texts)
-    for batch in _batches(ids, batch_tokens):
-        parts.append(encoder.encode(batch))
-        advance(len(batch))
+    ids: list[TokenIds] = []
+    for some in tokenized_ahead(encoder, texts):
+        for batch in _batches(some, batch_tokens):
+            parts.append(encoder.encode(batch))
+            advance(len(batch))
+        ids += some
     answers = Encodings(
         vectors=np.concatenate([part.vectors for part in parts]),
         sentiment=np.concatenate([part.sentiment for part in parts]),
@@ -61,6 +65,17 @@ def answer(encoder: Encoder, texts: Sequence[str], advance: Advance, batch_token
         intent_names=parts[0].intent_names,
     )
     return Measured(answers, ids, time.perf_counter() - started)
+
+
+def tokenized_ahead(encoder: Encoder, texts: Sequence[str]) -> Iterator[list[TokenIds]]:
+    """Yield the token ids of the texts, some thousand at a time; the next ones are made while the caller works on these."""
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        coming = pool.submit(encoder.tokenize, texts[:TEXTS_AHEAD])
+        for start in range(TEXTS_AHEAD, len(texts), TEXTS_AHEAD):
+            ready = coming.result()
+            coming = pool.submit(encoder.tokenize, texts[start : start + TEXTS_AHEAD])
+            yield ready
+        yield coming.result()
 
 
 def sentiment(encoder: Encoder, path: Path, advance: Advance) -> tuple[dict[str, Any], Scores]:

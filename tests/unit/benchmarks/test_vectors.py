@@ -39,4 +39,18 @@ def test_entailed_pairs_rank_first_where_their_vectors_agree(tmp_path: Path) -> 
             {"premise": "south b", "hypothesis": "north d", "label": "neutral"},
         ],
     )
-    assert pairs(by_first_word, tmp_path / "pairs.jsonl.gz") == {"mrr": 1.0, "auroc": 1.0}
+    assert pairs(by_first_word, tmp_path / "pairs.jsonl.gz", 10) == {"mrr": 1.0, "auroc": 1.0}
+
+
+def test_a_premise_that_stands_in_several_pairs_is_one_candidate(tmp_path: Path) -> None:
+    rows = [{"premise": "north a", "hypothesis": f"north {place}", "label": "entailment"} for place in range(3)]
+    rows += [{"premise": f"south {place}", "hypothesis": "south", "label": "contradiction"} for place in range(2)]
+    write(tmp_path / "pairs.jsonl.gz", rows)
+    asked: list[int] = []
+
+    def counting(texts: Sequence[str]) -> Vectors:
+        asked.append(len(texts))
+        return by_first_word(texts)
+
+    assert pairs(counting, tmp_path / "pairs.jsonl.gz", 10)["mrr"] == 1.0
+    assert asked == [5, 3]

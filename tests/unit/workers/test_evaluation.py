@@ -62,6 +62,17 @@ def test_slices_by_language_and_length_add_up(tmp_path: Path) -> None:
     assert sum(part["n"] for part in report["by_tokens"].values()) == 4
 
 
+def test_answers_of_many_texts_come_in_their_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = [f"{'np'[place % 2]} text {place}" for place in range(25)]
+    whole = evaluation.answer(ByFirstWord(), texts, lambda _: None)
+    monkeypatch.setattr(evaluation, "TEXTS_AHEAD", 4)
+    done: list[int] = []
+    by_some = evaluation.answer(ByFirstWord(), texts, done.append)
+    assert sum(done) == 25
+    assert (by_some.answers.sentiment == whole.answers.sentiment).all()
+    assert [ids.tolist() for ids in by_some.ids] == [ids.tolist() for ids in whole.ids]
+
+
 def test_rows_without_one_label_are_left_out_and_counted(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     path.write_text(
