@@ -9,6 +9,7 @@ import struct
 import zlib
 from base64 import b64decode, b64encode
 from dataclasses import astuple, dataclass, field
+from operator import attrgetter
 from typing import Any
 
 from pipeline.core.alerts import Incident
@@ -24,6 +25,7 @@ from pipeline.events import Alert, Rule, Severity
 STATE_VERSION = 2
 DEFLATE_ABOVE_BYTES = 8_192
 _HEADER = struct.Struct(">H")
+_PANE = attrgetter(*Pane.__slots__)
 LONG_AGO = -(2**62)
 
 TrendNumbers = tuple[float, ...]
@@ -77,7 +79,7 @@ def encode(state: EntityState) -> bytes:
         "first_ms": b64encode(state.clusters.first_ms.tobytes()).decode(),
         "checkpoints": [_decided_out(d) for d in (state.decided, state.newer, state.older)],
         "base": state.history.base,
-        "panes": [_pane_out(pane) for pane in state.history.panes],
+        "panes": list(map(_PANE, state.history.panes)),
         "mentions": {str(start): list(posts.values()) for start, posts in state.mentions.items()},
         "open_panes": sorted(state.open_panes),
         "dirty_ms": state.dirty_ms,
@@ -146,10 +148,6 @@ def _incident_in(values: list[Any] | None) -> Incident | None:
         return None
     alert_id, rule, starts, opened, hot, threshold, severity, mass, steps, is_open = values
     return Incident(alert_id, Rule(rule), starts, opened, hot, threshold, Severity(severity), mass, steps, is_open)
-
-
-def _pane_out(pane: Pane) -> list[Any]:
-    return [getattr(pane, name) for name in Pane.__slots__]
 
 
 def _pane_in(values: list[Any]) -> Pane:

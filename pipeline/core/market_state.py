@@ -24,14 +24,16 @@ _HEADER = struct.Struct(">HI")  # version, bytes of the entity's state; then tha
 class MarketState(EntityState):
     """``digests`` and ``parts`` by pane start and member; ``last``: the newest older digest of each member.
 
-    ``thinned_ms``: digests of earlier panes have lost their contents already; ``watermark_ms``: the highest that came with a
-    digest, there as soon as one comes. Neither is worth keeping.
+    ``thinned_ms``: digests of earlier panes have lost their contents already, and no more digests come to those panes;
+    ``written``: these panes as ``encode`` writes them; ``watermark_ms``: the highest that came with a digest, there as soon as
+    one comes. None of them is worth keeping.
     """
 
     digests: dict[int, dict[str, PaneDigest]] = field(default_factory=dict)
     parts: dict[int, dict[str, Part]] = field(default_factory=dict)
     last: dict[str, PaneDigest] = field(default_factory=dict)
     thinned_ms: int = 0
+    written: dict[int, str] = field(default_factory=dict)
     watermark_ms: int = -(2**62)
 
     def known(self, end_ms: int, within_ms: int) -> dict[str, PaneDigest]:
@@ -61,6 +63,7 @@ class MarketState(EntityState):
             if start < since_ms - longest_ms:
                 self.last.update(self.digests.pop(start))
                 self.parts.pop(start, None)
+                self.written.pop(start, None)
             elif self.thinned_ms <= start < since_ms:
                 self.digests[start] = {entity: without_contents(digest) for entity, digest in self.digests[start].items()}
         self.thinned_ms = since_ms
@@ -70,13 +73,24 @@ class MarketState(EntityState):
 def encode(state: MarketState) -> bytes:
     """Return the state as a version, the entity's own encoding, and deflated JSON."""
     shared = entity_state.encode(state)
-    document = {
-        "digests": [list(by_member.values()) for _, by_member in sorted(state.digests.items())],
-        "parts": [[start, parts] for start, parts in sorted(state.parts.items())],
-        "last": list(state.last.values()),
-    }
-    body = json.dumps(document, ensure_ascii=True, separators=(",", ":"), allow_nan=False).encode()
+    digests = ",".join(_pane_out(state, start) for start in sorted(state.digests))
+    parts = _json([[start, parts] for start, parts in sorted(state.parts.items())])
+    body = f'{{"digests":[{digests}],"parts":{parts},"last":{_json(list(state.last.values()))}}}'.encode()
     return _HEADER.pack(MARKET_STATE_VERSION, len(shared)) + shared + zlib.compress(body, 1)
+
+
+def _pane_out(state: MarketState, start: int) -> str:
+    """Return the digests of one pane as JSON; a host encodes often, and most panes change no more: those are written once."""
+    written = state.written.get(start)
+    if written is None:
+        written = _json(list(state.digests[start].values()))
+        if start < state.thinned_ms:
+            state.written[start] = written
+    return written
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=True, separators=(",", ":"), allow_nan=False)
 
 
 def decode(encoded: bytes, config: DetectorConfig) -> MarketState:

@@ -214,6 +214,22 @@ def test_a_state_survives_its_encoding_and_a_newer_one_is_refused() -> None:
         operator.decode_state(newer)
 
 
+def test_panes_that_were_written_once_are_as_they_would_be_written_now() -> None:
+    operator = MarketOperator(market_config(CONFIG))
+    members = TrendHost(make_operator(CONFIG, tells_panes=True), CONFIG.out_of_orderness_ms)
+    state = operator.new_state()
+    reused = 0
+    for step in members.on_posts(DROPPED):
+        timers = {timer for pane in step.panes for timer in operator.on_event(state, pane, members.watermark_ms).timers}
+        for timer in sorted(timers):
+            operator.on_timer(state, timer)
+        if step.panes and members.watermark_ms % 7 == 0:
+            reused += len(state.written)
+            assert operator.encode_state(state) == operator.encode_state(replace(state, written={}))
+    assert reused > 1_000
+    assert set(state.written) <= set(state.digests)
+
+
 @settings(max_examples=5, deadline=None)
 @given(st.randoms(use_true_random=False), st.integers(1, 90))
 def test_any_order_within_the_lateness_settles_alike(rng: random.Random, restart_every: int) -> None:
