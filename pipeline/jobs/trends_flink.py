@@ -45,6 +45,7 @@ def _configuration(job: TrendsJob) -> Configuration:
         "python.execution-mode": job.execution_mode,
         "python.fn-execution.bundle.size": str(job.bundle_records),
         "python.fn-execution.bundle.time": str(job.bundle_ms),
+        "pipeline.auto-watermark-interval": f"{job.watermark_interval_ms} ms",
         "execution.checkpointing.interval": f"{job.checkpoint_interval_ms} ms",
         "execution.checkpointing.externalized-checkpoint-retention": "RETAIN_ON_CANCELLATION",
         "execution.checkpointing.tolerable-failed-checkpoints": "3",

@@ -16,6 +16,10 @@ class TrendsJob(BaseModel):
 
     A partition that brought nothing for ``empty_after_ms`` no longer holds the watermark back. One that was only slow to start,
     or that wakes up after others, then finds its market ahead of its posts: so this is no short time.
+
+    A watermark makes every entity with posts before it fold them and write its state, however few they are: so watermarks come
+    ``watermark_interval_ms`` apart. A bundle of rows on its way to Python ends with a request for every entity in it: so one may
+    last ``bundle_ms``. Nobody can read what is told before the next checkpoint anyway.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -35,7 +39,8 @@ class TrendsJob(BaseModel):
     parallelism: int = Field(default=1, ge=1)
     execution_mode: Literal["process", "thread"] = "process"
     bundle_records: int = Field(default=2_000, gt=0)
-    bundle_ms: int = Field(default=100, gt=0)
+    bundle_ms: int = Field(default=500, gt=0)
+    watermark_interval_ms: int = Field(default=1_000, gt=0)
     checkpoint_interval_ms: int = Field(default=10_000, gt=0)
 
     @property
