@@ -84,6 +84,11 @@ def test_the_market_speaks_before_its_members_of_the_same_moment(dropped: list[A
     assert all(alert.event_time_ms < dropped[at].event_time_ms for alert in dropped[:at])
 
 
+def test_a_market_of_which_everybody_says_one_thing_is_found() -> None:
+    alerts = of_the_market(told(in_order(QUIET, drop(each=1))))
+    assert alerts[0].event_time_ms <= DROP_MS + 40 * MINUTE_MS
+
+
 def test_one_loud_entity_is_not_the_market() -> None:
     loud = shift("E07", DROP_MS, 60, MINUTE_MS // 2)
     some = drop(NAMES[:3])
@@ -91,7 +96,8 @@ def test_one_loud_entity_is_not_the_market() -> None:
 
 
 def test_a_loud_but_narrow_hour_does_not_hide_a_broad_day() -> None:
-    """Within a day two posts about each, while one entity is loud for an hour."""
+    """Within a day two posts about each, while one entity is loud for an hour; here only two posts make a member exceed."""
+    config = replace(CONFIG, market=replace(CONFIG.market, member_mass=1.0))
     rng = random.Random(4)
     begin_ms = DROP_MS - 20 * HOUR_MS
     day = [
@@ -100,7 +106,7 @@ def test_a_loud_but_narrow_hour_does_not_hide_a_broad_day() -> None:
         for n in (1, 2)
     ]
     loud = shift("E07", begin_ms + 510 * MINUTE_MS, 60, MINUTE_MS)
-    alerts = of_the_market(told(in_order(QUIET, day, loud)))
+    alerts = of_the_market(told(in_order(QUIET, day, loud), config))
     assert alerts[0].event_time_ms < loud[-1].event_time_ms
     assert alerts[0].windows[-1].size_ms == DAY_MS
 
