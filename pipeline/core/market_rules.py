@@ -12,10 +12,10 @@ class MarketRules:
     """The rules of groups.
 
     ``groups``: ``all`` entities are one market, or those of an ``exchange``, or none is (``off``). A member exceeds with
-    ``member_mass`` negative posts within the reference window (half of one: any post that is rather negative than not),
+    ``member_mass`` negative posts within the reference window (half of one: any post that is rather negative than not) and
     ``member_lift`` times what it expects; at least ``least_members`` must, and ``least_share`` of the members heard of within
-    ``forget_ms``. ``beta``: how much of the market's excess each member is taken to share. ``told_members``: an alert names so many of the members at most.
-    ``extra_lateness_ms``: how much later than a post may be its entity's corrections may come.
+    ``forget_ms``. ``beta``: how much of the market's excess each member is taken to share. ``told_members``: an alert names so
+    many of the members at most. ``extra_lateness_ms``: how much later than a post may be its entity's corrections may come.
     """
 
     groups: str = ALL
