@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from pipeline.core.detect import Assessment, LaneView, score_of, with_sums
-from pipeline.core.detector_config import DAY_MS, DetectorConfig, Lane
+from pipeline.core.detector_config import DAY_MS, HOUR_MS, DetectorConfig, Lane
 from pipeline.core.market_pane import Part
 from pipeline.core.market_state import MarketState
 from pipeline.core.pane_digest import PaneDigest
@@ -26,9 +26,9 @@ class Member(NamedTuple):
     observed: float
     expected: float
 
-    def exceeds(self, config: DetectorConfig) -> bool:
+    def exceeds(self, least: float, lift: float) -> bool:
         """Return whether the member is unusually negative, roughly."""
-        return self.observed >= max(config.market.member_mass, config.market.member_lift * self.expected)
+        return self.observed >= max(least, lift * self.expected)
 
 
 class MemberSight(NamedTuple):
@@ -42,9 +42,10 @@ class MemberSight(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Membership:
-    """The members of a group, by name, and the end of their windows."""
+    """The members of a group, by name, and the window that they are seen in."""
 
     end_ms: int
+    window_ms: int
     by_name: Mapping[str, Member]
 
     @property
@@ -59,7 +60,9 @@ class Membership:
 
     def exceeding(self, config: DetectorConfig) -> dict[str, Member]:
         """Return the members that exceed."""
-        return {name: member for name, member in self.by_name.items() if member.exceeds(config)}
+        rules = config.market
+        least = rules.member_mass if self.window_ms <= HOUR_MS else rules.member_mass_of_day
+        return {name: member for name, member in self.by_name.items() if member.exceeds(least, rules.member_lift)}
 
     def factor(self, config: DetectorConfig, without: Member | None = None) -> float:
         """Return the market's factor, as it looks without one member: at least 1."""
@@ -74,6 +77,7 @@ def membership(state: MarketState, end_ms: int, reference_ms: int, config: Detec
     exposure = config.prior.season.exposure(end_ms - reference_ms, end_ms) / DAY_MS
     return Membership(
         end_ms,
+        reference_ms,
         {
             entity: Member(digest, _negative(said.get(entity, ())), digest.negative_per_day * exposure)
             for entity, digest in state.known(end_ms, config.market.forget_ms).items()

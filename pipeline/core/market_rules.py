@@ -12,16 +12,18 @@ class MarketRules:
     """The rules of groups.
 
     ``groups``: ``all`` entities are one market, or those of an ``exchange``, or none is (``off``). A member exceeds with
-    ``member_mass`` negative posts within the reference window (half of one: any post that is rather negative than not) and
-    ``member_lift`` times what it expects; at least ``least_members`` must, and ``least_share`` of the members heard of within
-    ``forget_ms``. ``beta``: how much of the market's excess each member is taken to share. ``told_members``: an alert names so
-    many of the members at most. ``extra_lateness_ms``: how much later than a post may be its entity's corrections may come.
+    ``member_mass`` negative posts within an hour (half of one: any post that is rather negative than not) or
+    ``member_mass_of_day`` within a day, in which one negative post is nothing unusual, and ``member_lift`` times what it expects;
+    at least ``least_members`` must, and ``least_share`` of the members heard of within ``forget_ms``. ``beta``: how much of the
+    market's excess each member is taken to share. ``told_members``: an alert names so many of the members at most.
+    ``extra_lateness_ms``: how much later than a post may be its entity's corrections may come.
     """
 
     groups: str = ALL
     least_members: int = 5
     least_share: float = 0.1
     member_mass: float = 0.5
+    member_mass_of_day: float = 1.0
     member_lift: float = 2.0
     beta: float = 1.0
     forget_ms: int = 14 * 86_400_000
