@@ -31,13 +31,13 @@ from benchmarks.injection import (
     planted_posts,
 )
 from pipeline import settings as settings_module
-from pipeline.backtest.market import market_alerts
+from pipeline.backtest.market import market_alerts, said
 from pipeline.backtest.prices import in_market_hours
 from pipeline.backtest.session import Bounds, load
 from pipeline.backtest.tiers import DAY_MS
 from pipeline.commands.replay import EncoderChoice, scoring_for
 from pipeline.events import Alert, Rule, ScoredPost
-from pipeline.jobs.trends import TrendHost, make_host
+from pipeline.jobs.trends import make_host
 from pipeline.replay.raw import read_posts
 from pipeline.replay.recorded import order
 
@@ -116,16 +116,8 @@ def outcomes(found: Background, drops: Sequence[Sequence[Drop]], seed: int) -> I
         for drop in of_moment:
             branch = make_host(found.config)
             branch.restore(*known)
-            yield (
-                drop,
-                _judged(drop, list(_said(branch, sorted([*posts[here:after], *posts_of(drop, negatives, seed)], key=order)))),
-            )
-
-
-def _said(host: TrendHost[Any], posts: Sequence[ScoredPost]) -> Iterator[Alert]:
-    for step in host.on_posts(posts):
-        yield from step.alerts
-    yield from host.finish().alerts
+            ahead = sorted([*posts[here:after], *posts_of(drop, negatives, seed)], key=order)
+            yield drop, _judged(drop, list(said(branch, ahead)))
 
 
 def _judged(drop: Drop, alerts: Sequence[Alert]) -> Outcome:

@@ -8,7 +8,7 @@ from pipeline.core.detector_config import DetectorConfig
 from pipeline.core.explain import ENDED
 from pipeline.core.market_rules import OFF, group_of
 from pipeline.events import Alert, MarketWide, ScoredPost, Trend
-from pipeline.jobs.trends import make_host
+from pipeline.jobs.trends import TrendHost, make_host
 
 
 class MarketAlert(NamedTuple):
@@ -51,15 +51,15 @@ def market_alerts(posts: Iterable[ScoredPost], config: DetectorConfig, span: tup
     if config.market.groups == OFF:
         return None
     records: dict[str, list[Alert]] = {}
-    for alert in _said(posts, config):
+    for alert in said(make_host(config), posts):
         if alert.market is not None:
             records.setdefault(alert.alert_id, []).append(alert)
     found = [MarketAlert(own[0], max(own, key=lambda alert: alert.score), own[-1]) for own in records.values()]
     return [alert for alert in found if span[0] <= alert.opened.event_time_ms < span[1]]
 
 
-def _said(posts: Iterable[ScoredPost], config: DetectorConfig) -> Iterator[Alert]:
-    host = make_host(config)
+def said(host: TrendHost[Any], posts: Iterable[ScoredPost]) -> Iterator[Alert]:
+    """Yield the alerts that a host tells of posts in event-time order, to the end of what they open."""
     for step in host.on_posts(posts):
         yield from step.alerts
     yield from host.finish().alerts
