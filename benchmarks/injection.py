@@ -24,7 +24,8 @@ from pipeline.backtest.prices import in_market_hours
 from pipeline.backtest.run import run
 from pipeline.backtest.session import Bounds, Recording, load
 from pipeline.backtest.tiers import DAY_MS, NEW, tier_of_entity
-from pipeline.commands.replay import EncoderChoice, scoring_for
+from pipeline.commands.options import EncoderChoice
+from pipeline.commands.replay import scoring_for
 from pipeline.core.detector_config import DetectorConfig
 from pipeline.core.entity_state import EntityState
 from pipeline.core.spikes import make_operator

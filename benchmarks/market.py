@@ -35,7 +35,8 @@ from pipeline.backtest.market import market_alerts, said
 from pipeline.backtest.prices import in_market_hours
 from pipeline.backtest.session import Bounds, load
 from pipeline.backtest.tiers import DAY_MS
-from pipeline.commands.replay import EncoderChoice, scoring_for
+from pipeline.commands.options import EncoderChoice
+from pipeline.commands.replay import scoring_for
 from pipeline.events import Alert, Rule, ScoredPost
 from pipeline.jobs.trends import make_host
 from pipeline.replay.raw import read_posts

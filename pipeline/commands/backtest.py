@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pipeline import settings as settings_module
-from pipeline.commands.replay import EncoderChoice, scoring_for
+from pipeline.commands.options import EncoderChoice, EncoderOption, JsonOption
+from pipeline.commands.replay import scoring_for
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -61,8 +62,8 @@ def backtest(  # noqa: PLR0913 - one parameter an option
     sweep: Annotated[Path | None, typer.Option(help="YAML grid: setting to list of values; tuned on the training span.")] = None,
     processes: Annotated[int | None, typer.Option(min=1, help="Of a sweep, and by entity; default: cores.")] = None,
     seed: Annotated[int, typer.Option(help="Of the placebo dates.")] = 7,
-    encoder: Annotated[EncoderChoice, typer.Option(help="For raw posts.")] = EncoderChoice.TRANSFORMER,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    encoder: EncoderOption = EncoderChoice.TRANSFORMER,
+    as_json: JsonOption = False,
 ) -> None:
     """Replay recorded posts and judge the alerts: precision, recall, lead time, rates, calibration; one HTML report.
 
@@ -109,7 +110,7 @@ def backtest(  # noqa: PLR0913 - one parameter an option
 def compare(
     run_a: Annotated[Path, typer.Argument(help="Folder of a run, or its alerts.jsonl.")],
     run_b: Annotated[Path, typer.Argument(help="The run to hold against it.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Say which alerts the second run gained, lost, or moved in time."""
     from pipeline.backtest.compare import compare as compare_alerts

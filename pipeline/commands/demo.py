@@ -1,13 +1,10 @@
 """`demo`: everything in one process, with something to look at, and no server."""
 
 import secrets
-import signal
 import sys
-import threading
 from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,6 +12,8 @@ import typer
 from rich.console import Console
 
 from pipeline import settings as settings_module
+from pipeline.commands.options import EncoderChoice, EncoderOption
+from pipeline.commands.stopping import interrupting
 from pipeline.errors import ConfigurationError
 from pipeline.settings import Settings
 from pipeline.telemetry import setup_logging
@@ -30,13 +29,6 @@ INTERRUPTED = 130
 PLAIN_WIDTH = 110  # of what is no terminal
 
 
-class EncoderChoice(StrEnum):
-    """Which encoder reads the texts."""
-
-    TRANSFORMER = "transformer"
-    FAKE = "fake"
-
-
 def register(app: typer.Typer) -> None:
     """Add the verbs of this module."""
     app.command()(demo)
@@ -50,9 +42,7 @@ def demo(
         Path | None, typer.Option(help="Recorded posts in place of synthetic ones: JSON lines, plain or .gz.")
     ] = None,
     mapping: Annotated[Path | None, typer.Option("--map", help="Mapping file, where the lines are no SocialPosts.")] = None,
-    encoder: Annotated[
-        EncoderChoice, typer.Option(help="fake needs no weights and knows only a few words.")
-    ] = EncoderChoice.TRANSFORMER,
+    encoder: EncoderOption = EncoderChoice.TRANSFORMER,
 ) -> None:
     """Score posts, move profiles, find a spike of bad mood, send signed webhooks: in this process, without a server.
 
@@ -73,7 +63,7 @@ def demo(
     model = _encoder(encoder, settings, console)
     secret = "whsec_" + b64encode(secrets.token_bytes(24)).decode()
     run = Demo(model, settings, system_clock(), secret)
-    with _interrupting(run.stop), _view(console, live, f"{source}, encoder {model.model}") as view:
+    with interrupting(run.stop), _view(console, live, f"{source}, encoder {model.model}") as view:
         summary = run.run(records, view, out)
     findings = judge(truth(synthetic_config(seed)), run.alerts) if posts is None and summary.complete else ()
     print_report(run, summary, findings, console, out)
@@ -125,15 +115,3 @@ def _view(console: Console, live: bool, head: str) -> "Iterator[View]":
     else:
         console.print(f"groundswell demo: {head}", highlight=False, markup=False)
         yield PlainView(console)
-
-
-@contextmanager
-def _interrupting(stop: threading.Event) -> Iterator[None]:
-    """Let Ctrl-C and SIGTERM end the run after the turn under way, while this lasts."""
-    signals = (signal.SIGINT, signal.SIGTERM)
-    before = [signal.signal(number, lambda _number, _frame: stop.set()) for number in signals]
-    try:
-        yield
-    finally:
-        for number, handler in zip(signals, before, strict=True):
-            signal.signal(number, handler)

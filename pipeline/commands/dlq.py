@@ -1,17 +1,17 @@
 """`dlq`: look at dead letters, and send them again."""
 
 import json
-import signal
 from collections import Counter
 from contextlib import closing
 from datetime import UTC, datetime
-from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from pipeline import settings as settings_module
+from pipeline.commands.options import HomeOption, JsonOption
+from pipeline.commands.stopping import interrupting
 from pipeline.errors import Reason
 from pipeline.topics import DEAD_LETTERS
 
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
 SHOWN = 100
 OnlyReason = Annotated[Reason | None, typer.Option("--reason", help="Only dead letters of this reason.")]
-Home = Annotated[Path | None, typer.Option(help="Home of the stack.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -35,8 +33,8 @@ def register(app: typer.Typer) -> None:
 def list_(
     reason: OnlyReason = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Show at most so many.  [default: 100; with --json all]")] = None,
-    home: Home = None,
-    as_json: AsJson = False,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Show the distinct dead letters: where each came from, which field is wrong, how to mend it. JSON is one array."""
     from pipeline.adapters.kafka_reader import KafkaCursors, KafkaReader
@@ -53,8 +51,8 @@ def list_(
 def redrive(
     reason: OnlyReason = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be sent.")] = False,
-    home: Home = None,
-    as_json: AsJson = False,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Send dead letters again to the topics they came from, as they were; each distinct one once."""
     from pipeline.adapters.kafka_reader import KafkaCursors, KafkaReader
@@ -69,10 +67,7 @@ def redrive(
         already = sum(each.redriven for each in found)
         counts = {"distinct": len(found), "would_send": len(found) - already, "already": already}
     else:
-        stop = Event()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda *_: stop.set())
-        with closing(KafkaSink(kafka)) as sink:
+        with interrupting(Event()) as stop, closing(KafkaSink(kafka)) as sink:
             counts = Redrive(reader, cursors, sink, topic).run(reason, stop).as_dict()
     typer.echo(json.dumps(counts) if as_json else ", ".join(f"{name.replace('_', ' ')} {n}" for name, n in counts.items()))
 

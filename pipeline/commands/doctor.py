@@ -4,13 +4,14 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 from time import time
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Final
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 
 from pipeline import settings as settings_module
+from pipeline.commands.options import HomeOption, JsonOption
 from pipeline.settings import EncoderSettings, NotifySettings, Settings
 
 if TYPE_CHECKING:
@@ -28,10 +29,7 @@ def register(app: typer.Typer) -> None:
     app.command()(doctor)
 
 
-def doctor(
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
-    home: Annotated[Path | None, typer.Option(help="Home of the stack.")] = None,
-) -> None:
+def doctor(as_json: JsonOption = False, home: HomeOption = None) -> None:
     """Find what is missing or wrong: Java, ports, versions, topics, Redis, model, GPU, disk, clock. Exit code 1 for an error."""
     from infra.findings import Level
 

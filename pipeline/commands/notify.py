@@ -1,7 +1,6 @@
 """`notify`: alerts out as signed webhooks."""
 
 from contextlib import closing
-from pathlib import Path
 from time import time
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,6 +8,7 @@ import structlog
 import typer
 
 from pipeline import settings as settings_module
+from pipeline.commands.options import HomeOption
 from pipeline.settings import NotifySettings, Settings
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def register(app: typer.Typer) -> None:
 
 
 def notify(
-    home: Annotated[Path | None, typer.Option(help="Home of the stack whose alerts are sent.")] = None,
+    home: HomeOption = None,
     until_idle: Annotated[
         bool, typer.Option("--until-idle", help="End when every alert has arrived, is a dead letter or is held back.")
     ] = False,

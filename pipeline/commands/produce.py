@@ -1,7 +1,6 @@
 """`produce`: records into Kafka, from files or from a synthetic world."""
 
 import json
-import signal
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -13,6 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pipeline import settings as settings_module
+from pipeline.commands.options import MAX, HomeOption, JsonOption, SpeedOption, parse_speed
+from pipeline.commands.stopping import interrupting
 from pipeline.errors import ConfigurationError, Unavailable
 
 if TYPE_CHECKING:
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
     from producers.synthetic import SyntheticConfig
 
 STOPPED = 130
-Home = Annotated[Path | None, typer.Option(help="Home of the stack to send to.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object at the end.")]
 MapFile = Annotated[Path, typer.Option("--map", help="YAML file that maps columns to fields; see examples/.")]
 
 
@@ -40,7 +39,7 @@ def register(app: typer.Typer) -> None:
 def file(  # noqa: PLR0913 - one parameter an option
     path: Annotated[Path, typer.Argument(help="JSON lines, CSV or Parquet; each also gzipped.")],
     map_: MapFile,
-    speed: Annotated[str, typer.Option(help="Event time over real time: 1, 60, …, or max.")] = "max",
+    speed: SpeedOption = MAX,
     limit: Annotated[int | None, typer.Option(min=1, help="Take at most so many rows.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where an interrupted run of this file ended.")] = False,
     tolerance_ms: Annotated[int, typer.Option(min=0, help="How far rows may lie out of event-time order.")] = 0,
@@ -48,8 +47,8 @@ def file(  # noqa: PLR0913 - one parameter an option
     rejects: Annotated[
         Path | None, typer.Option(help="File of refused rows.  [default: HOME/produce/NAME.rejects.jsonl]")
     ] = None,
-    home: Home = None,
-    as_json: AsJson = False,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Send the rows of a file, in event time. Interrupted, it goes on with --resume; nothing counts twice.
 
@@ -65,7 +64,7 @@ def file(  # noqa: PLR0913 - one parameter an option
     mapping = load_mapping(map_)
     if not path.is_file():
         raise ConfigurationError(f"{path} does not exist")
-    pace = _speed(speed)
+    pace = parse_speed(speed)
     topic = mapping.topic.full_name(settings.kafka.topic_prefix)
     options = Options(
         topic=topic,
@@ -78,7 +77,7 @@ def file(  # noqa: PLR0913 - one parameter an option
     place = Place.of(settings.home / "produce", path, mapping.digest, topic)
     done = place.load() if resume else 0
     refused = RejectFile(rejects or settings.home / "produce" / f"{path.name}.rejects.jsonl", keep_through_line=done)
-    with refused, _stopping() as stop:
+    with refused, interrupting(Event()) as stop:
         summary = _send_file(settings.kafka, _Work(path, mapping, options, place, refused, done), stop)
     _report(summary, as_json)
     _exit_if(stop)
@@ -103,7 +102,7 @@ def synthetic(  # noqa: PLR0913 - one parameter an option
     users: Annotated[int, typer.Option(min=0)] = 200,
     hours: Annotated[float, typer.Option(min=0.1)] = 24.0,
     start: Annotated[str, typer.Option(help="Start of event time, ISO 8601, UTC.")] = "2024-01-01T00:00:00",
-    speed: Annotated[str, typer.Option(help="Event time over real time: 1, 60, …, or max.")] = "max",
+    speed: SpeedOption = MAX,
     out: Annotated[
         Path | None, typer.Option(help="Write the posts here (JSON lines, gzipped if named .gz), send nothing.")
     ] = None,
@@ -111,8 +110,8 @@ def synthetic(  # noqa: PLR0913 - one parameter an option
         Path | None, typer.Option(help="Where to write what was planted.  [default: truth.jsonl, beside --out]")
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where an interrupted run of this world ended.")] = False,
-    home: Home = None,
-    as_json: AsJson = False,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Make bilingual posts and click sessions with planted mood shifts and one bot flood; write the truth beside it."""
     from producers.synthetic import SyntheticConfig
@@ -125,8 +124,8 @@ def synthetic(  # noqa: PLR0913 - one parameter an option
         summary: dict[str, Any] = {"written": write_posts(out, config), "out": str(out), "truth": str(truth)}
         _report(summary, as_json)
         return
-    with _stopping() as stop:
-        summary = _send_synthetic(settings_module.load(home), _World(config, _speed(speed), resume), stop)
+    with interrupting(Event()) as stop:
+        summary = _send_synthetic(settings_module.load(home), _World(config, parse_speed(speed), resume), stop)
     _report(summary | {"truth": str(truth)}, as_json)
     _exit_if(stop)
 
@@ -227,18 +226,6 @@ def _report(summary: dict[str, Any], as_json: bool) -> None:
             typer.echo(f"{name.replace('_', ' '):>20}  {value}")
 
 
-def _speed(text: str) -> float | None:
-    if text == "max":
-        return None
-    try:
-        speed = float(text)
-    except ValueError:
-        speed = 0.0
-    if speed <= 0:
-        raise ConfigurationError(f"--speed {text}: write a number above 0, or max")
-    return speed
-
-
 def _start_ms(text: str) -> int:
     from datetime import UTC, datetime
 
@@ -251,18 +238,6 @@ def _start_ms(text: str) -> int:
 
 def _sorted_name(path: Path) -> str:
     return str(path.with_name(path.name.split(".")[0] + ".sorted.jsonl.gz"))
-
-
-@contextmanager
-def _stopping() -> Iterator[Event]:
-    """Yield an event that SIGINT and SIGTERM set; the work ends at the next record, flushed."""
-    stop = Event()
-    before = {number: signal.signal(number, lambda *_: stop.set()) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 @contextmanager

@@ -1,7 +1,6 @@
 """`provision`: topics from the one table, created or verified."""
 
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -10,6 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from pipeline import settings as settings_module
+from pipeline.commands.options import HomeOption, JsonOption
 
 if TYPE_CHECKING:
     from infra.provision import Difference
@@ -23,8 +23,8 @@ def register(app: typer.Typer) -> None:
 def provision(
     check: Annotated[bool, typer.Option("--check", help="Change nothing; exit code 1 where something differs.")] = False,
     apply: Annotated[bool, typer.Option("--apply", help="Also set differing retention, cleanup and size limits.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
-    home: Annotated[Path | None, typer.Option(help="Home of the stack.")] = None,
+    as_json: JsonOption = False,
+    home: HomeOption = None,
 ) -> None:
     """Create the topics, or verify them and say exactly what differs. Partitions of a topic that exists are never changed."""
     from infra.provision import differences, expected_topics

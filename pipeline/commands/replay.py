@@ -1,7 +1,6 @@
 """`replay`: recorded posts through everything, in event time."""
 
 import threading
-from enum import StrEnum
 from functools import partial
 from operator import attrgetter
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pipeline import settings as settings_module
+from pipeline.commands.options import MAX, EncoderChoice, EncoderOption, JsonOption, SpeedOption, parse_speed
 from pipeline.settings import Settings
 
 if TYPE_CHECKING:
@@ -22,14 +22,6 @@ if TYPE_CHECKING:
 
 FAR_MS = 4_102_444_800_000
 DAY_MS = 86_400_000
-MAX = "max"
-
-
-class EncoderChoice(StrEnum):
-    """Which encoder reads raw texts."""
-
-    TRANSFORMER = "transformer"
-    FAKE = "fake"
 
 
 def register(app: typer.Typer) -> None:
@@ -49,15 +41,13 @@ def replay(  # noqa: PLR0913 - one parameter an option
     arrival: Annotated[
         bool, typer.Option("--arrival", help="As they came: by available_at_ms, topic:scored by offsets; late posts are as late.")
     ] = False,
-    speed: Annotated[str, typer.Option(help="Times as fast as it happened, or max.")] = MAX,
+    speed: SpeedOption = MAX,
     mapping: Annotated[Path | None, typer.Option("--map", help="Mapping file for raw rows that are no SocialPosts.")] = None,
-    encoder: Annotated[
-        EncoderChoice, typer.Option(help="fake needs no weights and knows few words.")
-    ] = EncoderChoice.TRANSFORMER,
+    encoder: EncoderOption = EncoderChoice.TRANSFORMER,
     publish: Annotated[
         str | None, typer.Option(help="Also write to the topics of this prefix, which is not the live one.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Play recorded posts through the trend operator in event time; the same alerts as live, byte for byte.
 
@@ -72,7 +62,7 @@ def replay(  # noqa: PLR0913 - one parameter an option
     from_ms, to_ms = _span(from_, to)
     if publish is not None:
         check_prefix(publish, settings.kafka.topic_prefix)
-    factor = _speed(speed)
+    factor = parse_speed(speed)
     config, tally, begun = detector_config(settings.trends), play.Tally(), perf_counter()
     scoring = scoring_for(settings, mapping, encoder)
     posts = _posts(paths, scoring, (from_ms - round(warm_up * DAY_MS), to_ms), arrival)
@@ -156,19 +146,6 @@ def _span(from_: str | None, to: str | None) -> tuple[int, int]:
     if span[0] >= span[1]:
         raise typer.BadParameter(f"{to} does not lie after --from {from_}; no post can be between them", param_hint="--to")
     return span
-
-
-def _speed(text: str) -> float | None:
-    """Return the factor, or None for as fast as possible."""
-    if text == MAX:
-        return None
-    try:
-        factor = float(text)
-    except ValueError:
-        factor = 0.0
-    if not 0 < factor < float("inf"):
-        raise typer.BadParameter(f"{text!r} is no speed; write max, 1 or 60", param_hint="--speed")
-    return factor
 
 
 def _tell(summary: dict[str, object], out: Path, as_json: bool) -> None:

@@ -14,6 +14,7 @@ from rich.status import Status
 from rich.table import Table
 
 from pipeline import settings as settings_module
+from pipeline.commands.options import EncoderChoice, EncoderOption, HomeOption, JsonOption
 from pipeline.errors import ConfigurationError, Unavailable
 from pipeline.settings import ENV_PREFIX, Settings
 
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
 SAVEPOINT_TIMEOUT_S: Final = 60.0
 REASON_CHARS: Final = 200
-HomeOption = Annotated[Path | None, typer.Option(help="Folder of the stack: data, logs, configuration.")]
 
 
 class Anew(StrEnum):
@@ -72,7 +72,7 @@ def register(app: typer.Typer) -> None:
 def up(
     home: HomeOption = None,
     workers: Annotated[int | None, typer.Option(min=0, help="Worker processes; default GROUNDSWELL_STACK__WORKERS or 1.")] = None,
-    encoder: Annotated[str, typer.Option(help="transformer, or fake, which needs no weights.")] = "transformer",
+    encoder: EncoderOption = EncoderChoice.TRANSFORMER,
     flink: Annotated[bool, typer.Option(help="Flink and the trends job in it.")] = True,
     notifier: Annotated[bool, typer.Option(help="The process that sends alerts.")] = True,
     anew: Annotated[
@@ -89,7 +89,7 @@ def up(
     settings = settings_module.load(home)
     _refuse_foreign_endpoints()
     number = settings.stack.workers if workers is None else workers
-    work_options = ("--encoder", encoder, *(["--restart-profiles"] if Anew.PROFILES in (anew or ()) else ()))
+    work_options = ("--encoder", encoder.value, *(["--restart-profiles"] if Anew.PROFILES in (anew or ()) else ()))
     chosen = Chosen(number, work_options, flink, notifier, Anew.TRENDS in (anew or ()))
     console = Console(stderr=True)
     place = Home(settings.home)
@@ -113,9 +113,7 @@ def down(home: HomeOption = None) -> None:
     console.print(f"The stack in {place.folder} is down; its data stay.", highlight=False, soft_wrap=True)
 
 
-def status(
-    home: HomeOption = None, as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False
-) -> None:
+def status(home: HomeOption = None, as_json: JsonOption = False) -> None:
     """Show each service, and whether accepted = scored + dead letters + in flight. Exit code 1 when something is wrong."""
     from infra.home import Home
     from pipeline.commands.stack_status import report

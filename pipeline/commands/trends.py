@@ -1,7 +1,6 @@
 """`trends`: scored posts in, trends and alerts out; in the stack's Flink, or in this process."""
 
 from contextlib import closing
-from pathlib import Path
 from typing import Annotated
 from uuid import uuid4
 
@@ -9,6 +8,7 @@ import typer
 from rich.console import Console
 
 from pipeline import settings as settings_module
+from pipeline.commands.options import HomeOption
 from pipeline.errors import ConfigurationError
 from pipeline.settings import Settings
 
@@ -21,7 +21,7 @@ def register(app: typer.Typer) -> None:
 
 
 def trends(
-    home: Annotated[Path | None, typer.Option(help="Home of the stack whose scored posts are read.")] = None,
+    home: HomeOption = None,
     flink: Annotated[bool, typer.Option("--flink/--in-process", help="Where the operator runs.")] = True,
     from_beginning: Annotated[bool, typer.Option("--from-beginning", help="Forget the state and read all posts again.")] = False,
     stop: Annotated[bool, typer.Option("--stop", help="Write the job's state and stop it.")] = False,

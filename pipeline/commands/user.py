@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pipeline import settings as settings_module
+from pipeline.commands.options import HomeOption, JsonOption
 from pipeline.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -25,8 +26,6 @@ SHOWN_ITEMS = 10
 
 app = typer.Typer(no_args_is_help=True, help="What is known of one user.")
 UserId = Annotated[str, typer.Argument(metavar="ID", help="The user's or author's id.")]
-Home = Annotated[Path | None, typer.Option(help="Home of the stack.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 
 def register(parent: typer.Typer) -> None:
@@ -35,7 +34,7 @@ def register(parent: typer.Typer) -> None:
 
 
 @app.command()
-def get(user_id: UserId, as_json: AsJson = False, home: Home = None) -> None:
+def get(user_id: UserId, as_json: JsonOption = False, home: HomeOption = None) -> None:
     """Show a user's profile: vector norm, mass per half-life, recent items. Exit code 1 where there is none."""
     with _store(home) as store:
         profile = store.get(user_id)
@@ -49,7 +48,7 @@ def get(user_id: UserId, as_json: AsJson = False, home: Home = None) -> None:
 
 
 @app.command()
-def forget(user_id: UserId, as_json: AsJson = False, home: Home = None) -> None:
+def forget(user_id: UserId, as_json: JsonOption = False, home: HomeOption = None) -> None:
     """Remove every trace of a user. A replay does not bring the user back; later events count again."""
     with _store(home) as store:
         existed = store.forget(user_id, int(time() * 1000))

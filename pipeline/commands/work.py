@@ -1,17 +1,10 @@
 """`work`: score posts and events, and move profiles."""
 
-from enum import StrEnum
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-
-class EncoderKind(StrEnum):
-    """Which encoder reads the texts."""
-
-    TRANSFORMER = "transformer"
-    FAKE = "fake"
+from pipeline.commands.options import EncoderChoice, EncoderOption, HomeOption
 
 
 def register(app: typer.Typer) -> None:
@@ -24,12 +17,12 @@ def work(
         str, typer.Option(help="cpu, cuda, cuda:1 …; several with commas, one for each replica in turn. Default: the settings.")
     ] = "",
     replicas: Annotated[int, typer.Option(min=1, help="Processes: one per GPU, or per CPU core.")] = 1,
-    encoder: Annotated[EncoderKind, typer.Option(help="fake needs no weights.")] = EncoderKind.TRANSFORMER,
+    encoder: EncoderOption = EncoderChoice.TRANSFORMER,
     until_idle: Annotated[bool, typer.Option("--until-idle", help="End when nothing is left to read.")] = False,
     restart_profiles: Annotated[
         bool, typer.Option("--restart-profiles", help="Begin profiles of another model revision anew, instead of stopping.")
     ] = False,
-    home: Annotated[Path | None, typer.Option(help="Home of the stack.")] = None,
+    home: HomeOption = None,
 ) -> None:
     """Read posts and behaviour events, score them, write scored posts and profiles.
 

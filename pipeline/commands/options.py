@@ -1,0 +1,37 @@
+"""Options that several verbs have: the same name, the same values and the same words everywhere."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipeline.errors import ConfigurationError
+
+MAX = "max"
+HomeOption = Annotated[Path | None, typer.Option(help="Home of the stack: data, logs, configuration.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+SpeedOption = Annotated[str, typer.Option(help="Event time over real time: 1, 60, …, or max.")]
+
+
+class EncoderChoice(StrEnum):
+    """Which encoder reads the texts."""
+
+    TRANSFORMER = "transformer"
+    FAKE = "fake"
+
+
+EncoderOption = Annotated[EncoderChoice, typer.Option(help="fake needs no weights and knows only a few words.")]
+
+
+def parse_speed(text: str) -> float | None:
+    """Return the factor of ``--speed``, or None for as fast as possible."""
+    if text == MAX:
+        return None
+    try:
+        factor = float(text)
+    except ValueError:
+        factor = 0.0
+    if not 0 < factor < float("inf"):
+        raise ConfigurationError(f"--speed {text}: write a number above 0, or max")
+    return factor

@@ -1,0 +1,37 @@
+import signal
+from threading import Event
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from pipeline import commands
+from pipeline.commands.options import parse_speed
+from pipeline.commands.stopping import interrupting
+from pipeline.errors import ConfigurationError
+
+
+def test_a_speed_is_a_number_above_0_or_max() -> None:
+    assert [parse_speed(text) for text in ("max", "1", "0.5", "60")] == [None, 1.0, 0.5, 60.0]
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "nan", "inf", "fast", ""])
+def test_any_other_speed_is_refused(text: str) -> None:
+    with pytest.raises(ConfigurationError, match="write a number above 0, or max"):
+        parse_speed(text)
+
+
+def test_up_refuses_an_unknown_encoder_before_it_starts_anything() -> None:
+    app = typer.Typer()
+    commands.register_all(app)
+    answer = CliRunner().invoke(app, ["up", "--encoder", "golden"])
+    assert answer.exit_code == 2
+    assert "golden" in answer.output
+
+
+def test_a_signal_stops_the_work_and_is_itself_again_afterwards() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    with interrupting(Event()) as stop:
+        signal.raise_signal(signal.SIGTERM)
+    assert stop.is_set()
+    assert signal.getsignal(signal.SIGTERM) is before
