@@ -330,6 +330,6 @@ class DeadLetter(Contract):
     key: bytes | None = None
     payload: bytes
 
-    model_config = ConfigDict(frozen=True, extra="ignore", ser_json_bytes="base64", val_json_bytes="base64")
+    model_config = ConfigDict(ser_json_bytes="base64", val_json_bytes="base64")
 
     MAX_VALUE_CHARS: ClassVar[int] = 200

@@ -13,7 +13,6 @@ import numpy as np
 
 MAX_CHARS = 4_096  # 512 tokens, the longest the model takes, are never longer in practice
 MAX_COMBINING = 4  # marks on one letter; real scripts stack three, attackers thousands
-HASH_BITS = 64
 
 _SPACES = re.compile(r"\s+")
 _URL = re.compile(r"(?:https?://|www\.)\S+", re.IGNORECASE)

@@ -60,10 +60,6 @@ class TrendHost(Generic[State]):
         """Return the entities that have state."""
         return self._states.keys()
 
-    def state_of(self, entity: str) -> State | None:
-        """Return the state of one entity, to look at."""
-        return self._states.get(entity)
-
     def on_post(self, post: ScoredPost) -> Step:
         """Take one post; the watermark moves up to it and due timers fire."""
         entity, event_time_ms = post.entity, post.event_time_ms

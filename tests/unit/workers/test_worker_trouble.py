@@ -31,12 +31,10 @@ class Fragile(FakeEncoder):
     def __init__(self, room: int = 1_000) -> None:
         super().__init__()
         self.room = room
-        self.calls = 0
         (self._poison,) = self.tokenize(["poison"])
         (self._strange,) = self.tokenize(["strange"])
 
     def encode(self, tokens: Sequence[TokenIds]) -> Encodings:
-        self.calls += 1
         if len(tokens) > self.room:
             raise MemoryError(f"{len(tokens)} texts do not fit")
         if any(self._poison[0] in ids for ids in tokens):
