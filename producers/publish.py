@@ -10,9 +10,9 @@ from pydantic import ValidationError
 
 from pipeline.adapters.streams import Sink
 from pipeline.core.refusals import refusal
-from pipeline.errors import ConfigurationError, InvalidRecord
+from pipeline.errors import ConfigurationError, InvalidRecord, Reason
 from pipeline.events import BehaviorEvent, SocialPost
-from producers.mapping import FieldMapping
+from producers.mapping import TIMES, FieldMapping
 from producers.rows import Line
 
 FLUSH_RECORDS: Final = 5_000
@@ -101,10 +101,14 @@ class Publisher:
             raise self._at_its_column(refusal(error, json.dumps(fields, default=str).encode())) from error
 
     def _at_its_column(self, refused: InvalidRecord) -> InvalidRecord:
-        """Say where the mapping takes the refused field from."""
-        origin = self.mapping.origins.get(refused.field.partition(".")[0])
-        fix = refused.fix if origin is None else f"{refused.fix} (from {origin})"
-        return InvalidRecord(refused.reason, refused.field, refused.value, fix)
+        """Say where the mapping takes the refused field from; a time must be as the mapping reads it, not as a record has it."""
+        name = refused.field.partition(".")[0]
+        origin = self.mapping.origins.get(name)
+        if origin is None:
+            return refused
+        unreadable = name in TIMES and refused.reason is Reason.WRONG_TYPE
+        fix = "it cannot be read so; correct the row, or the mapping's unit" if unreadable else refused.fix
+        return InvalidRecord(refused.reason, refused.field, refused.value, f"{fix} (from {origin})")
 
     def _check_order(self, number: int, time_ms: int) -> None:
         latest_ms, latest_line = self._latest

@@ -8,7 +8,6 @@ import typer
 
 from pipeline import settings as settings_module
 from pipeline.commands.progress import counting
-from pipeline.core.text import normalise
 from pipeline.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -71,6 +70,7 @@ def _refuse(file: Path, targets: list[Path]) -> None:
 
 
 def _read(path: Path) -> list[str]:
+    from pipeline.core.text import normalise
     from workers.labelled import read_lines, read_rows
 
     if any(suffix in path.name for suffix in (".jsonl", ".ndjson")):

@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import pytest
 
 from pipeline import cli, commands
@@ -23,3 +26,10 @@ def test_an_error_is_one_line_as_it_is_whatever_it_quotes(
 ) -> None:
     ended(error, monkeypatch)
     assert capsys.readouterr().err == f"groundswell: {error}\n"
+
+
+def test_registering_the_verbs_loads_nothing_heavy() -> None:
+    heavy = {"numpy", "kafka", "redis", "torch", "pyarrow", "matplotlib"}
+    script = f"import sys, typer; from pipeline import commands; commands.register_all(typer.Typer()); print({heavy} & set(sys.modules))"
+    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert ran.stdout == "set()\n"

@@ -87,6 +87,14 @@ def test_a_row_that_does_not_fit_is_refused_alone() -> None:
     assert "(from column 't', read as ms)" in run.rejects[2][1].fix
 
 
+def test_a_time_that_cannot_be_read_is_to_be_mended_in_the_mappings_unit() -> None:
+    run = Run()
+    run.publisher().run([Line(1, {"t": "yesterday", "text": "x"}, 10)])
+    ((_, error),) = run.rejects
+    assert (error.field, error.value) == ("event_time_ms", "yesterday")
+    assert error.fix == "it cannot be read so; correct the row, or the mapping's unit (from column 't', read as ms)"
+
+
 def test_speed_paces_by_event_time() -> None:
     run = Run()
     run.publisher(speed=60.0).run(lines(0, 60_000, 60_000, 180_000))
