@@ -30,6 +30,7 @@ def test_an_error_is_one_line_as_it_is_whatever_it_quotes(
 
 def test_registering_the_verbs_loads_nothing_heavy() -> None:
     heavy = {"numpy", "kafka", "redis", "torch", "pyarrow", "matplotlib"}
-    script = f"import sys, typer; from pipeline import commands; commands.register_all(typer.Typer()); print({heavy} & set(sys.modules))"
+    register = "import sys, typer; from pipeline import commands; commands.register_all(typer.Typer())"
+    script = f"{register}; print({heavy} & set(sys.modules))"
     ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert ran.stdout == "set()\n"
