@@ -1,6 +1,5 @@
 """The parity test: Flink, this process and replay say the same of the same posts, through kills, rescaling and shuffles."""
 
-import random
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from pipeline.jobs.trends import make_host
 from pipeline.jobs.trends_job import TrendsJob
 from tests.parity.flink_lab import READY_S, Lab, kafka_of, live_job, settled, started_lab, wait_for_more_trends, wait_for_the_same
 from tests.parity.flink_runs import Told, publish, told_by_flink, told_in_process
-from tests.unit.core.streams import DAY_MS, HOUR_MS, MINUTE_MS, START_MS, background, flood, in_order, market_drop, shift
+from tests.unit.core.streams import DAY_MS, HOUR_MS, MINUTE_MS, START_MS, background, delayed, flood, in_order, market_drop, shift
 
 pytestmark = [pytest.mark.integration, pytest.mark.flink, pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -72,9 +71,7 @@ def test_flink_this_process_and_replay_agree_through_kills_rescaling_and_shuffle
 
 def shuffled(seed: int) -> list[ScoredPost]:
     """Return the posts each up to 55 minutes late: behind the watermark, within the allowed lateness."""
-    rng = random.Random(seed)
-    arrivals = sorted((post.event_time_ms + rng.randrange(SHUFFLED_WITHIN_MS), number) for number, post in enumerate(POSTS))
-    return [POSTS[number] for _, number in arrivals]
+    return delayed(POSTS, SHUFFLED_WITHIN_MS, seed)
 
 
 def killed_and_rescaled(lab: Lab, job: TrendsJob, posts: list[ScoredPost]) -> Told:

@@ -3,13 +3,17 @@
 import random
 from collections.abc import Sequence
 
+from pipeline.core.clusters import Clusters
+from pipeline.core.panes import PaneRules, mention_of, summarise
 from pipeline.core.trends import PANE_MS
+from pipeline.core.windows import PaneHistory
 from pipeline.events import ScoredPost, Sentiment
 
 START_MS = 1_700_000_000_000 // PANE_MS * PANE_MS
 MINUTE_MS = 60_000
 HOUR_MS = 60 * MINUTE_MS
 DAY_MS = 24 * HOUR_MS
+RULES = PaneRules(30 * DAY_MS, 2 * MINUTE_MS, 2)
 
 
 def scored_post(event_id: str, time_ms: int, negative: float = 0.1, **changes: object) -> ScoredPost:
@@ -62,6 +66,21 @@ def flood(entity: str, start_ms: int, count: int, every_ms: int = 20_000) -> lis
         scored_post(f"{entity}-flood-{i}", start_ms + i * every_ms, 0.95, entity=entity, simhash=f"{0xABCDEF ^ (i % 2):016x}")
         for i in range(count)
     ]
+
+
+def delayed(posts: list[ScoredPost], within_ms: int, seed: int) -> list[ScoredPost]:
+    """Delay each post by up to ``within_ms``: so no post comes behind one that is younger by more than that."""
+    rng = random.Random(seed)
+    return [post for _, _, post in sorted((p.event_time_ms + rng.randrange(within_ms), i, p) for i, p in enumerate(posts))]
+
+
+def history(posts: list[ScoredPost]) -> PaneHistory:
+    """Return the panes of one entity's posts, as its operator would have summed them up."""
+    result, clusters = PaneHistory(), Clusters(DAY_MS, 1_000)
+    for start in sorted({post.event_time_ms // PANE_MS * PANE_MS for post in posts}):
+        own = [mention_of(post) for post in posts if start <= post.event_time_ms < start + PANE_MS]
+        result.append(summarise(start, own, clusters, result.totals, RULES))
+    return result
 
 
 def in_order(*parts: list[ScoredPost]) -> list[ScoredPost]:

@@ -9,21 +9,17 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from pipeline.core.baseline import absorb, fresh
-from pipeline.core.clusters import Clusters
 from pipeline.core.counterfactual import would_not_fire_below
 from pipeline.core.detect import Assessment, Known, assess
 from pipeline.core.detector_config import DAY_MS, HOUR_MS, DetectorConfig
-from pipeline.core.panes import ZERO, Pane, PaneRules, mention_of, summarise
+from pipeline.core.panes import ZERO, Pane
 from pipeline.core.spikes import NegativeSpikeOperator
 from pipeline.core.thresholds import OwnRate
-from pipeline.core.trends import PANE_MS
-from pipeline.core.windows import PaneHistory
 from pipeline.events import Alert, AlertStatus, Rule, ScoredPost
 from pipeline.jobs.trends import TrendHost
-from tests.unit.core.streams import MINUTE_MS, START_MS, background, in_order, scored_post, shift
+from tests.unit.core.streams import MINUTE_MS, START_MS, background, history, in_order, scored_post, shift
 
 CONFIG = DetectorConfig()
-RULES = PaneRules(30 * DAY_MS, 2 * MINUTE_MS, 2)
 NOW_MS = START_MS + 30 * DAY_MS
 REFERENCE_MS = {lane.rule: lane.reference_ms for lane in CONFIG.lanes}
 
@@ -35,14 +31,6 @@ def known(negative: float) -> Known:
     for start in range(START_MS, NOW_MS - 26 * HOUR_MS, 2 * HOUR_MS):
         absorb(baseline, Pane(start, 1, 1, negative, 0.0, 0, 0, 1, (), (), "m", "1", ZERO), CONFIG)
     return Known(baseline, OwnRate(START_MS), False)
-
-
-def history(posts: list[ScoredPost]) -> PaneHistory:
-    result, clusters = PaneHistory(), Clusters(DAY_MS, 1_000)
-    for start in sorted({post.event_time_ms // PANE_MS * PANE_MS for post in posts}):
-        own = [mention_of(post) for post in posts if start <= post.event_time_ms < start + PANE_MS]
-        result.append(summarise(start, own, clusters, result.totals, RULES))
-    return result
 
 
 def without_the_most_negative(posts: list[ScoredPost], since_ms: int, mass: float) -> list[ScoredPost]:

@@ -3,19 +3,16 @@ from dataclasses import replace
 import pytest
 
 from pipeline.core.baseline import absorb, fresh
-from pipeline.core.clusters import Clusters
 from pipeline.core.detect import Assessment, Known, assess, is_flood, is_one_voice
 from pipeline.core.detector_config import DAY_MS, HOUR_MS, SPIKE, DetectorConfig
-from pipeline.core.panes import ZERO, Pane, PaneRules, mention_of, summarise
+from pipeline.core.panes import ZERO, Pane
 from pipeline.core.severity import severity_of
 from pipeline.core.thresholds import OwnRate
-from pipeline.core.trends import PANE_MS
 from pipeline.core.windows import PaneHistory
 from pipeline.events import Rule, ScoredPost, Severity
-from tests.unit.core.streams import MINUTE_MS, START_MS, scored_post
+from tests.unit.core.streams import MINUTE_MS, START_MS, history, scored_post
 
 CONFIG = DetectorConfig()
-RULES = PaneRules(30 * DAY_MS, 2 * MINUTE_MS, 2)
 NOW_MS = START_MS + 30 * DAY_MS
 
 
@@ -25,14 +22,6 @@ def known(days: int = 30, negative: float = 0.2) -> Known:
     for start in range(START_MS, START_MS + days * DAY_MS - 6 * HOUR_MS, 2 * HOUR_MS):
         absorb(baseline, Pane(start, 1, 1, negative, 0.0, 0, 0, 1, (), (), "m", "1", ZERO), CONFIG)
     return Known(baseline, OwnRate(START_MS), False)
-
-
-def history(posts: list[ScoredPost]) -> PaneHistory:
-    result, clusters = PaneHistory(), Clusters(DAY_MS, 1_000)
-    for start in sorted({post.event_time_ms // PANE_MS * PANE_MS for post in posts}):
-        own = [mention_of(post) for post in posts if start <= post.event_time_ms < start + PANE_MS]
-        result.append(summarise(start, own, clusters, result.totals, RULES))
-    return result
 
 
 def burst(count: int, negative: float = 0.95, **changes: object) -> list[ScoredPost]:

@@ -1,5 +1,3 @@
-import random
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,7 +10,7 @@ from pipeline.core.trends import PANE_MS, Step
 from pipeline.errors import StateVersionError
 from pipeline.events import ScoredPost
 from pipeline.jobs.trends import END_MS, TrendHost
-from tests.unit.core.streams import DAY_MS, HOUR_MS, MINUTE_MS, START_MS, background, in_order, scored_post, shift
+from tests.unit.core.streams import DAY_MS, HOUR_MS, MINUTE_MS, START_MS, background, delayed, in_order, scored_post, shift
 
 CONFIG = DetectorConfig()
 OPERATOR = make_operator(CONFIG)
@@ -51,11 +49,6 @@ def settled(steps: list[Step]) -> tuple[object, object, list[str]]:
         settled_alerts([alert for step in steps for alert in step.alerts]),
         sorted(post.event_id for step in steps for post in step.late),
     )
-
-
-def delayed(posts: list[ScoredPost], within_ms: int, seed: int) -> list[ScoredPost]:
-    rng = random.Random(seed)
-    return [post for _, _, post in sorted((p.event_time_ms + rng.randrange(within_ms), i, p) for i, p in enumerate(posts))]
 
 
 @settings(max_examples=15, deadline=None)

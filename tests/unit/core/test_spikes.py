@@ -19,6 +19,7 @@ from tests.unit.core.streams import (
     MINUTE_MS,
     START_MS,
     background,
+    delayed,
     eventful,
     flood,
     in_order,
@@ -51,12 +52,6 @@ def run(
 def as_bytes(posts: list[ScoredPost], restart_every: int = 0) -> list[bytes]:
     trends, alerts, late = run(posts, restart_every)
     return [record.to_json() for record in (*trends, *alerts, *late)]
-
-
-def shuffled(posts: list[ScoredPost], within_ms: int, seed: int) -> list[ScoredPost]:
-    """Delay each post by up to ``within_ms``: so no post comes behind one that is younger by more than that."""
-    rng = random.Random(seed)
-    return [post for _, _, post in sorted((p.event_time_ms + rng.randrange(within_ms), i, p) for i, p in enumerate(posts))]
 
 
 def test_a_mood_shift_opens_one_alert_that_is_resolved() -> None:
@@ -139,13 +134,13 @@ def test_what_others_say_beside_a_repeated_content_opens_an_alert() -> None:
 @pytest.mark.parametrize("seed", range(3))
 def test_order_within_the_watermark_bound_does_not_change_a_byte(seed: int) -> None:
     expected = as_bytes(EVENTFUL)
-    assert as_bytes(shuffled(EVENTFUL, OUT_OF_ORDER_MS, seed)) == expected
+    assert as_bytes(delayed(EVENTFUL, OUT_OF_ORDER_MS, seed)) == expected
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_order_within_the_allowed_lateness_does_not_change_what_holds_in_the_end(seed: int) -> None:
     trends, alerts, late = run(EVENTFUL)
-    other_trends, other_alerts, other_late = run(shuffled(EVENTFUL, CONFIG.allowed_lateness_ms - 1, seed))
+    other_trends, other_alerts, other_late = run(delayed(EVENTFUL, CONFIG.allowed_lateness_ms - 1, seed))
     assert settled_trends(other_trends) == settled_trends(trends)
     assert settled_alerts(other_alerts) == settled_alerts(alerts)
     assert late == other_late == []
@@ -157,7 +152,7 @@ def test_revisions_of_an_alert_never_go_back(base: float) -> None:
     """At the lower base an alert is taken back, and opened again after the operator has tidied up."""
     tiers = tuple(replace(tier, threshold_base=base) for tier in CONFIG.prior.tiers)
     config = replace(CONFIG, prior=replace(CONFIG.prior, tiers=tiers))
-    _, alerts, _ = run(shuffled(EVENTFUL, CONFIG.allowed_lateness_ms - 1, 1), config=config)
+    _, alerts, _ = run(delayed(EVENTFUL, CONFIG.allowed_lateness_ms - 1, 1), config=config)
     by_id: dict[str, list[int]] = {}
     for alert in alerts:
         by_id.setdefault(alert.alert_id, []).append(alert.revision)
@@ -171,7 +166,7 @@ def test_duplicated_ids_change_nothing() -> None:
 
 @pytest.mark.parametrize("restart_every", [7, 97])
 def test_a_restart_from_encoded_state_changes_nothing(restart_every: int) -> None:
-    posts = shuffled(EVENTFUL, CONFIG.allowed_lateness_ms // 2, 5)
+    posts = delayed(EVENTFUL, CONFIG.allowed_lateness_ms // 2, 5)
     assert as_bytes(posts, restart_every) == as_bytes(posts)
 
 
