@@ -2,6 +2,7 @@
 
 import json
 import re
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,14 @@ NAMED_BY_THE_NETWORK = {
     "inter.broker.listener.name",
     "listener.security.protocol.map",
 }
+FLINK_ADDRESSES = {
+    "jobmanager.rpc.address",
+    "jobmanager.bind-host",
+    "rest.address",
+    "rest.bind-address",
+    "taskmanager.host",
+    "taskmanager.bind-host",
+}
 
 
 def _environment(service: str) -> dict[str, str]:
@@ -39,6 +48,7 @@ def _port(service: str) -> str:
 @pytest.mark.parametrize(
     ("service", "image"),
     [
+        ("provision", f"groundswell-app:{version('groundswell')}"),
         ("kafka", f"apache/kafka:{versions.KAFKA_VERSION}"),
         ("redis", f"redis:{versions.REDIS_VERSION}"),
         ("flink-jobmanager", f"groundswell-flink:{versions.FLINK_VERSION}"),
@@ -78,10 +88,9 @@ def test_redis_has_the_local_settings() -> None:
 def test_flink_has_the_local_settings() -> None:
     script = (ROOT / "infra" / "flink-entrypoint.sh").read_text("utf-8")
     given = dict(re.findall(r"-D ([\w.-]+)=(\S+)", script))
-    shared = given.keys() & flink_cluster.CONFIG.keys() - {"jobmanager.rpc.address", "jobmanager.bind-host"}
-    shared -= {"rest.address", "rest.bind-address", "taskmanager.bind-host"}
-    assert {"heartbeat.timeout", "taskmanager.numberOfTaskSlots", "restart-strategy.type", "metrics.reporters"} <= shared
-    assert {name: given[name] for name in shared} == {name: str(flink_cluster.CONFIG[name]) for name in shared}
+    local = flink_cluster.CONFIG.keys() - flink_cluster.JOB_MANAGER_MEMORY.keys() - flink_cluster.TASK_MANAGER_MEMORY.keys()
+    local -= FLINK_ADDRESSES
+    assert {name: given[name] for name in local} == {name: str(flink_cluster.CONFIG[name]).replace(" ", "") for name in local}
 
 
 def test_every_variable_of_ours_is_a_setting_and_has_a_valid_value(monkeypatch: pytest.MonkeyPatch) -> None:
