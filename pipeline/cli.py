@@ -1,6 +1,8 @@
 """The one entry point: ``groundswell VERB``. Each group of verbs registers itself from ``pipeline.commands``."""
 
 import sys
+from importlib.metadata import version
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -14,8 +16,22 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
-    help="Clickstream and social text into live user vectors, sentiment trends and alerts.",
 )
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"groundswell {version('groundswell')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    print_version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Clickstream and social text into live user vectors, sentiment trends and alerts."""
 
 
 def main() -> None:

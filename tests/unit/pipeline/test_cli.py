@@ -1,7 +1,9 @@
 import subprocess
 import sys
+from importlib.metadata import version
 
 import pytest
+from typer.testing import CliRunner
 
 from pipeline import cli, commands
 from pipeline.errors import ConfigurationError
@@ -26,6 +28,11 @@ def test_an_error_is_one_line_as_it_is_whatever_it_quotes(
 ) -> None:
     ended(error, monkeypatch)
     assert capsys.readouterr().err == f"groundswell: {error}\n"
+
+
+def test_the_version_is_that_of_the_distribution() -> None:
+    answer = CliRunner().invoke(cli.app, ["--version"])
+    assert (answer.exit_code, answer.output) == (0, f"groundswell {version('groundswell')}\n")
 
 
 def test_registering_the_verbs_loads_nothing_heavy() -> None:
