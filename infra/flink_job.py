@@ -20,6 +20,7 @@ from pipeline.errors import Unavailable
 
 SCRIPT: Final = Path(pipeline.__file__).parent / "jobs" / "trends_flink.py"
 SAVEPOINT_TRIES: Final = 3
+SAVEPOINT_TIMEOUT_S: Final = 60.0
 
 
 class JobDocument(Protocol):
@@ -79,7 +80,7 @@ def running_job(rest: FlinkRest, job: JobDocument) -> str | None:
     return next((each.job_id for each in rest.jobs() if each.name == job.name and each.state not in FINAL_STATES), None)
 
 
-def stop_with_savepoint(cluster: FlinkCluster, job: JobDocument, timeout_s: float) -> str | None:
+def stop_with_savepoint(cluster: FlinkCluster, job: JobDocument, timeout_s: float = SAVEPOINT_TIMEOUT_S) -> str | None:
     """Stop the job after its state is written; return the savepoint, or None where it does not run.
 
     Raises Unavailable when the savepoint fails: then the last checkpoint, at most one interval old, serves as well.

@@ -91,7 +91,7 @@ class FlinkRest:
         """Ask for the end of a job, without a savepoint."""
         self._request("PATCH", f"/jobs/{job_id}?mode=cancel")
 
-    def stop_with_savepoint(self, job_id: str, folder: str, timeout_s: float = 60.0) -> str:
+    def stop_with_savepoint(self, job_id: str, folder: str, timeout_s: float) -> str:
         """Stop a job after its state is written under ``folder``; return the savepoint's path.
 
         Raises Unavailable when the savepoint fails or is not done in time: then the job may still run.

@@ -1,4 +1,4 @@
-"""What an operator asks of Kafka: topics, their settings, offsets and versions. The streams are in ``adapters.kafka``."""
+"""What an operator asks of Kafka: topics, their settings, offsets and versions. The streams are in ``kafka_streams``."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from typing import Any, Final, Self
 from kafka import KafkaAdminClient
 from kafka import TopicPartition as ClientPartition
 from kafka.admin import ConfigResource, OffsetSpec
-from kafka.errors import CoordinatorNotAvailableError, GroupIdNotFoundError
+from kafka.errors import CoordinatorNotAvailableError, GroupIdNotFoundError, KafkaError
 
 from pipeline.adapters.kafka_client import client_options, require_broker, translated
 from pipeline.adapters.streams import TopicPartition
@@ -31,9 +31,13 @@ class TopicState:
 
 
 class KafkaAdmin:
-    """A connection for administration; use it as a context manager. Raises Unavailable where no broker answers."""
+    """A connection for administration; use it as a context manager.
+
+    Where no broker answers, also later on, it raises Unavailable; where one refuses, ConfigurationError.
+    """
 
     def __init__(self, settings: KafkaSettings, connect_timeout_ms: int = CONNECT_TIMEOUT_MS) -> None:
+        self._settings = settings
         require_broker(settings, connect_timeout_ms / 1000)
         with translated("administration", settings):
             self._client = KafkaAdminClient(**client_options(settings) | {"bootstrap_timeout_ms": connect_timeout_ms})
@@ -43,6 +47,9 @@ class KafkaAdmin:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._client.close()
+        if isinstance(error, KafkaError):
+            with translated("administration", self._settings):
+                raise error
 
     def topics(self) -> list[str]:
         """Return the names of all topics."""

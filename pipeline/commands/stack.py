@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from infra.stack import Tell
     from pipeline.commands.stack_status import Report
 
-SAVEPOINT_TIMEOUT_S: Final = 60.0
 REASON_CHARS: Final = 200
 
 
@@ -189,7 +188,7 @@ def _stop_trends(cluster: "FlinkCluster", settings: Settings, say: "Say") -> Non
 
     say.doing("writing the state of the trends job")
     try:
-        savepoint = stop_with_savepoint(cluster, describe(settings), SAVEPOINT_TIMEOUT_S)
+        savepoint = stop_with_savepoint(cluster, describe(settings))
     except Unavailable as problem:
         say.done(f"trends: stopped without a savepoint, its last checkpoint serves as well ({str(problem)[:REASON_CHARS]})")
         return

@@ -12,8 +12,6 @@ from pipeline.commands.options import HomeOption
 from pipeline.errors import ConfigurationError
 from pipeline.settings import Settings
 
-SAVEPOINT_TIMEOUT_S = 60.0
-
 
 def register(app: typer.Typer) -> None:
     """Add the verbs of this module."""
@@ -66,7 +64,7 @@ def _stop(settings: Settings) -> None:
     _require_stack(place.read())
     with place.exclusive(), Console(stderr=True).status("writing the job's state"):
         cluster = flink_cluster(place, settings, place.ports(settings.stack))
-        savepoint = stop_with_savepoint(cluster, describe(settings), SAVEPOINT_TIMEOUT_S)
+        savepoint = stop_with_savepoint(cluster, describe(settings))
     typer.echo("the trends job was not running" if savepoint is None else f"stopped; its state: {savepoint}")
 
 
