@@ -26,8 +26,9 @@ _AT_ONCE: Final = 256
 def refit_intents(path: Path, settings: EncoderSettings, cache: Path, target: Path) -> tuple[str, ...]:
     """Fit the intents of a YAML file, publish the weights with that head under ``target``, and return its names.
 
-    Raises ConfigurationError for a wrong file and ModelError for wrong weights.
+    Raises ConfigurationError for a wrong file or a target that holds something else, and ModelError for wrong weights.
     """
+    shipped.refuse_others(target)
     examples = intents.read_intents(path)
     trained = shipped.load(settings.weights or shipped.SHIPPED)
     texts, labels = examples.rows()
@@ -43,6 +44,7 @@ def refit_wording(path: Path, settings: Settings, target: Path, tellers: Tellers
     ``tellers`` get progress in dev texts and lines of text. Raises ConfigurationError for a wrong recipe or row and ModelError
     for wrong weights.
     """
+    shipped.refuse_others(target)
     config = read_config(path)
     config = config.model_copy(update={"data": tuple(one for one in config.data if one.task == "sentiment")})
     trained = shipped.load(settings.encoder.weights or shipped.SHIPPED)

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file
 
 from pipeline.settings import Settings
-from workers import model_store
+from workers import model_store, shipped
 from workers.claim import claim
 from workers.finish import Texts, finish, publish
 from workers.intents import read_intents
@@ -44,10 +44,11 @@ class Base:
 def run(config_path: Path, intents_path: Path, settings: Settings, folder: Path, tellers: Tellers) -> Path:
     """Train, calibrate and publish; return the folder of the weights. ``tellers`` get progress and lines of text.
 
-    Raises ConfigurationError for a wrong key or row, and for a folder of another run, before anything is computed.
+    Raises ConfigurationError for a wrong key or row, and for a folder of something else, before anything is computed.
     """
     config, examples = read_config(config_path), read_intents(intents_path)
     show, tell = tellers
+    shipped.refuse_others(folder / "weights")
     hashes = data_hashes(config.data, settings.data)
     base_folder, manifest = model_store.verified(settings.encoder.model, settings.cache)
     tokenizer = TextTokenizer(base_folder, config.max_tokens)

@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from pipeline.errors import ModelError
+from pipeline.errors import ConfigurationError, ModelError
 from workers.publishing import published_folder, sha256_of
 
 RECORD: Final = "record.json"
@@ -66,8 +66,15 @@ def load(folder: Path) -> Shipped:
     return Shipped(tensors, record)
 
 
+def refuse_others(folder: Path) -> None:
+    """Raise ConfigurationError where weights would take the place of a file, or of a folder of something else."""
+    if folder.is_file() or (folder.is_dir() and not (folder / RECORD).is_file() and any(folder.iterdir())):
+        raise ConfigurationError(f"{folder} holds something else than weights, which would be lost; choose a new folder")
+
+
 def save(folder: Path, tensors: Mapping[str, Tensor], record: Mapping[str, Any]) -> None:
-    """Publish the tensors, one file per part and layer, with a record that vouches for them."""
+    """Publish the tensors, one file per part and layer, with a record that vouches for them. Raises as ``refuse_others``."""
+    refuse_others(folder)
     files: dict[str, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
         files.setdefault(_file_of(name), {})[name] = tensor.contiguous()

@@ -35,6 +35,8 @@ def encode(
 
     wanted = _heads(heads)
     beside = out.with_suffix(".jsonl")
+    if wanted and beside == out:
+        raise ConfigurationError(f"--out: {out} is where the answers go; give the vectors a name that ends in .npy")
     _refuse(file, [out, beside] if wanted else [out])
     texts = _read(file)
     settings = settings_module.load()

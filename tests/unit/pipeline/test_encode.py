@@ -40,6 +40,7 @@ def test_odd_texts_have_a_row_each(tmp_path: Path, capsys: pytest.CaptureFixture
         ("a.npy", "intent", "would overwrite"),
         ("a.jsonl", "", "would overwrite"),
         ("folder", "", "is a folder"),
+        ("v.jsonl", "intent", "is where the answers go"),
         ("v", "x", "use"),
     ],
 )

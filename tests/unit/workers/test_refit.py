@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 
+from pipeline.errors import ConfigurationError
 from pipeline.settings import EncoderSettings, Settings
 from tests.unit.workers.tiny_model import write_model, write_trained
 from workers import shipped
@@ -113,3 +114,13 @@ def test_intents_fitted_anew_leave_nothing_of_the_old_ones(tmp_path: Path, setti
     assert names == ("a", "b", "c", "none")
     served = load_encoder(settings.encoder.model_copy(update={"weights": tmp_path / "new"}), settings.cache)
     assert served.encode(served.tokenize(["w1 w2"])).intents.shape == (1, 4)
+
+
+def test_a_target_that_holds_something_else_is_refused_before_any_work(tmp_path: Path, settings: Settings) -> None:
+    for refit in (
+        lambda: refit_intents(tmp_path / "absent.yaml", settings.encoder, settings.cache, tmp_path),
+        lambda: refit_wording(tmp_path / "absent.yaml", settings, tmp_path, QUIET),
+    ):
+        with pytest.raises(ConfigurationError, match="holds something else than weights"):
+            refit()
+    assert (tmp_path / "recipe.yaml").is_file()

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from pipeline.errors import ModelError
+from pipeline.errors import ConfigurationError, ModelError
 from pipeline.settings import EncoderSettings
 from tests.unit.workers.tiny_model import write_trained
 from workers import shipped
@@ -29,6 +29,18 @@ def test_a_missing_and_an_altered_file_are_named(tmp_path: Path) -> None:
     (folder / "intents.safetensors").unlink()
     with pytest.raises(ModelError, match=r"intents\.safetensors is missing"):
         shipped.load(folder)
+
+
+def test_weights_replace_weights_and_never_what_is_something_else(tmp_path: Path) -> None:
+    for name in ("new", "empty", "new"):
+        (tmp_path / "empty").mkdir(exist_ok=True)
+        shipped.save(tmp_path / name, {"whitening.mean": torch.zeros(4)}, {"name": "n"})
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "notes.txt").write_text("dear", "utf-8")
+    for name in ("mine", "mine/notes.txt"):
+        with pytest.raises(ConfigurationError, match="holds something else than weights"):
+            shipped.save(tmp_path / name, {"whitening.mean": torch.zeros(4)}, {"name": "n"})
+    assert (tmp_path / "mine" / "notes.txt").read_text("utf-8") == "dear"
 
 
 @pytest.mark.parametrize("record", ["", "{}", "[]"])

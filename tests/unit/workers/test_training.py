@@ -200,6 +200,14 @@ def test_a_folder_of_another_run_is_refused_by_what_differs(tmp_path: Path) -> N
     assert (standing["config"]["seed"], standing["data"], "torch" in standing["versions"]) == (7, {"a/b.jsonl": "1"}, True)
 
 
+def test_a_folder_that_stands_where_the_weights_will_go_is_refused_before_any_step(place: Path) -> None:
+    (place / "mine" / "weights").mkdir(parents=True)
+    (place / "mine" / "weights" / "notes.txt").write_text("dear", "utf-8")
+    with pytest.raises(ConfigurationError, match="weights holds something else than weights"):
+        trained(place, "mine")
+    assert [path.name for path in (place / "mine").rglob("*")] == ["weights", "notes.txt"]
+
+
 @pytest.mark.slow
 def test_a_loss_that_is_no_number_ends_the_run(place: Path) -> None:
     with pytest.raises(ModelError, match=r"the loss of step \d+ is (nan|inf)"):
