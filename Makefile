@@ -32,7 +32,7 @@ check: setup ## lint, format, types, import contracts, fast tests: some minutes
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(PYTEST) -q -m "$(FAST)"
+	$(PYTEST) -q --numprocesses auto --dist loadfile -m "$(FAST)"
 
 test: check servers ## everything, on real Kafka, Redis and Flink
 	$(PYTEST) -q -m "not ($(FAST))"
@@ -49,7 +49,7 @@ $(UV):
 
 .venv/.ready: $(UV) infra/locks/app.txt pyproject.toml
 	test -x $(BIN)/python || $(UV) venv --quiet --python '>=3.11,<3.14' .venv
-	$(UV) pip sync --quiet --python .venv infra/locks/app.txt
+	$(UV) pip sync --quiet --compile-bytecode --python .venv infra/locks/app.txt
 	$(UV) pip install --quiet --python .venv --no-deps --no-build-isolation --editable .
 	touch $@
 

@@ -183,8 +183,8 @@ def _build_flink(target: Path) -> None:
     uv = str(uv_binary())
     make = [uv, "venv", "--quiet", "--relocatable", "--python", python_for_flink(uv), str(target)]
     run(make, {}, BUILD_TIMEOUT_S, "making the Flink environment")
-    sync = [uv, "pip", "sync", "--quiet", "--python", str(target / "bin" / "python"), "--require-hashes", str(FLINK_LOCK)]
-    run(sync, {}, BUILD_TIMEOUT_S, "filling the Flink environment")
+    sync = [uv, "pip", "sync", "--quiet", "--compile-bytecode", "--require-hashes", "--python", str(target / "bin" / "python")]
+    run([*sync, str(FLINK_LOCK)], {}, BUILD_TIMEOUT_S, "filling the Flink environment")
 
 
 def python_for_flink(uv: str) -> str:

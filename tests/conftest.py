@@ -23,6 +23,9 @@ from pipeline.settings import KafkaSettings, load
 hypothesis_settings.register_profile("groundswell", deadline=None, derandomize="CI" in os.environ)
 hypothesis_settings.load_profile("groundswell")
 
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # the tests share the cores already; read when torch is loaded
+
 SMALL_BROKER = ("-Xms256m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
 
 

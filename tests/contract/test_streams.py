@@ -203,9 +203,10 @@ def test_a_read_may_start_at_offsets(streams: Streams) -> None:
     ("value", "timestamp_ms", "reason"),
     [
         (b"x" * 1_000_001, LONG_AGO_MS, Reason.TOO_LARGE),
-        (b"x", NOW_MS + 2 * 3_600_000, Reason.TIME_OUT_OF_RANGE),
+        (b"x", NOW_MS + 24 * 3_600_000, Reason.TIME_OUT_OF_RANGE),
         (b"x", -1, Reason.TIME_OUT_OF_RANGE),
     ],
+    ids=["too_large", "tomorrow", "before_1970"],
 )
 def test_what_a_broker_must_refuse_is_not_sent(streams: Streams, value: bytes, timestamp_ms: int, reason: Reason) -> None:
     topic = streams.topic(1)

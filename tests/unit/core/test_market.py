@@ -220,6 +220,7 @@ def test_a_state_survives_its_encoding_and_a_newer_one_is_refused() -> None:
         operator.decode_state(newer)
 
 
+@pytest.mark.slow
 def test_panes_that_were_written_once_are_as_they_would_be_written_now() -> None:
     operator = MarketOperator(market_config(CONFIG))
     members = TrendHost(make_operator(CONFIG, tells_panes=True), CONFIG.out_of_orderness_ms)
@@ -236,6 +237,7 @@ def test_panes_that_were_written_once_are_as_they_would_be_written_now() -> None
     assert set(state.written) <= set(state.digests)
 
 
+@pytest.mark.slow
 @settings(max_examples=5, deadline=None)
 @given(st.randoms(use_true_random=False), st.integers(1, 90))
 def test_any_order_within_the_lateness_settles_alike(rng: random.Random, restart_every: int) -> None:
