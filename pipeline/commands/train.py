@@ -19,7 +19,7 @@ def train(
     out: Annotated[Path | None, typer.Option(help="Where checkpoints and weights go.")] = None,
     intents: Annotated[Path | None, typer.Option(help="Examples of intents (YAML); without it the default set.")] = None,
 ) -> None:
-    """Train from CONFIG with the data of `settings.data`, and publish OUT/weights."""
+    """Train from CONFIG with the data in the folder GROUNDSWELL_DATA, and publish OUT/weights."""
     from workers.run_training import DEFAULT_INTENTS, run
 
     settings = settings_module.load()

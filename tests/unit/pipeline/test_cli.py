@@ -1,6 +1,8 @@
 import subprocess
 import sys
+from importlib import import_module
 from importlib.metadata import version
+from pkgutil import iter_modules
 
 import pytest
 from typer.testing import CliRunner
@@ -33,6 +35,12 @@ def test_an_error_is_one_line_as_it_is_whatever_it_quotes(
 def test_the_version_is_that_of_the_distribution() -> None:
     answer = CliRunner().invoke(cli.app, ["--version"])
     assert (answer.exit_code, answer.output) == (0, f"groundswell {version('groundswell')}\n")
+
+
+def test_every_module_of_verbs_stands_in_one_panel() -> None:
+    modules = [each.name for each in iter_modules(commands.__path__)]
+    with_verbs = [name for name in modules if hasattr(import_module(f"pipeline.commands.{name}"), "register")]
+    assert sorted(name for panel in commands.PANELS.values() for name in panel) == sorted(with_verbs)
 
 
 def test_registering_the_verbs_loads_nothing_heavy() -> None:
