@@ -94,32 +94,40 @@ def sentiment(encoder: Encoder, path: Path, advance: Advance) -> tuple[dict[str,
 
 
 def intent(
-    encoder: Encoder, path: Path, train: Path | None, oos: Path | None, advance: Advance
+    encoder: Encoder, path: Path, head: intents.IntentHead | None, oos: Path | None, advance: Advance
 ) -> tuple[dict[str, Any], Scores, tuple[str, ...]]:
     """Return the report on one file of intent rows, its scores, and the names of the classes.
 
-    With ``train`` a head is fitted on that file first; without, the encoder's own intents count. With ``oos`` the report
-    has ``auroc``, and ``oos_recall`` and ``in_scope_accuracy`` at the threshold that finds 85 % of the out-of-scope rows
-    (an in-scope text that is turned away counts as wrong), and the same at the head's own calibrated threshold.
+    Without a head of ``fitted`` the encoder's own intents count. With ``oos`` the report has ``auroc``, and ``oos_recall`` and
+    ``in_scope_accuracy`` at the threshold that finds 85 % of the out-of-scope rows (an in-scope text that is turned away
+    counts as wrong), and the same at the head's own calibrated threshold.
     """
-    head = fitted(encoder, read_labelled(train), advance) if train else None
     known = head.names[:-1] if head else tuple(name for name in _own_names(encoder) if name != intents.NONE)
     rows = read_labelled(path, known)
+    unasked = _texts(oos) if oos else []
     measured = answer(encoder, rows.texts, advance)
     probabilities = _intent_probabilities(measured, head)
     truth = np.array([known.index(label) for label in rows.labels])
     inside = 1 - probabilities[:, -1]
     scores = score(_among_known(probabilities), truth)
     report = _report(path, rows, scores, known, measured) | _slices(_among_known(probabilities), truth, rows, measured)
-    if oos:
-        outside = _intent_probabilities(answer(encoder, _texts(oos), advance), head)[:, -1]
+    if unasked:
+        outside = _intent_probabilities(answer(encoder, unasked, advance), head)[:, -1]
         right = _among_known(probabilities).argmax(1) == truth
         report |= _out_of_scope(inside, 1 - outside, right)
     return report, scores, known
 
 
-def fitted(encoder: Encoder, rows: Labelled, advance: Advance) -> intents.IntentHead:
-    """Return the head for labelled rows; label ``none`` marks texts without an intent."""
+def fitted(encoder: Encoder, train: Path, tests: Sequence[Path], advance: Advance) -> intents.IntentHead:
+    """Return the head for the labelled rows of ``train``; label ``none`` marks texts without an intent.
+
+    Raises ConfigurationError, before anything is computed, for what is wrong in ``train``, and for a label of ``tests`` that
+    it lacks.
+    """
+    rows = read_labelled(train)
+    names = intents.names_of(rows.labels, train.name)
+    for path in tests:
+        read_labelled(path, names)
     measured = answer(encoder, rows.texts, advance)
     torch.set_num_threads(1)
     return intents.fit(torch.from_numpy(measured.answers.vectors), of_tokens(measured.ids), rows.labels)
@@ -160,6 +168,8 @@ def _texts(path: Path) -> list[str]:
         if not isinstance(row.get("text"), str):
             raise ConfigurationError(f"{where}: field 'text' is missing or no string")
         texts.append(normalise(row["text"]))
+    if not texts:
+        raise ConfigurationError(f'{path}: no out-of-scope row; each line is {{"text": …}}')
     return texts
 
 

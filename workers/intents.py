@@ -6,6 +6,7 @@ any intent at all, from the energy of its logits (Liu et al. 2020, "Energy-based
 fitted on texts whose whole intent was held out, so it needs no examples of what nobody asked for, though it uses them.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -122,21 +123,26 @@ def read_intents(path: Path) -> IntentSet:
     return IntentSet(path.stem, examples, none)
 
 
+def names_of(labels: Sequence[str], where: str = "intents") -> tuple[str, ...]:
+    """Return the intents among the labels of texts. Raises ConfigurationError for fewer than two, or with one example."""
+    counts = Counter(labels)
+    names = tuple(sorted(counts.keys() - {NONE}))
+    short = [name for name in names if counts[name] < 2]
+    if short or len(names) < 2:
+        found = f"{', '.join(short)}: one example" if short else f"{len(names)} intent"
+        raise ConfigurationError(f"{where}: {found}; at least two intents with two examples each, better ten")
+    return names
+
+
 def fit(vectors: Tensor, grams: NGrams, labels: Sequence[str]) -> IntentHead:
     """Return the head for whitened unit vectors (n, 384), n-grams and labels of texts; NONE marks texts without an intent.
 
-    Raises ConfigurationError when there are fewer than two intents or an intent has one example.
+    Raises as ``names_of``.
     """
-    names = tuple(sorted(set(labels) - {NONE}))
+    names = names_of(labels)
     place = {name: index for index, name in enumerate((*names, NONE))}
     classes = torch.tensor([place[label] for label in labels])
-    counts = torch.bincount(classes, minlength=len(place))
-    if len(names) < 2 or int(counts[:-1].min()) < 2:
-        short = [name for name in names if int(counts[place[name]]) < 2]
-        raise ConfigurationError(
-            f"intents: {', '.join(short) or 'fewer than two names'}: at least two intents with two examples each"
-        )
-    outputs = len(names) + int(counts[-1] > 0)
+    outputs = len(names) + int(NONE in labels)
     penalty = _best_penalty(vectors, classes, outputs)
     weight, bias = _regress(vectors, classes, outputs, penalty)
     gate = _fit_gate(vectors, classes, outputs, len(names), penalty)

@@ -9,6 +9,7 @@ from typing import Any, Final
 import torch
 from safetensors.torch import load_file
 
+from pipeline.errors import ConfigurationError
 from pipeline.settings import Settings
 from workers import model_store, shipped
 from workers.claim import claim
@@ -51,6 +52,7 @@ def run(config_path: Path, intents_path: Path, settings: Settings, folder: Path,
     shipped.refuse_others(folder / "weights")
     hashes = data_hashes(config.data, settings.data)
     base_folder, manifest = model_store.verified(settings.encoder.model, settings.cache)
+    _refuse_more_layers(config, read_sizes(base_folder).layers)
     tokenizer = TextTokenizer(base_folder, config.max_tokens)
     torch.set_num_threads(config.threads)
     tell("reading data")
@@ -70,6 +72,12 @@ def run(config_path: Path, intents_path: Path, settings: Settings, folder: Path,
     for name, scores in facts["dev"].items():
         tell(f"dev {name}: " + ", ".join(f"{key} {value}" for key, value in scores.items()))
     return folder / "weights"
+
+
+def _refuse_more_layers(config: TrainConfig, layers: int) -> None:
+    """Raise ConfigurationError for more tuned layers than the base has, which would count round its end."""
+    if config.mode != "frozen" and config.lora.layers > layers:
+        raise ConfigurationError(f"lora.layers = {config.lora.layers}; the base model has {layers} layers, use as many at most")
 
 
 def _augmentation(config: TrainConfig, base: Base, folder: Path, watch: Watch) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic_core import ErrorDetails
 
 from pipeline.adapters.yaml_text import read_yaml
@@ -100,6 +100,15 @@ class TrainConfig(Part):
     patience: int = Field(default=6, gt=0)
     dev_rows: int = Field(default=500, gt=0)
 
+    @field_validator("data")
+    @classmethod
+    def _named_once(cls, sets: tuple[DataSet, ...]) -> tuple[DataSet, ...]:
+        """Refuse two sets of one name: dev scores go by it."""
+        names = [one.name for one in sets]
+        if doubled := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"{', '.join(doubled)} stands twice; give each set a name of its own")
+        return sets
+
 
 def read_config(path: Path) -> TrainConfig:
     """Return the run a YAML file describes. Raises ConfigurationError that names each wrong key."""
@@ -126,4 +135,6 @@ def _said(one: ErrorDetails) -> str:
         known = [key for part in (TrainConfig, DataSet, Lora, Augment) for key in part.model_fields]
         near = get_close_matches(name, known, 1)
         return f"{place} = {one['input']!r}: unknown key{f'; did you mean {near[0]}?' if near else ''}"
+    if one["type"] == "value_error":
+        return f"{place}: {one['msg'].removeprefix('Value error, ')}"
     return f"{place} = {one['input']!r}: {one['msg']}"

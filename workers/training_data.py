@@ -91,8 +91,10 @@ def prepared(run: TrainConfig, root: Path, tokenizer: TextTokenizer) -> list[Pre
 
 
 def data_hashes(sets: Sequence[DataSet], root: Path) -> dict[str, str]:
-    """Return the SHA-256 of every file a run reads."""
+    """Return the SHA-256 of every file a run reads. Raises ConfigurationError that names the absent ones."""
     paths = [path for one in sets for path in (one.train, one.dev) if path is not None]
+    if absent := [path for path in paths if not (root / path).is_file()]:
+        raise ConfigurationError(f"data: {', '.join(absent)}: no such file in {root}; mend the recipe or set GROUNDSWELL_DATA")
     return {path: sha256_of(root / path) for path in paths}
 
 

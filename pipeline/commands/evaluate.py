@@ -54,9 +54,13 @@ def intent(
 
     settings = settings_module.load()
     encoder = load_encoder(settings.encoder, settings.cache)
+    head = None
+    if train is not None:
+        with counting(train.name, "texts") as advance:
+            head = evaluation.fitted(encoder, train, files, advance)
     for path in files:
         with counting(path.name, "texts") as advance:
-            report, scores, names = evaluation.intent(encoder, path, train, oos, advance)
+            report, scores, names = evaluation.intent(encoder, path, head, oos, advance)
         _tell(report | {"revision": encoder.revision}, as_json)
         _draw(picture, path, scores, names)
 

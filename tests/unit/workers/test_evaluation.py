@@ -29,6 +29,13 @@ class ByFirstWord:
         return Encodings(vectors, sentiment, intents, ("ask", "buy", "none"))
 
 
+class Unused(ByFirstWord):
+    """Encodes nothing."""
+
+    def tokenize(self, texts: Sequence[str]) -> list[TokenIds]:
+        raise AssertionError(f"encoded too early: {texts}")
+
+
 def written(path: Path, rows: list[tuple[str, str]]) -> Path:
     path.write_text("\n".join(json.dumps({"text": text, "label": label}) for text, label in rows), "utf-8")
     return path
@@ -85,7 +92,8 @@ def test_rows_without_one_label_are_left_out_and_counted(tmp_path: Path) -> None
 def test_many_classes_are_told_in_a_matrix_too(tmp_path: Path) -> None:
     rows = [(f"{chr(97 + place // 2)} text {place}", f"class{place // 2:02}") for place in range(46)]
     path = written(tmp_path / "a.jsonl", rows)
-    report, _, names = evaluation.intent(ByFirstWord(), path, path, None, lambda _: None)
+    head = evaluation.fitted(ByFirstWord(), path, [path], lambda _: None)
+    report, _, names = evaluation.intent(ByFirstWord(), path, head, None, lambda _: None)
     assert (len(names), len(report["confusion"])) == (23, 23)
 
 
@@ -95,7 +103,8 @@ def test_a_head_is_fitted_first_and_out_of_scope_rows_are_ranked(tmp_path: Path)
     test = [(f"{letter} new {word}", label) for letter, label in letters.items() for word in range(4)]
     oos = [(f"{letter} x", "oos") for letter in "uvwxyz"]
     paths = [written(tmp_path / f"{name}.jsonl", rows) for name, rows in (("train", train), ("test", test), ("oos", oos))]
-    report, _, names = evaluation.intent(ByFirstWord(), paths[1], paths[0], paths[2], lambda _: None)
+    head = evaluation.fitted(ByFirstWord(), paths[0], [paths[1]], lambda _: None)
+    report, _, names = evaluation.intent(ByFirstWord(), paths[1], head, paths[2], lambda _: None)
     assert names == tuple(sorted(letters.values()))
     assert report["accuracy"] == 1.0
     assert report["auroc"] == 1.0
@@ -107,3 +116,26 @@ def test_labels_that_the_head_does_not_know_are_named(tmp_path: Path) -> None:
     path = written(tmp_path / "a.jsonl", [("x", "ask"), ("y", "fly")])
     with pytest.raises(ConfigurationError, match=r"a\.jsonl:2: label = 'fly'; use one of ask, buy"):
         evaluation.intent(ByFirstWord(), path, None, None, lambda _: None)
+
+
+@pytest.mark.parametrize(
+    ("train", "test", "said"),
+    [
+        ([("a", "x")] * 2 + [("b", "y")] * 2, [("c", "z")], r"test\.jsonl:1: label = 'z'; use one of x, y"),
+        ([("a", "x")] * 2 + [("b", "y")], [("a", "x")], r"train\.jsonl: y: one example; at least two"),
+        ([("a", "x")] * 2, [("a", "x")], r"train\.jsonl: 1 intent; at least two"),
+    ],
+)
+def test_a_head_that_could_not_be_judged_is_refused_before_anything_is_encoded(
+    tmp_path: Path, train: list[tuple[str, str]], test: list[tuple[str, str]], said: str
+) -> None:
+    paths = [written(tmp_path / f"{name}.jsonl", rows) for name, rows in (("train", train), ("test", test))]
+    with pytest.raises(ConfigurationError, match=said):
+        evaluation.fitted(Unused(), paths[0], [paths[1]], lambda _: None)
+
+
+def test_out_of_scope_rows_are_read_before_anything_is_encoded(tmp_path: Path) -> None:
+    path = written(tmp_path / "a.jsonl", [("x", "ask")])
+    (tmp_path / "oos.jsonl").touch()
+    with pytest.raises(ConfigurationError, match=r"oos\.jsonl: no out-of-scope row"):
+        evaluation.intent(ByFirstWord(), path, None, tmp_path / "oos.jsonl", lambda _: pytest.fail("encoded too early"))

@@ -17,7 +17,7 @@ from workers.heads import temperature
 from workers.run_training import run
 from workers.sampling import batches
 from workers.training_config import TrainConfig, read_config
-from workers.training_data import class_weights
+from workers.training_data import class_weights, data_hashes
 from workers.transformer import load_encoder
 
 pytestmark = pytest.mark.timeout(300)  # a dozen seconds of arithmetic, on a machine that may be busy
@@ -208,6 +208,22 @@ def test_a_folder_that_stands_where_the_weights_will_go_is_refused_before_any_st
     assert [path.name for path in (place / "mine").rglob("*")] == ["weights", "notes.txt"]
 
 
+def test_absent_data_is_named(tmp_path: Path) -> None:
+    (tmp_path / "run.yaml").write_text(RECIPE.format(mode="lora", steps=12), "utf-8")
+    (tmp_path / "three.jsonl").touch()
+    with pytest.raises(ConfigurationError, match=r"data: dev\.jsonl, two\.jsonl, asks\.jsonl, asks_dev\.jsonl: no such file in"):
+        data_hashes(read_config(tmp_path / "run.yaml").data, tmp_path)
+
+
+@pytest.mark.parametrize("mode", ["lora", "full"])
+def test_more_layers_than_the_base_has_are_refused_before_any_step(place: Path, mode: str) -> None:
+    (place / "deep.yaml").write_text(RECIPE.format(mode=mode, steps=1).replace("layers: 1", "layers: 3"), "utf-8")
+    settings = Settings(data=place, cache=place, encoder=EncoderSettings(model=str(place / "model"), device="cpu"))
+    with pytest.raises(ConfigurationError, match=r"lora\.layers = 3; the base model has 2 layers"):
+        run(place / "deep.yaml", place / "intents.yaml", settings, place / "deep", (lambda *_: None, lambda _: None))
+    assert not (place / "deep").exists()
+
+
 @pytest.mark.slow
 def test_a_loss_that_is_no_number_ends_the_run(place: Path) -> None:
     with pytest.raises(ModelError, match=r"the loss of step \d+ is (nan|inf)"):
@@ -226,6 +242,7 @@ def test_a_loss_that_is_no_number_ends_the_run(place: Path) -> None:
         (("rank: 4", "rank: 0"), "lora.rank"),
         (("share: 3", "shares: 3"), "data.0.share is missing; data.0.shares = 3: unknown key; did you mean share"),
         (("mode: lora", "mode: magic"), "mode"),
+        (("name: two", "name: three"), "data: three stands twice; give each set a name of its own"),
         (("data:", "data: ["), "cannot be read"),
     ],
 )
