@@ -17,10 +17,11 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks import command
 from pipeline import settings as settings_module
 from pipeline.backtest.detections import OPINION_RULES, detections
+from pipeline.backtest.exchange import HOURS, NEW_YORK, Exchange, read_exchange
 from pipeline.backtest.fit import fit_prior
-from pipeline.backtest.prices import in_market_hours
 from pipeline.backtest.run import run
 from pipeline.backtest.session import Bounds, Recording, load
 from pipeline.backtest.tiers import DAY_MS, NEW, tier_of_entity
@@ -30,9 +31,11 @@ from pipeline.core.detector_config import DetectorConfig
 from pipeline.core.entity_state import EntityState
 from pipeline.core.spikes import make_operator
 from pipeline.core.trends import TrendOperator
+from pipeline.errors import ConfigurationError
 from pipeline.events import AlertStatus, ScoredPost
 from pipeline.jobs.trends import TrendHost
 from pipeline.replay.raw import read_posts
+from pipeline.replay.recorded import utc
 
 HOUR_MS = 3_600_000
 MINUTE_MS = 60_000
@@ -64,16 +67,26 @@ class Background:
     config: DetectorConfig
     spoken_ms: dict[str, list[int]]
     rate: float
+    exchange: Exchange
 
 
-def background(recording: Recording, rate: float, timezone: str) -> Background:
+def halves(posts: Sequence[ScoredPost]) -> Recording:
+    """Return the recording, whose second half a plant and the time to find it must fit into."""
+    recording = load(posts, None, None, Bounds())
+    first, last = recording.spans.test
+    if last - first <= HIT_MS:
+        raise ConfigurationError(f"the second half, {utc(first)} to {utc(last)}, is not longer than three hours; give more posts")
+    return recording
+
+
+def background(recording: Recording, rate: float, exchange: Exchange) -> Background:
     """Return the background at a wanted rate of false alerts per entity-day."""
     wanted = replace(DetectorConfig(), false_alerts_per_entity_day=rate)
-    config = replace(wanted, prior=fit_prior(recording.posts, recording.spans.train, wanted, timezone))
+    config = replace(wanted, prior=fit_prior(recording.posts, recording.spans.train, wanted, exchange.timezone))
     spoken: dict[str, list[int]] = {}
     for found in detections(run(recording.posts, config).alerts):
         spoken.setdefault(found.alert.entity, []).append(found.at_ms)
-    return Background(recording, config, spoken, rate)
+    return Background(recording, config, spoken, rate, exchange)
 
 
 def choose_plants(found: Background, sizes: Sequence[int], per_cell: int, seed: int) -> list[Plant]:
@@ -101,7 +114,7 @@ def _times(found: Background, members: Sequence[str], hours: str, count: int, rn
     for _ in range(200 * count):
         entity, at_ms = str(rng.choice(members)), int(rng.integers(first, last - HIT_MS))
         silent = all(not -HIT_MS < at_ms - spoken < DAY_MS for spoken in found.spoken_ms.get(entity, []))
-        if silent and (hours == ANY or in_market_hours(at_ms) == (hours == MARKET)):
+        if silent and (hours == ANY or found.exchange.is_open(at_ms) == (hours == MARKET)):
             chosen.append((entity, at_ms))
         if len(chosen) == count:
             break
@@ -136,7 +149,7 @@ def delays(found: Background, plants: Sequence[Plant], seed: int) -> dict[Plant,
     train_end = found.recording.spans.train[1]
     negatives = [p for p in found.recording.posts if p.event_time_ms < train_end and p.sentiment.negative >= NEGATIVE]
     if not negatives:
-        raise SystemExit(f"injection: no post before {train_end} is negative (probability of at least {NEGATIVE})")
+        raise ConfigurationError(f"no post before {utc(train_end)} is negative (probability of at least {NEGATIVE}); give more")
     operator = make_operator(found.config)
     result: dict[Plant, int | None] = {}
     for entity in sorted({plant.entity for plant in plants}):
@@ -199,11 +212,12 @@ def realised(found: Background) -> float:
 
 def measure(posts: Sequence[ScoredPost], options: argparse.Namespace) -> dict[str, Any]:
     """Return every number of the benchmark."""
-    recording = load(posts, None, None, Bounds())
+    exchange = read_exchange(options.timezone, options.hours)
+    recording = halves(posts)
     rows: list[dict[str, Any]] = []
     rates = {}
     for rate in options.rates:
-        found = background(recording, rate, options.timezone)
+        found = background(recording, rate, exchange)
         plants = choose_plants(found, options.sizes, options.plants, options.seed)
         rows += table(found, delays(found, plants, options.seed))
         rates[str(rate)] = round(realised(found), 6)
@@ -230,13 +244,32 @@ def draw(rows: Sequence[dict[str, Any]], path: Path) -> None:
     figure.savefig(path, dpi=100)
 
 
+def positive(text: str) -> int:
+    """Return a whole number above 0, of an option."""
+    if not (text.isascii() and text.isdigit() and int(text)):
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number above 0")
+    return int(text)
+
+
+def a_rate(text: str) -> float:
+    """Return a number in (0, 1], of an option."""
+    try:
+        rate = float(text)
+    except ValueError:
+        rate = 0.0
+    if not 0 < rate <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} does not lie in (0, 1]; write false alerts per entity-day, like 0.005")
+    return rate
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--posts", type=Path, required=True, help="scored posts, or raw ones, in event-time order")
-    parser.add_argument("--sizes", type=int, nargs="+", default=SIZES, metavar="K")
-    parser.add_argument("--rates", type=float, nargs="+", default=RATES, help="false alerts per entity-day")
-    parser.add_argument("--plants", type=int, default=40, help="per size, tier and type of hour")
-    parser.add_argument("--timezone", default="America/New_York", help="of the weekly season")
+    parser.add_argument("--sizes", type=positive, nargs="+", default=SIZES, metavar="K")
+    parser.add_argument("--rates", type=a_rate, nargs="+", default=RATES, help="false alerts per entity-day")
+    parser.add_argument("--plants", type=positive, default=40, help="per size, tier and type of hour")
+    parser.add_argument("--timezone", default=NEW_YORK.timezone, help="of the exchange: for the weekly season and market hours")
+    parser.add_argument("--hours", default=HOURS, help="when it trades")
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--encoder", type=EncoderChoice, default=EncoderChoice.TRANSFORMER, help="for raw posts")
     parser.add_argument("--picture", type=Path, help="write the curves to this PNG")
@@ -257,4 +290,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    command.run(main)

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks import command
 from benchmarks.injection import (
     ANNOUNCED,
     ANY,
@@ -27,20 +28,23 @@ from benchmarks.injection import (
     NEGATIVE,
     Background,
     Plant,
+    a_rate,
     background,
+    halves,
     planted_posts,
+    positive,
 )
 from pipeline import settings as settings_module
+from pipeline.backtest.exchange import HOURS, NEW_YORK, read_exchange
 from pipeline.backtest.market import market_alerts, said
-from pipeline.backtest.prices import in_market_hours
-from pipeline.backtest.session import Bounds, load
 from pipeline.backtest.tiers import DAY_MS
 from pipeline.commands.options import EncoderChoice
 from pipeline.commands.replay import scoring_for
+from pipeline.errors import ConfigurationError
 from pipeline.events import Alert, Rule, ScoredPost
 from pipeline.jobs.trends import make_host
 from pipeline.replay.raw import read_posts
-from pipeline.replay.recorded import order
+from pipeline.replay.recorded import order, utc
 
 FOUND_MS = 2 * 3_600_000
 HEARD_OF_MS = 14 * DAY_MS
@@ -70,7 +74,7 @@ def choose_moments(found: Background, market_spoke_ms: Sequence[int], count: int
     first, last = found.recording.spans.test
     chosen: list[int] = []
     for at_ms in rng.integers(first, last - HIT_MS, size=400 * count).tolist():
-        if in_market_hours(at_ms) and all(not -HIT_MS < at_ms - spoke_ms < DAY_MS for spoke_ms in market_spoke_ms):
+        if found.exchange.is_open(at_ms) and all(not -HIT_MS < at_ms - spoke_ms < DAY_MS for spoke_ms in market_spoke_ms):
             chosen.append(at_ms)
         if len(chosen) == count:
             break
@@ -105,7 +109,7 @@ def outcomes(found: Background, drops: Sequence[Sequence[Drop]], seed: int) -> I
     posts, train_end = found.recording.posts, found.recording.spans.train[1]
     negatives = [post for post in posts if post.event_time_ms < train_end and post.sentiment.negative >= NEGATIVE]
     if not negatives:
-        raise SystemExit(f"market: no post before {train_end} is negative (probability of at least {NEGATIVE})")
+        raise ConfigurationError(f"no post before {utc(train_end)} is negative (probability of at least {NEGATIVE}); give more")
     host, done = make_host(found.config), 0
     times = [post.event_time_ms for post in posts]
     for of_moment in drops:
@@ -153,10 +157,10 @@ def row(members: int, each: int, seen: Sequence[Outcome]) -> dict[str, Any]:
 
 def measure(posts: Sequence[ScoredPost], options: argparse.Namespace) -> dict[str, Any]:
     """Return every number of the benchmark; ``alerts_without_drops``: of markets, over the second half as it was."""
-    found = background(load(posts, None, None, Bounds()), options.rate, options.timezone)
+    found = background(halves(posts), options.rate, read_exchange(options.timezone, options.hours))
     spoke = market_alerts(found.recording.posts, found.config, found.recording.spans.test)
     if spoke is None:
-        raise SystemExit("market: markets are off (GROUNDSWELL_TRENDS__MARKET = off); leave it at all or exchange")
+        raise ConfigurationError("markets are off (GROUNDSWELL_TRENDS__MARKET = off); leave it at all or exchange")
     moments = choose_moments(
         found, [alert.opened.event_time_ms for alert in spoke], options.drops, np.random.default_rng(options.seed)
     )
@@ -179,9 +183,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--posts", type=Path, required=True, help="scored posts, or raw ones, in event-time order")
     parser.add_argument("--sizes", type=_size, nargs="+", default=DROPS, metavar="MEMBERSxPOSTS")
-    parser.add_argument("--rate", type=float, default=0.005, help="false alerts per entity-day")
-    parser.add_argument("--drops", type=int, default=36, help="of each size")
-    parser.add_argument("--timezone", default="America/New_York", help="of the weekly season")
+    parser.add_argument("--rate", type=a_rate, default=0.005, help="false alerts per entity-day")
+    parser.add_argument("--drops", type=positive, default=36, help="of each size")
+    parser.add_argument("--timezone", default=NEW_YORK.timezone, help="of the exchange: for the weekly season and market hours")
+    parser.add_argument("--hours", default=HOURS, help="when it trades")
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--encoder", type=EncoderChoice, default=EncoderChoice.TRANSFORMER, help="for raw posts")
     parser.add_argument("--json", action="store_true", help="print one JSON object, and the lines to stderr")
@@ -197,4 +202,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    command.run(main)

@@ -7,8 +7,8 @@ within the price of two false alerts of the best there, the lowest. Beside the s
 """
 
 import argparse
-import gzip
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks import command
 from benchmarks.nab_scoring import (
     DAY_MS,
     LOW_FN,
@@ -31,14 +32,19 @@ from benchmarks.nab_scoring import (
     judge,
     total,
 )
+from pipeline.backtest.exchange import HOURS, NEW_YORK, read_exchange
+from pipeline.backtest.lines import read_lines
 from pipeline.core.volume import VolumeGroup, VolumeRules
+from pipeline.errors import ConfigurationError
 
+FIELDS = ("entity", "counts", "labels", "windows")
 PANE_MS = 300_000
 COOLDOWN_MS = DAY_MS
 ESCALATION = 1.75  # times the threshold: announced again within the cooldown
 THRESHOLDS = np.arange(1.0, 9.0, 0.04)
 TOLERANCE = 2 * STANDARD.fp  # a threshold this close to the best is as good; the lowest of them is the safest
 DUMMY_HOURS = (24, 72)
+UNTAUGHT = int(np.searchsorted(THRESHOLDS, 4.0))  # what NAB's ten series come to, where there are no others to learn from
 
 # Recomputed for these ten series from the per-row results that the NAB repository publishes: standard, low_fp, windows of
 # 33, false alerts per series-day, standard with a day's cooldown applied to the stored output.
@@ -81,22 +87,35 @@ class Verdict:
 
 def read_counts(path: Path) -> list[Counts]:
     """Return the labelled series of a file; times without a zone are UTC."""
-    with gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8") as lines:
-        return [_series(json.loads(line)) for line in lines if line.strip()]
+    data = [_series(row, f"{path} line {number}") for number, row in read_lines(path)]
+    if not data:
+        raise ConfigurationError(f"{path} holds no series; expected JSON lines with {', '.join(FIELDS)}")
+    names = Counter(one.series.entity for one in data)
+    if len(names) < len(data):
+        raise ConfigurationError(f"{path} holds the series {names.most_common(1)[0][0]!r} twice; merge or rename it")
+    return data
 
 
-def _series(row: dict[str, Any]) -> Counts:
-    times = np.array([_ms(time) for time, _ in row["counts"]], dtype=np.int64)
+def _series(row: dict[str, Any], where: str) -> Counts:
+    missing = [name for name in FIELDS if name not in row]
+    if missing:
+        raise ConfigurationError(f"{where}: field {missing[0]} is missing; a series has {', '.join(FIELDS)}")
+    try:
+        times = np.array([_ms(time) for time, _ in row["counts"]], dtype=np.int64)
+        counts = np.array([count for _, count in row["counts"]], dtype=np.float64)
+        labels = tuple(_ms(label) for label in row["labels"])
+        spans = sorted((_ms(start), _ms(end)) for start, end in row["windows"])
+    except (TypeError, ValueError) as error:
+        form = "counts [[time, number]], labels [time], windows [[from, to]]; a time is ISO or epoch milliseconds"
+        raise ConfigurationError(f"{where}, series {row['entity']!r}: {error}; expected {form}") from None
     if (np.diff(times) <= 0).any():
-        raise SystemExit(f"nab: the times of {row['entity']} do not ascend; sort its counts by time")
+        raise ConfigurationError(f"{where}: the times of {row['entity']} do not ascend; sort its counts by time")
+    if wrong := counts[~((counts >= 0) & np.isfinite(counts))].tolist():
+        raise ConfigurationError(f"{where}: counts of {row['entity']} hold {wrong[0]}; leave the row out where none is known")
     windows = tuple(
-        (int(np.searchsorted(times, _ms(start))), int(np.searchsorted(times, _ms(end), side="right")) - 1)
-        for start, end in row["windows"]
+        (int(np.searchsorted(times, start)), int(np.searchsorted(times, end, side="right")) - 1) for start, end in spans
     )
-    labels = tuple(_ms(label) for label in row["labels"])
-    return Counts(
-        Series(row["entity"], times, windows, labels), np.array([count for _, count in row["counts"]], dtype=np.float64)
-    )
+    return Counts(Series(str(row["entity"]), times, windows, labels), counts)
 
 
 def _ms(time: str | int) -> int:
@@ -135,11 +154,12 @@ def announcements(series: Series, scores: Floats, threshold: float) -> list[int]
 
 
 def leave_one_out(data: Sequence[Counts], scores: Sequence[Floats], profile: Profile) -> Verdict:
-    """Return the sum over series, each with the threshold that is best for the others."""
+    """Return the sum over series, each with the threshold that is best for the others; where these teach nothing, NAB's."""
     grid = [[judge(one.series, announcements(one.series, s, t)) for t in THRESHOLDS] for one, s in zip(data, scores, strict=True)]
     raw = np.array([[profile.tp * o.gained + profile.fp * o.paid + profile.fn * o.found for o in row] for row in grid])
     others = raw.sum(axis=0) - raw
-    chosen = (others >= others.max(axis=1, keepdims=True) - TOLERANCE).argmax(axis=1)
+    best = (others >= others.max(axis=1, keepdims=True) - TOLERANCE).argmax(axis=1)
+    chosen = np.where(np.ptp(others, axis=1) > 0, best, UNTAUGHT)
     thresholds = {one.series.entity: float(THRESHOLDS[at]) for one, at in zip(data, chosen, strict=True)}
     outcome = total([row[at] for row, at in zip(grid, chosen, strict=True)])
     prompt = sum(
@@ -210,10 +230,11 @@ def print_table(result: dict[str, Any]) -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--counts", type=Path, required=True, help="JSON lines, plain or gzip")
-    parser.add_argument("--timezone", default="America/New_York", help="of the pooled season")
+    parser.add_argument("--timezone", default=NEW_YORK.timezone, help="of the pooled season")
     parser.add_argument("--json", action="store_true", help="print one JSON object and no table")
     options = parser.parse_args(arguments)
-    result = measure(read_counts(options.counts), options.timezone)
+    zone = read_exchange(options.timezone, HOURS).timezone
+    result = measure(read_counts(options.counts), zone)
     if options.json:
         print(json.dumps(result))
     else:
@@ -221,4 +242,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    command.run(main)

@@ -65,7 +65,9 @@ class Series:
 
     @property
     def scored_days(self) -> float:
-        """Return the days behind probation that the series covers."""
+        """Return the days behind probation that the series covers; those of a single row are not known, so 0."""
+        if len(self.times_ms) < 2:
+            return 0.0
         rows = len(self.times_ms) - self.probation_rows
         return rows * float(np.median(np.diff(self.times_ms))) / DAY_MS
 

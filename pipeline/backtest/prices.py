@@ -7,23 +7,20 @@ deviation over the 60 sessions before. A post belongs to the session whose close
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import date, datetime, time
+from datetime import date
 from pathlib import Path
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.backtest.exchange import NEW_YORK, Exchange
 from pipeline.backtest.lines import read_lines
 from pipeline.errors import ConfigurationError
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
-EXCHANGE = ZoneInfo("America/New_York")
-CLOSE = time(16, 0)
-OPEN = time(9, 30)
 VOLATILITY_SESSIONS = 60
 LEAST_SESSIONS = 20  # below this a standard deviation says little
 
@@ -62,7 +59,7 @@ class Prices:
         return start, int(self.closes_ms[last])
 
 
-def read_prices(path: Path) -> Prices:
+def read_prices(path: Path, exchange: Exchange = NEW_YORK) -> Prices:
     """Return the prices of a file of JSON lines: ticker, date (of the exchange), close, and adj_close where splits matter.
 
     A day that is missing, empty or not positive is a hole: no return is computed over it.
@@ -74,7 +71,8 @@ def read_prices(path: Path) -> Prices:
     days = sorted({day for _, day in closes})
     matrix = np.array([[closes.get((ticker, day), np.nan) for ticker in tickers] for day in days], dtype=np.float64)
     abnormal = abnormal_returns(matrix)
-    return Prices(tickers, np.array([close_ms(day) for day in days], dtype=np.int64), abnormal, standardised(abnormal))
+    closes_ms = np.array([exchange.close_ms(day) for day in days], dtype=np.int64)
+    return Prices(tickers, closes_ms, abnormal, standardised(abnormal))
 
 
 def _parse(path: Path) -> Iterator[tuple[tuple[str, date], float]]:
@@ -101,17 +99,6 @@ def _positive_or_hole(row: dict[str, Any], path: Path, number: int) -> float:
             f"prices: {path} line {number}: close = {json.dumps(value)} is not a number; leave it out for a hole"
         )
     return float(value) if 0 < value < float("inf") else float("nan")
-
-
-def close_ms(day: date) -> int:
-    """Return the end of a session in epoch milliseconds: 16:00 in New York, summer time included."""
-    return round(datetime.combine(day, CLOSE, EXCHANGE).timestamp() * 1000)
-
-
-def in_market_hours(time_ms: int) -> bool:
-    """Return whether the exchange is open at that time by the clock (weekdays, 9:30 to 16:00 New York)."""
-    local = datetime.fromtimestamp(time_ms / 1000, EXCHANGE)
-    return local.weekday() < 5 and OPEN <= local.time() < CLOSE
 
 
 def abnormal_returns(closes: Floats) -> Floats:

@@ -7,11 +7,11 @@ from pathlib import Path
 from platform import python_version
 from time import perf_counter
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from pipeline.backtest.detections import HOUR_MS
 from pipeline.backtest.evaluate import Evaluation, Spans, Truth, evaluate
 from pipeline.backtest.event_study import EventStudy, event_study
+from pipeline.backtest.exchange import NEW_YORK, Exchange
 from pipeline.backtest.fit import fit_prepared
 from pipeline.backtest.lines import content_hash, write_lines
 from pipeline.backtest.posts import ByEntity, once_in_order
@@ -64,7 +64,7 @@ class Outcome:
     seconds: float
 
 
-def check_wishes(out: Path, timezone: str, files: Sequence[Path]) -> None:
+def check_wishes(out: Path, files: Sequence[Path]) -> None:
     """Find out before minutes of scoring, not behind them, that the results could not be written or files not be read."""
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -73,14 +73,12 @@ def check_wishes(out: Path, timezone: str, files: Sequence[Path]) -> None:
     for path in files:
         if not path.is_file():
             raise ConfigurationError(f"{path} is not a file; check the path")
-    try:
-        ZoneInfo(timezone)
-    except (ValueError, KeyError) as error:
-        raise ConfigurationError(f"--timezone {timezone!r} is not known; write one like Europe/London") from error
 
 
-def load(posts: Sequence[ScoredPost], prices: Path | None, truth: Path | None, bounds: Bounds) -> Recording:
-    """Return the recording. Raises ConfigurationError for files or spans that cannot be used."""
+def load(
+    posts: Sequence[ScoredPost], prices: Path | None, truth: Path | None, bounds: Bounds, exchange: Exchange = NEW_YORK
+) -> Recording:
+    """Return the recording; prices are of the sessions of ``exchange``. Raises ConfigurationError for what cannot be used."""
     ordered = once_in_order(posts)
     if not ordered:
         raise ConfigurationError("no post names an entity; there is nothing to backtest")
@@ -92,7 +90,7 @@ def load(posts: Sequence[ScoredPost], prices: Path | None, truth: Path | None, b
     check_posts(known, wanted, (ordered[0].event_time_ms, ordered[-1].event_time_ms))
     by_entity = ByEntity(known)
     entities = {post.entity for post in ordered}
-    table = None if prices is None else usable_prices(prices, entities, spans.test)
+    table = None if prices is None else usable_prices(read_prices(prices, exchange), prices, entities, spans.test)
     facts = Truth(
         planted=None if truth is None else read_truth(truth, entities),
         prices=table,
@@ -123,9 +121,8 @@ def check_posts(posts: Sequence[ScoredPost], wanted: Mapping[str, tuple[int, int
             raise ConfigurationError(f"{name}: no post lies in {utc(start)} to {utc(end)}; {when}")
 
 
-def usable_prices(path: Path, entities: Set[str], span: tuple[int, int]) -> Prices:
-    """Return the prices of a file, or refuse it where it says nothing about these entities in this span."""
-    prices = read_prices(path)
+def usable_prices(prices: Prices, path: Path, entities: Set[str], span: tuple[int, int]) -> Prices:
+    """Return the prices of a file, or refuse them where they say nothing about these entities in this span."""
     if entities.isdisjoint(prices.tickers):
         has, wanted = (", ".join(sorted(names)[:3]) for names in (prices.tickers, entities))
         raise ConfigurationError(f"prices: {path} holds no ticker that a post names (it has {has}; posts name {wanted})")

@@ -63,7 +63,7 @@ def prepare(recording: Recording, config: DetectorConfig, out: Path, timezone: s
     facts = [timezone, recording.spans.train, list(truth.planted or ()), list(truth.losses), config.config_hash, DETECTOR_VERSION]
     content = hashlib.sha256(b"".join(post.to_json() for post in early) + json.dumps(facts).encode())
     if truth.prices is not None:
-        content.update(truth.prices.z.tobytes())
+        content.update(truth.prices.z.tobytes() + truth.prices.closes_ms.tobytes())
     return SweepData(posts, truth, recording.spans, timezone, content.hexdigest()[:16])
 
 

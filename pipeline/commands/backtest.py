@@ -44,7 +44,8 @@ def backtest(  # noqa: PLR0913 - one parameter an option
     to: Annotated[str | None, typer.Option("--to", help="End of what is judged, exclusive.")] = None,
     train_from: Annotated[str | None, typer.Option(help="Beginning of what thresholds may learn from.")] = None,
     train_to: Annotated[str | None, typer.Option(help="End of it, exclusive; not after --from.")] = None,
-    timezone: Annotated[str, typer.Option(help="Of the weekly season.")] = NEW_YORK,
+    timezone: Annotated[str, typer.Option(help="Of the exchange: for the weekly season and the sessions of prices.")] = NEW_YORK,
+    hours: Annotated[str, typer.Option(help="When it trades; posts after the close are the next session's.")] = "09:30-16:00",
     fit: Annotated[bool, typer.Option(help="Fit season, levels and thresholds on the training span.")] = True,
     report: Annotated[bool, typer.Option(help="Write report.html; runs the detector at four more targets.")] = True,
     pictures: Annotated[bool, typer.Option("--pictures", help="Write the report's pictures as OUT/pictures/*.png too.")] = False,
@@ -71,6 +72,7 @@ def backtest(  # noqa: PLR0913 - one parameter an option
     scores kept beside the file.
     """
     from pipeline.backtest import session
+    from pipeline.backtest.exchange import read_exchange
     from pipeline.backtest.grid import points, read_grid
     from pipeline.backtest.lookahead import check_hindsight
     from pipeline.backtest.market import market_alerts
@@ -83,11 +85,12 @@ def backtest(  # noqa: PLR0913 - one parameter an option
     bounds = session.Bounds(*(None if text is None else parse_time(text) for text in (from_, to, train_from, train_to)))
     config, zone = detector_config(settings.trends), timezone if fit else None
     cutoff_ms = None if model_cutoff is None else parse_time(model_cutoff)
-    session.check_wishes(out, timezone, [path for path in (prices, truth) if path is not None])
+    exchange = read_exchange(timezone, hours)
+    session.check_wishes(out, [path for path in (prices, truth) if path is not None])
     grid, at_once = None if sweep is None else read_grid(sweep, config), cores() if processes is None else processes
     with _progress() as progress, preparing(at_once) as prepare:
         posts = _read(paths, settings, encoder)
-        recording = session.load(posts, prices, truth, bounds)
+        recording = session.load(posts, prices, truth, bounds, exchange)
         check_hindsight(cutoff_ms, recording.spans.test[0], allow_hindsight or lookahead)
         extra: dict[str, Any] = {}
         if grid is not None:
@@ -99,7 +102,7 @@ def backtest(  # noqa: PLR0913 - one parameter an option
         heard = market_alerts(recording.posts, outcome.config, recording.spans.test) if market else None
         extra["market_alerts"] = None if heard is None else [alert.summary() for alert in heard]
         files = [path for path in (*paths, prices, truth, sweep) if path is not None]
-        facts = session.provenance(recording, outcome.config, files, seed) | {"model_cutoff": model_cutoff}
+        facts = session.provenance(recording, outcome.config, files, seed) | {"model_cutoff": model_cutoff, "hours": hours}
         summary = outcome.scores.summary() | {"seconds": round(outcome.seconds, 3)} | extra
         session.write_run(outcome, summary | {"provenance": facts}, out, _dump)
         if report or pictures:

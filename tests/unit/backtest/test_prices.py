@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.backtest.prices import abnormal_returns, close_ms, in_market_hours, read_prices, standardised
+from pipeline.backtest.exchange import NEW_YORK, read_exchange
+from pipeline.backtest.prices import abnormal_returns, read_prices, standardised
 from pipeline.backtest.truth import price_incidents
 from pipeline.errors import ConfigurationError
 
@@ -31,11 +32,11 @@ def write_prices(path: Path, sessions: int = 90, fall_at: tuple[int, ...] = (), 
 
 
 def test_sessions_close_at_16_in_new_york_summer_and_winter() -> None:
-    assert close_ms(date(2014, 1, 2)) == utc_ms("2014-01-02T21:00")
-    assert close_ms(date(2014, 7, 2)) == utc_ms("2014-07-02T20:00")
-    assert in_market_hours(utc_ms("2014-07-02T13:30"))
-    assert not in_market_hours(utc_ms("2014-01-02T14:29"))
-    assert not in_market_hours(utc_ms("2014-07-05T15:00"))
+    assert NEW_YORK.close_ms(date(2014, 1, 2)) == utc_ms("2014-01-02T21:00")
+    assert NEW_YORK.close_ms(date(2014, 7, 2)) == utc_ms("2014-07-02T20:00")
+    assert NEW_YORK.is_open(utc_ms("2014-07-02T13:30"))
+    assert not NEW_YORK.is_open(utc_ms("2014-01-02T14:29"))
+    assert not NEW_YORK.is_open(utc_ms("2014-07-05T15:00"))
 
 
 def test_a_post_belongs_to_the_session_whose_close_follows(tmp_path: Path) -> None:
@@ -43,6 +44,27 @@ def test_a_post_belongs_to_the_session_whose_close_follows(tmp_path: Path) -> No
     assert prices.session_of(utc_ms("2014-01-03T20:59:59")) == 2
     assert prices.session_of(utc_ms("2014-01-03T21:00:00")) == 3
     assert prices.session_of(utc_ms("2015-01-01")) == -1
+
+
+def test_prices_of_another_exchange_are_of_its_own_sessions(tmp_path: Path) -> None:
+    shanghai = read_exchange("Asia/Shanghai", "09:30-15:00")
+    prices = read_prices(write_prices(tmp_path / "p.jsonl", sessions=30), shanghai)
+    assert prices.session_of(utc_ms("2014-01-03T06:59:59")) == 2  # 14:59:59 of January 3rd there
+    assert prices.session_of(utc_ms("2014-01-03T07:00:00")) == 3
+    assert shanghai.is_open(utc_ms("2014-01-03T01:30:00"))
+    assert not shanghai.is_open(utc_ms("2014-01-03T15:00:00"))
+
+
+@pytest.mark.parametrize("hours", ["", "09:30", "16:00-09:30", "09:30-16:00-17:00", "nine-five"])
+def test_hours_that_no_exchange_has_are_refused_with_the_form(hours: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"--hours .* write them like 09:30-16:00"):
+        read_exchange("Asia/Shanghai", hours)
+
+
+@pytest.mark.parametrize("timezone", ["Mars/Olympus", "", "America"])
+def test_an_unknown_time_zone_is_refused(timezone: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"--timezone '{timezone}' is not known"):
+        read_exchange(timezone, "09:30-16:00")
 
 
 def test_abnormal_return_is_against_the_mean_of_all_tickers() -> None:

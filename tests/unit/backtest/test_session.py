@@ -153,11 +153,10 @@ def test_prices_of_other_tickers_or_years_are_refused(tmp_path: Path, ticker: st
 def test_what_cannot_work_is_said_before_anything_is_read(tmp_path: Path) -> None:
     occupied = tmp_path / "file"
     occupied.write_text("")
-    for out, timezone, files, message in (
-        (occupied, "UTC", [], "--out .* cannot be written"),
-        (tmp_path, "Mars/Olympus", [], "--timezone 'Mars/Olympus' is not known"),
-        (tmp_path, "UTC", [tmp_path / "none"], "is not a file"),
+    for out, files, message in (
+        (occupied, [], "--out .* cannot be written"),
+        (tmp_path, [tmp_path / "none"], "is not a file"),
     ):
         with pytest.raises(ConfigurationError, match=message):
-            check_wishes(out, timezone, files)
-    check_wishes(tmp_path / "new" / "folder", "Asia/Shanghai", [occupied])
+            check_wishes(out, files)
+    check_wishes(tmp_path / "new" / "folder", [occupied])

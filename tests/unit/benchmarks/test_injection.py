@@ -7,15 +7,19 @@ import numpy as np
 import pytest
 
 from benchmarks import injection
-from pipeline.backtest.prices import in_market_hours
+from pipeline.backtest.exchange import NEW_YORK, Exchange, read_exchange
 from pipeline.backtest.session import Bounds, load
+from pipeline.errors import ConfigurationError
 from tests.unit.core.streams import DAY_MS, START_MS, background, in_order, shift
 
 POSTS = in_order(*(background(f"E{i}", 30, 4 + 6 * i, i) for i in range(4)))
 
 
-def make_background(rate: float = 0.05) -> injection.Background:
-    return injection.background(load(POSTS, None, None, Bounds()), rate, "UTC")
+SHANGHAI = read_exchange("Asia/Shanghai", "09:30-15:00")
+
+
+def make_background(rate: float = 0.05, exchange: Exchange = NEW_YORK) -> injection.Background:
+    return injection.background(load(POSTS, None, None, Bounds()), rate, exchange)
 
 
 def test_planted_posts_are_k_different_contents_within_the_hour_and_repeatable() -> None:
@@ -27,13 +31,14 @@ def test_planted_posts_are_k_different_contents_within_the_hour_and_repeatable()
     assert posts != injection.planted_posts(plant, POSTS[:5], seed=2)
 
 
-def test_times_are_in_the_second_half_at_the_right_hours_and_away_from_alerts() -> None:
-    found = make_background()
+@pytest.mark.parametrize("exchange", [NEW_YORK, SHANGHAI])
+def test_times_are_in_the_second_half_at_the_right_hours_and_away_from_alerts(exchange: Exchange) -> None:
+    found = make_background(exchange=exchange)
     spoken = found.recording.spans.test[0] + 5 * DAY_MS
     found.spoken_ms["E0"] = [spoken]
     plants = injection.choose_plants(found, (4, 8), 20, seed=3)
     assert {plant.k for plant in plants} == {4, 8}
-    assert all(in_market_hours(p.at_ms) == (p.hours == injection.MARKET) for p in plants if p.hours != injection.ANY)
+    assert all(exchange.is_open(p.at_ms) == (p.hours == injection.MARKET) for p in plants if p.hours != injection.ANY)
     assert all(p.at_ms >= found.recording.spans.test[0] for p in plants)
     near = [p for p in plants if p.entity == "E0" and -injection.HIT_MS < p.at_ms - spoken < DAY_MS]
     assert near == []
@@ -68,10 +73,22 @@ def test_the_table_has_a_row_per_cell_with_hand_counted_recall() -> None:
 
 def test_a_background_without_negatives_is_refused() -> None:
     calm = [post for post in POSTS if post.sentiment.negative < 0.5]
-    found = injection.background(load(calm, None, None, Bounds()), 0.05, "UTC")
+    found = injection.background(load(calm, None, None, Bounds()), 0.05, NEW_YORK)
     plants = injection.choose_plants(found, (4,), 1, seed=1)
-    with pytest.raises(SystemExit, match="is negative"):
+    with pytest.raises(ConfigurationError, match="is negative"):
         injection.delays(found, plants, seed=1)
+
+
+def test_a_recording_too_short_for_a_plant_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="not longer than three hours"):
+        injection.halves([post for post in POSTS if post.event_time_ms < START_MS + 5 * injection.HOUR_MS])
+
+
+@pytest.mark.parametrize("option", [["--rates", "0"], ["--rates", "nan"], ["--sizes", "-1"], ["--plants", "0"]])
+def test_options_that_no_plant_can_have_are_refused_by_name(option: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        injection.main(["--posts", "unread", *option])
+    assert f"argument {option[0]}: '{option[1]}'" in capsys.readouterr().err
 
 
 @pytest.mark.timeout(240)

@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks import market
 from benchmarks.injection import HIT_MS, Background, background
-from pipeline.backtest.prices import in_market_hours
+from pipeline.backtest.exchange import NEW_YORK
 from pipeline.backtest.session import Bounds, load
 from tests.unit.core.streams import DAY_MS, in_order
 from tests.unit.core.streams import background as made
@@ -18,7 +18,7 @@ POSTS = in_order(*(made(f"E{place}", 24, 1, place) for place in range(24)))
 
 
 def make_background() -> Background:
-    return background(load(POSTS, None, None, Bounds()), 0.05, "UTC")
+    return background(load(POSTS, None, None, Bounds()), 0.05, NEW_YORK)
 
 
 def test_moments_are_in_market_hours_of_the_second_half_and_a_day_after_a_markets_alert() -> None:
@@ -27,7 +27,7 @@ def test_moments_are_in_market_hours_of_the_second_half_and_a_day_after_a_market
     moments = market.choose_moments(found, [spoke_ms], 30, np.random.default_rng(1))
     assert len(moments) == 30
     assert moments == sorted(moments)
-    assert all(in_market_hours(at_ms) and at_ms >= found.recording.spans.test[0] for at_ms in moments)
+    assert all(NEW_YORK.is_open(at_ms) and at_ms >= found.recording.spans.test[0] for at_ms in moments)
     assert not any(-HIT_MS < at_ms - spoke_ms < DAY_MS for at_ms in moments)
 
 

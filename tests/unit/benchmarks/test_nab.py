@@ -11,6 +11,7 @@ import pytest
 from benchmarks import nab
 from benchmarks.nab_scoring import PROFILES, Series
 from pipeline.core.volume import VolumeRules
+from pipeline.errors import ConfigurationError
 
 START_MS = 1_400_000_000_000
 DATA = Path(os.environ.get("GROUNDSWELL_DATA", "../shared/data")) / "streams" / "nab_real_tweets.jsonl.gz"
@@ -79,8 +80,50 @@ def test_unsorted_counts_are_refused_by_name(tmp_path: Path) -> None:
     path = tmp_path / "counts.jsonl"
     counts = [[START_MS, 1], [START_MS - nab.PANE_MS, 2]]
     path.write_text(json.dumps({"entity": "X", "labels": [], "windows": [], "counts": counts}) + "\n")
-    with pytest.raises(SystemExit, match="times of X do not ascend"):
+    with pytest.raises(ConfigurationError, match="times of X do not ascend"):
         nab.read_counts(path)
+
+
+SERIES = {"entity": "X", "labels": [], "windows": [], "counts": [[START_MS, 1], [START_MS + nab.PANE_MS, 2]]}
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ([], "holds no series"),
+        ([{"entity": "X", "counts": []}], "line 1: field labels is missing"),
+        ([SERIES, SERIES], "holds the series 'X' twice"),
+        ([SERIES | {"counts": [[START_MS, float("nan")]]}], "counts of X hold nan; leave the row out"),
+        ([SERIES | {"counts": [[START_MS, -1]]}], "counts of X hold -1.0"),
+        ([SERIES | {"counts": [["yesterday", 1]]}], "series 'X': .*yesterday.*; expected counts"),
+        ([SERIES | {"windows": [START_MS]}], "series 'X': .*; expected counts"),
+    ],
+)
+def test_what_is_no_series_is_refused_by_name(tmp_path: Path, rows: list[dict[str, object]], message: str) -> None:
+    path = tmp_path / "counts.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with pytest.raises(ConfigurationError, match=message):
+        nab.read_counts(path)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("rows", [0, 1])
+def test_a_series_of_one_row_or_none_leaves_every_number_finite(
+    tmp_path: Path, rows: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "counts.jsonl"
+    path.write_text(json.dumps(SERIES | {"counts": SERIES["counts"][:rows]}) + "\n")
+    nab.main(["--counts", str(path), "--json"])
+    assert "NaN" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("others", [0, 1])
+def test_a_series_whose_others_teach_nothing_gets_the_threshold_of_nab(tmp_path: Path, others: int) -> None:
+    data = nab.read_counts(write_corpus(tmp_path / "counts.jsonl.gz"))[:1]
+    data += [nab.Counts(Series("constant", data[0].series.times_ms, (), ()), np.ones(3_000))] * others
+    found = nab.leave_one_out(data, nab.volume_scores(data, VolumeRules(), "UTC"), PROFILES[0])
+    assert found.thresholds["E0"] == pytest.approx(4.0, abs=0.02)
+    assert (found.outcome.found, found.outcome.false_alerts) == (2, 0)
 
 
 @pytest.mark.data
