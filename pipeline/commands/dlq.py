@@ -3,7 +3,6 @@
 import json
 from collections import Counter
 from contextlib import closing
-from datetime import UTC, datetime
 from threading import Event
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -91,9 +90,11 @@ def _as_dict(each: "Listed") -> dict[str, Any]:
 
 
 def _print_blocks(found: "list[Listed]", limit: int) -> None:
+    from pipeline.core.shown import clock
+
     for each in found[:limit]:
         letter = each.found.letter
-        seen = datetime.fromtimestamp(letter.first_seen_ms / 1_000, UTC).strftime("%Y-%m-%d %H:%M:%S")
+        seen = clock(letter.first_seen_ms, seconds=True)
         typer.echo(f"{each.found.origin}  {letter.reason}  first seen {seen} UTC{'  (sent again)' if each.redriven else ''}")
         typer.echo(f"    {letter.field} = {letter.value!r}")
         typer.echo(f"    {letter.fix}")

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from time import time
 from typing import TYPE_CHECKING, Annotated, Any
@@ -93,10 +92,10 @@ def _describe_family(family: "Family", profile: "Profile", now_ms: int) -> dict[
 
 
 def _show(document: dict[str, Any]) -> None:
-    from pipeline.core.shown import counted, printable
+    from pipeline.core.shown import clock, counted, printable
 
     console = Console(highlight=False)
-    head = f"{counted(document['events'], 'event')}, the last at {_when(document['last_event_ms'])}"
+    head = f"{counted(document['events'], 'event')}, the last at {clock(document['last_event_ms'], seconds=True)} UTC"
     console.print(Text.assemble((printable(document["user_id"]), "bold"), f"  {head}"))
     console.print(f"model {document['model_revision']}, vector norm {document['vector_norm']:g}")
     masses = Table("half-life", "mass", "mass now", "norm", "concentration")
@@ -109,15 +108,11 @@ def _show(document: dict[str, Any]) -> None:
             f"{one['concentration']:.3f}",
         )
     console.print(masses)
-    items = Table("when", "action", "item", "text")
+    items = Table("when (UTC)", "action", "item", "text")
     for item in document["recent"][:SHOWN_ITEMS]:
         shown = (Text(printable(item[name])) for name in ("item_id", "title"))
-        items.add_row(_when(item["event_time_ms"]), item["action"], *shown)
+        items.add_row(clock(item["event_time_ms"], seconds=True), item["action"], *shown)
     console.print(items)
-
-
-def _when(time_ms: int) -> str:
-    return datetime.fromtimestamp(time_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
 @contextmanager

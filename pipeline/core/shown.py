@@ -1,4 +1,6 @@
-"""How things are written for people: numbers with their nouns, and names that somebody else chose."""
+"""How things are written for people: numbers with their nouns, times, and names that somebody else chose."""
+
+from datetime import UTC, datetime
 
 
 def counted(number: int, noun: str) -> str:
@@ -9,3 +11,8 @@ def counted(number: int, noun: str) -> str:
 def printable(text: str) -> str:
     """Return the text as a terminal may be shown it: ids and names may hold anything, commands to the terminal too."""
     return text if text.isprintable() else "".join(c if c.isprintable() else "\ufffd" for c in text)
+
+
+def clock(time_ms: int, seconds: bool = False) -> str:
+    """Return a time in UTC, to the minute or to the second: ``2024-01-05 16:08``."""
+    return datetime.fromtimestamp(time_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S" if seconds else "%Y-%m-%d %H:%M")

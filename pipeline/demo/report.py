@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 
 from rich import box
@@ -10,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.core.shown import counted, printable
+from pipeline.core.shown import clock, counted, printable
 from pipeline.demo.planted import Finding
 from pipeline.demo.run import Demo, Summary
 from pipeline.events import Alert, DeadLetter, Rule
@@ -71,7 +70,7 @@ def _incidents(incidents: Sequence[tuple[Alert, Alert]]) -> Table:
         table.add_column(column, no_wrap=True)
     for latest, peak in incidents:
         seen = f"{peak.observed:.1f} / {peak.band.expected:.1f}" if peak.rule is not Rule.COORDINATED_ACTIVITY else "not judged"
-        rule, since = latest.rule.replace("_", " "), _clock(latest.starts_at_ms)[5:]
+        rule, since = latest.rule.replace("_", " "), clock(latest.starts_at_ms)[5:]
         table.add_row(Text(printable(latest.entity)), rule, latest.severity, since, latest.status, seen)
     return table
 
@@ -84,7 +83,7 @@ def _planted(findings: Sequence[Finding]) -> Table:
         planted = finding.planted
         colour = "bold red" if not finding.good else "green" if finding.taken_back_ms is None else "yellow"
         outcome = Text(_outcome(finding), colour)
-        table.add_row(planted.entity, planted.kind.replace("_", " "), _clock(planted.from_ms), outcome)
+        table.add_row(planted.entity, planted.kind.replace("_", " "), clock(planted.from_ms), outcome)
     return table
 
 
@@ -101,7 +100,3 @@ def _outcome(finding: Finding) -> str:
 
 def _minutes(milliseconds: int) -> str:
     return counted(milliseconds // 60_000, "minute")
-
-
-def _clock(time_ms: int) -> str:
-    return datetime.fromtimestamp(time_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M")

@@ -4,10 +4,10 @@ from collections import Counter, deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from pipeline.events import Alert, AlertStatus, ScoredPost
+from pipeline.core.explain import ENDED
+from pipeline.events import Alert, ScoredPost
 
 RECENT = 40  # posts of an entity that its bar shows
-ENDED = (AlertStatus.RESOLVED, AlertStatus.RETRACTED)
 
 
 @dataclass(slots=True)

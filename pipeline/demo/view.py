@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from types import TracebackType
 from typing import Final, Self
 
@@ -13,7 +12,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.core.shown import counted, printable
+from pipeline.core.shown import clock, counted, printable
 from pipeline.demo.frames import Frame
 from pipeline.demo.tally import Tally
 from pipeline.events import AlertStatus
@@ -150,4 +149,4 @@ def _name(given: str) -> Text:
 
 
 def _clock(time_ms: int) -> str:
-    return datetime.fromtimestamp(time_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M") if time_ms else "-"
+    return clock(time_ms) if time_ms else "-"

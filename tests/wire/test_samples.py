@@ -22,6 +22,8 @@ from pipeline.events import (
     Contract,
     DeadLetter,
     Evidence,
+    MarketMember,
+    MarketWide,
     Rule,
     ScoredPost,
     Sentiment,
@@ -149,7 +151,16 @@ EXPECTED: Final[dict[str, Contract]] = {
     ),
 }
 ADDED_LATER: Final = {"share_tail_log10", "share_of_score", "market"}  # optional, and absent from records that stand in topics
-CONTRACTS: Final = {topic.contract.__name__: topic.contract for topic in TOPICS}
+MARKET: Final = MarketWide(
+    factor=2.15,
+    entities=68,
+    exceeding=7,
+    members=(MarketMember(entity="QDLN", observed=11.8, expected=1.25, residual=6.5, threshold=3.25, own=True),),
+)
+EXPECTED["Alert-market"] = EXPECTED["Alert"].model_copy(
+    update={"rule": Rule.MARKET_WIDE, "entity": "market:all", "market": MARKET, "share_tail_log10": -1.5, "share_of_score": 0.25}
+)
+CONTRACTS: Final = {name: type(expected) for name, expected in EXPECTED.items()}
 
 
 def sample(name: str) -> bytes:
@@ -160,7 +171,7 @@ def sample(name: str) -> bytes:
 
 
 def test_every_contract_has_a_sample() -> None:
-    assert set(EXPECTED) == set(CONTRACTS)
+    assert {topic.contract for topic in TOPICS} == set(CONTRACTS.values())
 
 
 @pytest.mark.parametrize("name", sorted(CONTRACTS))
