@@ -42,5 +42,5 @@ def cluster_of(**states: str) -> dict[str, Any]:
         f"/jobs/{job_id}": {"state": state, "vertices": [{"status": state}]} for job_id, state in states.items()
     }
     tasks |= {f"/jobs/{job_id}/exceptions": {"exceptionHistory": {"entries": []}} for job_id in states}
-    overview = {"flink-version": "2", "taskmanagers": 1, "slots-total": 2, "slots-available": 1}
+    overview = {"flink-version": "2", "taskmanagers": 1}
     return {"/overview": overview, "/jobs/overview": {"jobs": jobs}} | tasks

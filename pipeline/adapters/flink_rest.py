@@ -32,8 +32,6 @@ class FlinkOverview:
 
     version: str
     task_managers: int
-    slots_total: int
-    slots_free: int
 
 
 class FlinkRest:
@@ -48,9 +46,9 @@ class FlinkRest:
         self._pool.clear()
 
     def overview(self) -> FlinkOverview:
-        """Return version, task managers and slots."""
+        """Return its version and how many task managers it has."""
         found = self._request("GET", "/overview")
-        return FlinkOverview(found["flink-version"], found["taskmanagers"], found["slots-total"], found["slots-available"])
+        return FlinkOverview(found["flink-version"], found["taskmanagers"])
 
     def jobs(self) -> list[FlinkJob]:
         """Return all jobs that the cluster remembers, also ended ones."""

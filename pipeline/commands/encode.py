@@ -13,8 +13,6 @@ from pipeline.errors import ConfigurationError
 if TYPE_CHECKING:
     from workers.encoder import Encodings
 
-HEADS = ("sentiment", "intents")
-
 
 def register(app: typer.Typer) -> None:
     """Add the verbs of this module."""

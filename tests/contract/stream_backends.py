@@ -7,7 +7,8 @@ from functools import partial
 from threading import Event, Thread
 from time import time
 
-from pipeline.adapters.memory import MemoryBroker, MemoryReader, MemorySink, MemorySource
+from pipeline.adapters.memory import MemoryBroker, MemorySink, MemorySource
+from pipeline.adapters.memory_reader import MemoryReader
 from pipeline.adapters.streams import Reader, Record, Sink, Source, TopicPartition
 from pipeline.adapters.waiting import wait_until
 from pipeline.settings import KafkaSettings

@@ -3,7 +3,8 @@ from threading import Event
 
 import pytest
 
-from pipeline.adapters.memory import MemoryBroker, MemoryCursors, MemoryReader, MemorySink
+from pipeline.adapters.memory import MemoryBroker, MemorySink
+from pipeline.adapters.memory_reader import MemoryCursors, MemoryReader
 from pipeline.adapters.streams import Cursor, TopicPartition
 from pipeline.errors import Reason, Unavailable
 from pipeline.events import DeadLetter

@@ -2,7 +2,8 @@ from collections.abc import Iterable
 
 import pytest
 
-from pipeline.adapters.memory import MemoryBroker, MemoryReader, MemorySink
+from pipeline.adapters.memory import MemoryBroker, MemorySink
+from pipeline.adapters.memory_reader import MemoryReader
 from pipeline.core.detector_config import DetectorConfig
 from pipeline.errors import ConfigurationError
 from pipeline.events import Alert, ScoredPost, SocialPost
