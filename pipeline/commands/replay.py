@@ -68,7 +68,7 @@ def replay(  # noqa: PLR0913 - one parameter an option
     posts = _posts(paths, scoring, (from_ms - round(warm_up * DAY_MS), to_ms), arrival)
     if factor is not None:
         posts = play.paced(posts, factor, threading.Event().wait, known_ms if arrival else attrgetter("event_time_ms"))
-    steps = play.since(play.play(posts, config, tally), from_ms)
+    steps = play.play(posts, config, tally, from_ms)
     play.write(steps if publish is None else _published(steps, publish, settings), out)
     summary = tally.summary(config) | {"seconds": round(perf_counter() - begun, 3)}
     play.write_summary(summary, out)

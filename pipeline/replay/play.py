@@ -14,6 +14,8 @@ from pipeline.errors import ConfigurationError
 from pipeline.events import ScoredPost
 from pipeline.jobs.trends import make_host
 
+RECORDS = ("trends.jsonl", "alerts.jsonl")
+
 
 @dataclass(slots=True)
 class Tally:
@@ -55,12 +57,16 @@ class Tally:
         }
 
 
-def play(posts: Iterable[ScoredPost], config: DetectorConfig, tally: Tally) -> Iterator[Step]:
-    """Yield what the operator says, post by post, and at the end what was pending."""
-    host = make_host(config)
-    for step in host.on_posts(_seen(posts, tally)):
+def play(posts: Iterable[ScoredPost], config: DetectorConfig, tally: Tally, from_ms: int = 0) -> Iterator[Step]:
+    """Yield what the operator says, post by post, and in the end what was pending; before ``from_ms`` it only learns."""
+    for step in since(_played(_seen(posts, tally), config), from_ms):
         yield _counted(step, tally)
-    yield _counted(host.finish(), tally)
+
+
+def _played(posts: Iterable[ScoredPost], config: DetectorConfig) -> Iterator[Step]:
+    host = make_host(config)
+    yield from host.on_posts(posts)
+    yield host.finish()
 
 
 def _seen(posts: Iterable[ScoredPost], tally: Tally) -> Iterator[ScoredPost]:
@@ -101,15 +107,19 @@ def paced(
 
 
 def write(steps: Iterable[Step], out: Path) -> None:
-    """Write trends.jsonl and alerts.jsonl into the folder ``out`` as they come."""
+    """Write trends.jsonl and alerts.jsonl into the folder ``out``: as they come under the name NAME.partial, moved at the end.
+
+    What an earlier run left stays as it is when this one fails.
+    """
     try:
         out.mkdir(parents=True, exist_ok=True)
         with ExitStack() as files:
-            trends = files.enter_context((out / "trends.jsonl").open("wb"))
-            alerts = files.enter_context((out / "alerts.jsonl").open("wb"))
+            trends, alerts = (files.enter_context((out / f"{name}.partial").open("wb")) for name in RECORDS)
             for step in steps:
                 trends.writelines(trend.to_json() + b"\n" for trend in step.trends)
                 alerts.writelines(alert.to_json() + b"\n" for alert in step.alerts)
+        for name in RECORDS:
+            (out / f"{name}.partial").replace(out / name)
     except OSError as error:
         raise ConfigurationError(f"--out {out} cannot be written: {error}; name a folder that can") from error
 

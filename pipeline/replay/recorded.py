@@ -7,6 +7,7 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from itertools import islice
 from operator import itemgetter
 from pathlib import Path
 from shlex import quote
@@ -20,6 +21,7 @@ from pipeline.events import EARLIEST_MS, LATEST_MS, ScoredPost
 CHUNK = 2_000
 GZIP_MAGIC: Final = b"\x1f\x8b"
 _POSTS = TypeAdapter(list[ScoredPost])
+Line = tuple[int, bytes]
 
 
 def order(post: ScoredPost) -> tuple[int, str, str]:
@@ -53,11 +55,10 @@ def read_scored(path: Path) -> Iterator[ScoredPost]:
 
     Raises ConfigurationError for a line that is no scored post, and where the event time goes back.
     """
-    before_ms, number = EARLIEST_MS, 0
+    before_ms = EARLIEST_MS
     with open_lines(path) as lines:
         for chunk in _chunks(lines):
-            for post in _decode(chunk, path, number):
-                number += 1
+            for (number, _), post in zip(chunk, _decode(chunk, path), strict=True):
                 if post.event_time_ms < before_ms:
                     raise unsorted(path, number, before_ms, post.event_time_ms)
                 before_ms = post.event_time_ms
@@ -145,28 +146,25 @@ def utc(time_ms: int) -> str:
     return datetime.fromtimestamp(time_ms / 1000, UTC).isoformat(" ", "seconds").removesuffix("+00:00")
 
 
-def _chunks(lines: Iterable[bytes]) -> Iterator[list[bytes]]:
-    chunk: list[bytes] = []
-    for line in lines:
-        chunk.append(line)
-        if len(chunk) == CHUNK:
-            yield chunk
-            chunk = []
-    if chunk:
+def _chunks(lines: Iterable[bytes]) -> Iterator[list[Line]]:
+    """Yield the lines that are not blank with their numbers, many at a time."""
+    numbered = ((number, line) for number, line in enumerate(lines, 1) if line.strip())
+    while chunk := list(islice(numbered, CHUNK)):
         yield chunk
 
 
-def _decode(chunk: list[bytes], path: Path, before: int) -> list[ScoredPost]:
+def _decode(chunk: list[Line], path: Path) -> list[ScoredPost]:
     """Return the posts of a chunk of lines at once; on failure, say which line it is."""
     try:
-        return _POSTS.validate_json(b"[" + b",".join(line for line in chunk if line.strip()) + b"]")
+        posts = _POSTS.validate_json(b"[" + b",".join(line for _, line in chunk) + b"]")
     except ValidationError:
-        return _first_failure(chunk, path, before, ScoredPost.model_validate_json)
+        posts = []
+    return posts if len(posts) == len(chunk) else _first_failure(chunk, path, ScoredPost.model_validate_json)
 
 
-def _first_failure(chunk: list[bytes], path: Path, before: int, read: Callable[[bytes], ScoredPost]) -> list[ScoredPost]:
+def _first_failure(chunk: list[Line], path: Path, read: Callable[[bytes], ScoredPost]) -> list[ScoredPost]:
     posts = []
-    for number, line in enumerate(chunk, before + 1):
+    for number, line in chunk:
         try:
             posts.append(read(line))
         except ValidationError as error:

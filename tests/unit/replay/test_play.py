@@ -1,4 +1,5 @@
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -6,8 +7,8 @@ import pytest
 
 from pipeline.core.detector_config import DetectorConfig
 from pipeline.errors import ConfigurationError
-from pipeline.events import Alert, Rule
-from pipeline.replay.play import Tally, paced, play, since, write, write_summary
+from pipeline.events import Alert, Rule, ScoredPost
+from pipeline.replay.play import Tally, paced, play, write, write_summary
 from pipeline.replay.recorded import known_ms
 from tests.unit.core.streams import DAY_MS, START_MS, eventful, scored_post
 
@@ -29,10 +30,26 @@ def test_writes_trends_alerts_and_a_summary_that_counts_them(tmp_path: Path) -> 
 
 def test_a_warm_up_teaches_and_says_nothing() -> None:
     from_ms = START_MS + 11 * DAY_MS
-    steps = list(since(play(eventful(), CONFIG, Tally()), from_ms))
+    tally = Tally()
+    steps = list(play(eventful(), CONFIG, tally, from_ms))
     trends = [trend for step in steps for trend in step.trends]
     assert min(trend.window_start_ms for trend in trends) >= from_ms
     assert any(alert.baseline_age_ms > 10 * DAY_MS for step in steps for alert in step.alerts)
+    assert tally.trends == len(trends)
+    assert tally.steps.total() == sum(len(step.alerts) for step in steps)
+
+
+def test_a_run_that_fails_leaves_what_an_earlier_one_wrote(tmp_path: Path) -> None:
+    write(play(eventful(), CONFIG, Tally()), tmp_path)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+
+    def broken() -> Iterator[ScoredPost]:
+        yield from eventful()[:200]
+        raise ConfigurationError("line 201 is not a scored post")
+
+    with pytest.raises(ConfigurationError, match="line 201"):
+        write(play(broken(), CONFIG, Tally()), tmp_path)
+    assert {name: (tmp_path / name).read_bytes() for name in ("trends.jsonl", "alerts.jsonl")} == before
 
 
 def test_paced_waits_for_the_gap_over_the_speed_and_stops_when_told() -> None:

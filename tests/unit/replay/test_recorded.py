@@ -51,6 +51,25 @@ def test_a_line_that_is_no_scored_post_is_named(tmp_path: Path) -> None:
         list(read_scored(path))
 
 
+def test_blank_lines_count_and_are_not_what_is_wrong(tmp_path: Path) -> None:
+    first, second = (post.to_json() + b"\n" for post in background("A", 1, 10, 1)[:2])
+    path = tmp_path / "posts.jsonl"
+    path.write_bytes(b"\n" + second + b"\n" + first)
+    with pytest.raises(ConfigurationError, match="line 4: event_time_ms goes back"):
+        list(read_scored(path))
+    path.write_bytes(first + b"\n\n{bad}\n")
+    with pytest.raises(ConfigurationError, match="line 4 is not a scored post: .*bad"):
+        list(read_scored(path))
+
+
+def test_two_posts_on_a_line_are_refused(tmp_path: Path) -> None:
+    first, second = (post.to_json() for post in background("A", 1, 10, 1)[:2])
+    path = tmp_path / "posts.jsonl"
+    path.write_bytes(first + b"," + second + b"\n")
+    with pytest.raises(ConfigurationError, match="line 1 is not a scored post"):
+        list(read_scored(path))
+
+
 def test_tells_scored_files_from_raw_ones(tmp_path: Path) -> None:
     raw = tmp_path / "raw.jsonl"
     raw.write_text('{"event_id": "1", "text": "t"}\n')
