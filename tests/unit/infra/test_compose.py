@@ -168,7 +168,7 @@ def test_prometheus_asks_processes_that_listen() -> None:
     assert target == f"notifier:{_environment('notifier')['GROUNDSWELL_NOTIFY__METRICS_PORT']}"
 
 
-def test_the_dashboard_asks_only_for_metrics_of_the_table() -> None:
+def test_the_dashboard_asks_only_for_metrics_of_the_table_and_shows_every_level() -> None:
     series = set(COUNTERS) | set(GAUGES) | {f"{name}_{part}" for name in HISTOGRAMS for part in ("bucket", "sum", "count")}
     known = {f"{NAMESPACE}_{name}" for name in series}
     dashboard = json.loads((ROOT / "infra" / "grafana" / "groundswell.json").read_text("utf-8"))
@@ -179,6 +179,7 @@ def test_the_dashboard_asks_only_for_metrics_of_the_table() -> None:
         for name in re.findall(r"groundswell_\w+", each["expr"])
     }
     assert asked <= known
+    assert {f"{NAMESPACE}_{name}" for name in GAUGES} <= asked
     assert len(asked) >= 15
 
 
