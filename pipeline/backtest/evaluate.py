@@ -58,9 +58,11 @@ class Evaluation:
 
     ``lead_time_min`` counts from the first announcement (an alert opens or escalates) to the end of the incident (the close
     of the session, for prices); ``delay_min`` from the beginning of the incident to the first announcement.
+    ``chance``: the precision of alerts at random, known where prices judge.
     """
 
     precision: float | None
+    chance: float | None
     recall: float | None
     visible_recall: float | None
     lead_time_min: dict[str, float | None]
@@ -123,6 +125,7 @@ def evaluate(alerts: Sequence[Alert], posts: ByEntity, truth: Truth, spans: Span
     price_scores = None if truth.prices is None else score_by_prices(opened, posts, truth, spans)
     return Evaluation(
         precision=ratio(sum(judged), len(judged)),
+        chance=price_scores.base if price_scores is not None and truth.planted is None else None,
         recall=ratio(len(hits), len(targets)),
         visible_recall=ratio(sum(index in hits for index in visible), len(visible)),
         lead_time_min=quantiles(leads),

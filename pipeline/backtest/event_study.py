@@ -36,9 +36,10 @@ class EventStudy:
 
 
 def event_study(prices: Prices, alerts: Sequence[tuple[str, int]], span: tuple[int, int], seed: int) -> EventStudy | None:
-    """Return the study of ``alerts`` (entity, event_time_ms), or None where no alert has a price."""
+    """Return the study of ``alerts`` (entity, event_time_ms), or None where none has a price in its session."""
     placed = [(prices.column(entity), prices.session_of(at_ms)) for entity, at_ms in alerts]
-    known = [(column, session) for column, session in placed if column >= 0 and session >= 0]
+    priced = [(column, session) for column, session in placed if column >= 0 and session >= 0]
+    known = [(column, session) for column, session in priced if not np.isnan(prices.abnormal[session, column])]
     if not known:
         return None
     columns, sessions = (np.array(part, dtype=np.int64) for part in zip(*known, strict=True))

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.backtest.daily import Day
+from pipeline.backtest.daily import DAY_MS, Day
 from pipeline.backtest.detections import Detection
 from pipeline.backtest.event_study import OFFSETS, EventStudy
 from pipeline.backtest.operating_points import OperatingPoint
@@ -23,36 +23,52 @@ def entity_picture(entity: str, days: Sequence[Day], found: Sequence[Detection],
 
     Every argument holds what concerns this entity, or this market, alone.
     """
-    moments = [_moment(day.start_ms) for day in days]
     figure, (volume, negatives, share) = _figure(3, 9.0, 4.2, fitted=False)  # finding the margins takes as long as drawing
-    figure.subplots_adjust(left=0.05, right=0.99, top=0.94, bottom=0.06, hspace=0.12)
-    volume.fill_between(moments, [day.posts for day in days], step="mid", color=VOLUME, linewidth=0, label="posts a day")
+    figure.subplots_adjust(left=0.05, right=0.96, top=0.94, bottom=0.06, hspace=0.2)
+    edges = _edges(days)
+    volume.fill_between(edges, _held([day.posts for day in days]), step="post", color=VOLUME, linewidth=0, label="posts a day")
     volume.set_ylim(bottom=0)
-    expected = [(_moment(day.start_ms), day.band) for day in days if day.band is not None]
-    low, high = [band.low for _, band in expected], [band.high for _, band in expected]
-    at = [moment for moment, _ in expected]
+    expected = [day for day in days if day.band is not None]
     if expected:
-        negatives.fill_between(at, low, high, step="mid", color=BAND, label="expected of the day, 5 to 95 %")
-    negatives.step(
-        moments, [day.negative for day in days], where="mid", color=NEGATIVE, linewidth=1.0, label="negatives a day (mass)"
-    )
-    shares = [(_moment(day.start_ms), day.share) for day in days if day.share is not None]
+        low, high = (_held([getattr(day.band, end) for day in expected]) for end in ("low", "high"))
+        negatives.fill_between(_edges(expected), low, high, step="post", color=BAND, label="expected of the day, 5 to 95 %")
+    mass = _held([day.negative for day in days])
+    negatives.step(edges, mass, where="post", color=NEGATIVE, linewidth=1.0, label="negatives a day (mass)")
+    shares = [(_moment(day.start_ms + DAY_MS // 2), day.share) for day in days if day.share is not None]
     share.plot([moment for moment, _ in shares], [value for _, value in shares], ".", color=NEGATIVE, markersize=3)
     share.set_ylim(0, 1)
-    share.set_title("  negative share", loc="left", fontsize=6, y=0.8)
+    share.set_title("negative share", loc="right", fontsize=6, pad=3)
     for axis in (volume, negatives, share):
         _mark(axis, found, truth)
     for axis in (volume, negatives):
-        axis.legend(loc="upper left", fontsize=6, frameon=False)
-    volume.set_title(entity, loc="left", fontsize=9)
+        axis.legend(loc="lower right", bbox_to_anchor=(1.0, 0.97), ncols=4, fontsize=6, frameon=False, borderaxespad=0.0)
+    if entity.isascii():  # the font has no Chinese; the page and the name of the file tell too
+        volume.set_title(entity, loc="left", fontsize=9)
     return _png(figure)
 
 
+def _edges(days: Sequence[Day]) -> list[datetime]:
+    """Return when each day begins, and when the last one ends."""
+    return [_moment(time_ms) for time_ms in (*(day.start_ms for day in days), *(day.start_ms + DAY_MS for day in days[-1:]))]
+
+
+def _held(values: Sequence[float]) -> list[float]:
+    """Return the values with the last one again, for the end of its day."""
+    return [*values, *values[-1:]]
+
+
 def _mark(axis: Any, found: Sequence[Detection], truth: Sequence[Incident]) -> None:
-    for incident in truth:
-        axis.axvspan(_moment(incident.from_ms), _moment(incident.to_ms), color=TRUTH, alpha=0.25, linewidth=0)
-    for detection in found:
-        axis.axvline(_moment(detection.at_ms), color=ALERT, linewidth=0.9, linestyle="--")
+    for number, incident in enumerate(truth):  # its edge keeps an hour visible in half a year
+        begin, end = _moment(incident.from_ms), _moment(incident.to_ms)
+        axis.axvspan(begin, end, color=TRUTH, alpha=0.4, linewidth=1.5, label=_once("truth", number, axis))
+    for number, detection in enumerate(found):
+        at = _moment(detection.at_ms)
+        axis.axvline(at, color=ALERT, linewidth=0.9, linestyle="--", label=_once("alert", number, axis))
+
+
+def _once(label: str, number: int, axis: Any) -> str | None:
+    """Return the label for the first of its kind, in the topmost axis alone."""
+    return label if number == 0 and axis.get_subplotspec().is_first_row() else None
 
 
 def precision_recall_picture(points: Sequence[OperatingPoint], base: float | None) -> bytes:
@@ -61,14 +77,17 @@ def precision_recall_picture(points: Sequence[OperatingPoint], base: float | Non
     drawn = [p for p in points if p.precision is not None and p.recall is not None]
     axis.plot([p.recall for p in drawn], [p.precision for p in drawn], "o-", color=NEGATIVE, markersize=4)
     for p in drawn:
-        axis.annotate(f"{p.target:g}", (p.recall, p.precision), fontsize=7, xytext=(3, 3), textcoords="offset points")
+        place = {"xytext": (3, 3), "textcoords": "offset points", "rotation": 45}
+        axis.annotate(f"{p.target:g}", (p.recall, p.precision), fontsize=7, **place)
     if base is not None:
         axis.axhline(base, color=VOLUME, linestyle=":", label=f"by chance {base:.3f}")
         axis.legend(fontsize=7, frameon=False)
     axis.set_xlabel("recall of visible incidents", fontsize=8)
     axis.set_ylabel("precision", fontsize=8)
-    axis.set_xlim(0, 1)
-    axis.set_ylim(0, 1)
+    axis.set_xlim(0, 1.1)
+    axis.set_ylim(0, 1.15)
+    axis.set_xticks(np.arange(0, 1.1, 0.2))
+    axis.set_yticks(np.arange(0, 1.1, 0.2))
     axis.set_title("By false-alert target per entity-day", fontsize=9, loc="left")
     return _png(figure)
 

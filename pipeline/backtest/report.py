@@ -31,6 +31,7 @@ body { font: 15px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto
 h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin-top: 2.2rem; border-bottom: 1px solid #ddd; }
 table { border-collapse: collapse; margin: .6rem 0; }
 td, th { padding: .2rem .7rem; text-align: right; border-bottom: 1px solid #eee; }
+h3 { font-size: 1rem; margin: 1rem 0 0; }
 td:first-child, th:first-child { text-align: left; } img { max-width: 100%; } .row { display: flex; flex-wrap: wrap; gap: 1rem; }
 pre { background: #f6f6f4; padding: .7rem; overflow-x: auto; font-size: 12px; } .note { color: #666; font-size: 13px; }
 """
@@ -60,8 +61,7 @@ def pictures(report: ReportInput) -> dict[str, bytes]:
     scores = report.scores
     found = {"delay": plots.delay_picture(scores.delays_min), "tiers": plots.tier_picture(scores.tiers)}
     if report.points:
-        base = None if scores.prices is None else scores.prices.base
-        found["precision-recall"] = plots.precision_recall_picture(report.points, base)
+        found["precision-recall"] = plots.precision_recall_picture(report.points, scores.chance)
         found["calibration"] = plots.calibration_picture(report.points)
     if report.study is not None:
         found["event-study"] = plots.event_study_picture(report.study)
@@ -199,7 +199,7 @@ def _market(report: ReportInput, drawn: Mapping[str, bytes]) -> str:
         '<p class="note">Alerts of the rule market_wide; no score above counts them. Below: sums over the members, a post '
         "counted for each that it names. Dashed: alerts.</p>"
     )
-    return f"<h2>Markets</h2>{table}{note}{''.join(_image(drawn, _of_market(group)) for group in report.market_days)}"
+    return f"<h2>Markets</h2>{table}{note}{''.join(_named(group, drawn, _of_market(group)) for group in report.market_days)}"
 
 
 def _ended(each: MarketAlert) -> str:
@@ -222,13 +222,18 @@ def _entities(scores: Evaluation, drawn: Mapping[str, bytes]) -> str:
         '<p class="note">Those with alerts, then those whose visible incidents none told about. Dashed: alerts. Green: truth.'
         " The band is what the baseline expects of the day's negatives.</p>"
     )
-    return f"<h2>Entities ({len(worth)})</h2>{note}{''.join(_image(drawn, name) for name in names)}{more}"
+    images = "".join(_named(name.removeprefix(ENTITY), drawn, name) for name in names)
+    return f"<h2>Entities ({len(worth)})</h2>{note}{images}{more}"
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
     top = "".join(f"<th>{escape(cell)}</th>" for cell in head)
     body = "".join("<tr>" + "".join(f"<td>{escape(str(cell))}</td>" for cell in row) + "</tr>" for row in rows)
     return f"<table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def _named(title: str, drawn: Mapping[str, bytes], name: str) -> str:
+    return f"<h3>{escape(title)}</h3>{_image(drawn, name)}"
 
 
 def _image(drawn: Mapping[str, bytes], name: str) -> str:

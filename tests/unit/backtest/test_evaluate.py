@@ -109,6 +109,13 @@ def test_alerts_without_a_price_are_left_out_of_the_precision() -> None:
     assert scores.prices.base == pytest.approx(1 / 5)
 
 
+def test_chance_is_that_of_prices_where_prices_judge_and_unknown_beside_a_file_of_truth() -> None:
+    closes = np.array([TEST[0] + DAY_MS, TEST[0] + 2 * DAY_MS], dtype=np.int64)
+    prices = Prices(("A",), closes, np.zeros((2, 1)), np.array([[-2.5], [0.0]]))
+    assert evaluate([], POSTS, Truth(prices=prices), SPANS, 0.05).chance == 0.5
+    assert evaluate([], POSTS, Truth(planted=(incident("A", 10),), prices=prices), SPANS, 0.05).chance is None
+
+
 def test_an_alert_made_of_copies_is_flooded_and_one_of_many_contents_is_not() -> None:
     posts = ByEntity(in_order(flood("B", TEST[0], 30), background("A", 20, 40, 1)))
     copies = evaluate([alert("x", "B", TEST[0] + HOUR_MS)], posts, Truth(), SPANS, 0.05)

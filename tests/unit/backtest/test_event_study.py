@@ -50,6 +50,8 @@ def test_alerts_without_prices_have_no_study_and_holes_do_not_count() -> None:
     prices = make_prices(-0.05, DAYS)
     assert event_study(prices, [("unknown", 60 * DAY_MS)], SPAN, 1) is None
     prices.abnormal[60, 0] = np.nan
+    assert event_study(prices, ALERTS[:1], SPAN, 1) is None
     study = event_study(prices, ALERTS, SPAN, 1)
     assert study is not None
+    assert study.alerts == len(ALERTS) - 1
     assert np.isfinite(study.mean).all()

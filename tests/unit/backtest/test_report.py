@@ -52,6 +52,7 @@ def test_the_promised_fields_and_a_page_that_needs_nothing_else(tmp_path: Path) 
     assert summary["visible_recall"] >= 0.5  # type: ignore[operator]
     assert summary["lookahead"]["clean"] is True  # type: ignore[index]
     page = (tmp_path / "out" / "report.html").read_text()
+    assert "<h3>A</h3>" in page
     assert page.count("data:image/png;base64,") >= 6
     sources = re.findall(r"""(?:src|href|url)\s*[=(]\s*["']?([^"')\s>]{4})""", page)
     assert set(sources) == {"data"}
