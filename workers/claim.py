@@ -9,7 +9,7 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from pipeline.errors import ConfigurationError
-from workers.publishing import published_file
+from workers.publishing import published_file, refuse_unwritable
 from workers.training_config import TrainConfig
 
 RUN: Final = "run.json"
@@ -25,7 +25,7 @@ def versions() -> dict[str, str]:
 def claim(folder: Path, config: TrainConfig, inputs: dict[str, dict[str, str]]) -> None:
     """Note under ``folder`` what the run is made of: config, versions, and the hashes of all inputs.
 
-    Raises ConfigurationError that names what differs where the folder holds a run of something else.
+    Raises ConfigurationError where nothing can be written, and where the folder holds another run, naming what differs.
     """
     path = folder / RUN
     if path.is_file():
@@ -35,7 +35,7 @@ def claim(folder: Path, config: TrainConfig, inputs: dict[str, dict[str, str]]) 
                 f"{folder} holds a run with another {', '.join(differing)}; choose another --out, or remove the folder"
             )
         return
-    folder.mkdir(parents=True, exist_ok=True)
+    refuse_unwritable(folder)
     with published_file(path) as scratch:
         record = {"config": config.model_dump(mode="json"), "versions": versions(), **inputs}
         scratch.write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", "utf-8")

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from pipeline.errors import ConfigurationError
+
 _CHUNK_BYTES = 1 << 20
 
 
@@ -18,6 +20,15 @@ def sha256_of(path: Path) -> str:
         while chunk := file.read(_CHUNK_BYTES):
             digest.update(chunk)
     return digest.hexdigest()
+
+
+def refuse_unwritable(folder: Path) -> None:
+    """Make the folder if it is not there. Raises ConfigurationError where no file can be made in it: ask before the work."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise ConfigurationError(f"{folder}: nothing can be written there ({error.strerror}); choose another place") from error
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from workers.encoder import SENTIMENTS
 from workers.finish import calibration, summary, with_words
 from workers.heads import load_sentiment
 from workers.ngrams import of_tokens
+from workers.publishing import refuse_unwritable
 from workers.run_training import Tellers
 from workers.tokenizer import TextTokenizer
 from workers.training import DevAnswers, sentiment_scores
@@ -29,6 +30,7 @@ def refit_intents(path: Path, settings: EncoderSettings, cache: Path, target: Pa
     Raises ConfigurationError for a wrong file or a target that holds something else, and ModelError for wrong weights.
     """
     shipped.refuse_others(target)
+    refuse_unwritable(target.parent)
     examples = intents.read_intents(path)
     trained = shipped.load(settings.weights or shipped.SHIPPED)
     texts, labels = examples.rows()
@@ -45,6 +47,7 @@ def refit_wording(path: Path, settings: Settings, target: Path, tellers: Tellers
     for wrong weights.
     """
     shipped.refuse_others(target)
+    refuse_unwritable(target.parent)
     config = read_config(path)
     config = config.model_copy(update={"data": tuple(one for one in config.data if one.task == "sentiment")})
     trained = shipped.load(settings.encoder.weights or shipped.SHIPPED)

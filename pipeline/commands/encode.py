@@ -28,7 +28,7 @@ def encode(
     import numpy as np
 
     from workers.evaluation import answer
-    from workers.publishing import published_file
+    from workers.publishing import published_file, refuse_unwritable
     from workers.transformer import load_encoder
 
     wanted = _heads(heads)
@@ -37,6 +37,7 @@ def encode(
         raise ConfigurationError(f"--out: {out} is where the answers go; give the vectors a name that ends in .npy")
     _refuse(file, [out, beside] if wanted else [out])
     texts = _read(file)
+    refuse_unwritable(out.parent)
     settings = settings_module.load()
     encoder = load_encoder(settings.encoder, settings.cache)
     with counting("encoding", "texts", len(texts)) as advance:
@@ -71,12 +72,10 @@ def _refuse(file: Path, targets: list[Path]) -> None:
 
 def _read(path: Path) -> list[str]:
     from pipeline.core.text import normalise
+    from pipeline.replay.recorded import has_lines
     from workers.labelled import read_lines, read_rows
 
-    if any(suffix in path.name for suffix in (".jsonl", ".ndjson")):
-        texts = [_text(where, row) for where, row in read_rows(path)]
-    else:
-        texts = [line for _, line in read_lines(path)]
+    texts = [_text(*row) for row in read_rows(path)] if has_lines(path) else [line for _, line in read_lines(path)]
     if not texts:
         raise ConfigurationError(f"{path}: holds no text")
     return [normalise(text) for text in texts]

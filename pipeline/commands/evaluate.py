@@ -29,8 +29,11 @@ def sentiment(files: Files, as_json: AsJson = False, picture: Picture = None) ->
     """Score the sentiment of each file; where no row is neutral, neutral is ruled out."""
     from workers import evaluation
     from workers.encoder import SENTIMENTS
+    from workers.publishing import refuse_unwritable
     from workers.transformer import load_encoder
 
+    if picture is not None:
+        refuse_unwritable(picture)
     settings = settings_module.load()
     encoder = load_encoder(settings.encoder, settings.cache)
     for path in files:
@@ -50,8 +53,11 @@ def intent(
 ) -> None:
     """Score the intents of each file, with the shipped head or one that is fitted first."""
     from workers import evaluation
+    from workers.publishing import refuse_unwritable
     from workers.transformer import load_encoder
 
+    if picture is not None:
+        refuse_unwritable(picture)
     settings = settings_module.load()
     encoder = load_encoder(settings.encoder, settings.cache)
     head = None

@@ -61,6 +61,8 @@ def test_nothing_of_the_users_is_overwritten(tmp_path: Path, out: str, heads: st
         ("a.txt.gz", gzip.compress(b"fine\n" * 9_000, mtime=0)[:40], "cannot be read"),
         ("a.jsonl", b'{"text": "x"}\n{"txt": "y"}', "a.jsonl:2: field 'text' is missing"),
         ("a.txt", b"", "holds no text"),
+        ("a.json", b'[{"text": "x"}]', "a.json:1: a list, not an object"),
+        ("a.json.gz", gzip.compress(b'{"txt": "x"}'), "a.json.gz:1: field 'text' is missing"),
     ],
 )
 def test_a_file_that_cannot_be_read_is_named_and_nothing_is_written(tmp_path: Path, name: str, content: bytes, said: str) -> None:
@@ -68,3 +70,10 @@ def test_a_file_that_cannot_be_read_is_named_and_nothing_is_written(tmp_path: Pa
     with pytest.raises(ConfigurationError, match=said):
         encode(tmp_path / name, tmp_path / "v.npy", "")
     assert not (tmp_path / "v.npy").exists()
+
+
+def test_a_place_where_nothing_can_be_written_is_told_before_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transformer, "load_encoder", lambda *_: pytest.fail("worked too early"))
+    (tmp_path / "a.txt").write_text("up", "utf-8")
+    with pytest.raises(ConfigurationError, match=r"a\.txt: nothing can be written there \(.*\); choose another place"):
+        encode(tmp_path / "a.txt", tmp_path / "a.txt" / "v.npy", "")
