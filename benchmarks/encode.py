@@ -24,13 +24,12 @@ from rich.table import Table
 from benchmarks import encode_contestants, encode_peers, machine
 from benchmarks.encode_contestants import DEFAULT
 from benchmarks.peaks import peaks as measured_peaks
-from pipeline.core.text import normalise
+from pipeline.commands.encode import read_texts
 from pipeline.errors import ConfigurationError
 from pipeline.settings import Settings, load
 from workers.encoder import TokenIds
-from workers.labelled import open_text, read_rows
 from workers.packing import pack, padding_ratio
-from workers.publishing import published_file
+from workers.publishing import published_file, refuse_unwritable
 from workers.transformer import CPU_ROWS, TransformerEncoder
 
 LAYERS, WIDTH, INNER = 12, 384, 1536
@@ -154,18 +153,17 @@ def draw(report: dict[str, Any], target: Path) -> None:
         figure.savefig(scratch, dpi=120)
 
 
-def read_texts(path: Path | None, settings: Settings, count: int) -> list[str]:
+def drawn_texts(path: Path | None, settings: Settings, count: int) -> list[str]:
     """Return normal forms: of a file, or of stocknet_2014 and zh_guba in equal parts. Raises ConfigurationError."""
     paths = (
         [path] if path else [settings.data / "streams/stocknet_2014.jsonl.gz", settings.data / "sentiment/zh_guba.train.jsonl.gz"]
     )
     texts: list[str] = []
     for one in paths:
-        found = list(dict.fromkeys(filter(None, map(normalise, _lines(one)))))
-        step = max(1, len(found) * len(paths) // count)
-        texts += found[::step][: count // len(paths)]
+        found, share = list(dict.fromkeys(filter(None, read_texts(one)))), max(1, count // len(paths))
+        texts += found[:: max(1, len(found) // share)][:share]
     if not texts:
-        raise ConfigurationError(f"--texts {path}: holds no text")
+        raise ConfigurationError(f"--texts: {', '.join(map(str, paths))}: holds no text")
     np.random.default_rng(0).shuffle(texts)
     return texts
 
@@ -182,11 +180,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     settings = load()
     console = Console(stderr=True)
-    texts = read_texts(options.texts, settings, options.count)
+    if options.out:
+        refuse_unwritable(options.out)
+    texts = drawn_texts(options.texts, settings, options.count)
     report = measure(settings, texts, options.rounds, options.device, console.print)
     console.print(_table(report))
     if options.out:
-        options.out.mkdir(parents=True, exist_ok=True)
         draw(report, options.out / "encode.png")
         (options.out / "encode.json").write_text(json.dumps(report, indent=2), "utf-8")
     if options.json:
@@ -204,13 +203,6 @@ def _agreement(vectors: dict[str, npt.NDArray[np.float32]]) -> dict[str, float]:
     truth = vectors["ours fp32"]
     ours = [name for name in vectors if name.startswith("ours") and "passes" not in name]
     return {name: float((vectors[name] * truth).sum(1).min()) for name in ours}
-
-
-def _lines(path: Path) -> list[str]:
-    if ".jsonl" in path.name:
-        return [str(row.get("text", "")) for _, row in read_rows(path)]
-    with open_text(path) as lines:
-        return list(lines)
 
 
 def _table(report: dict[str, Any]) -> Table:

@@ -4,7 +4,6 @@ Texts come back in their normal form, the one that serving sees.
 """
 
 import gzip
-import io
 import json
 import zlib
 from collections.abc import Iterator, Sequence
@@ -74,11 +73,6 @@ def read_lines(path: Path) -> Iterator[tuple[str, str]]:
         raise ConfigurationError(f"{where}: not UTF-8 text ({error}); save the file in UTF-8") from error
     except (OSError, EOFError, zlib.error) as error:
         raise ConfigurationError(f"{path}: cannot be read after {where} ({error}); is it whole?") from error
-
-
-def open_text(path: Path) -> IO[str]:
-    """Open a file as UTF-8 text, through gzip where its name ends in .gz."""
-    return io.TextIOWrapper(_open(path), "utf-8")
 
 
 def _open(path: Path) -> IO[bytes]:

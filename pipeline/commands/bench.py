@@ -20,8 +20,8 @@ def encode(
     texts: Annotated[
         Path | None, typer.Option(help="A text on each line, or JSON lines; else stocknet_2014 and zh_guba.")
     ] = None,
-    count: Annotated[int, typer.Option(help="How many texts.")] = 600,
-    rounds: Annotated[int, typer.Option(help="How many turns each contestant takes; the fastest counts.")] = 3,
+    count: Annotated[int, typer.Option(min=1, help="How many texts.")] = 600,
+    rounds: Annotated[int, typer.Option(min=1, help="How many turns each contestant takes; the fastest counts.")] = 3,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     out: Annotated[Path | None, typer.Option(help="Write table and picture into this folder.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,

@@ -36,7 +36,7 @@ def encode(
     if wanted and beside == out:
         raise ConfigurationError(f"--out: {out} is where the answers go; give the vectors a name that ends in .npy")
     _refuse(file, [out, beside] if wanted else [out])
-    texts = _read(file)
+    texts = read_texts(file)
     refuse_unwritable(out.parent)
     settings = settings_module.load()
     encoder = load_encoder(settings.encoder, settings.cache)
@@ -70,7 +70,8 @@ def _refuse(file: Path, targets: list[Path]) -> None:
             raise ConfigurationError(f"--out: {target} is a folder; give the name of a file")
 
 
-def _read(path: Path) -> list[str]:
+def read_texts(path: Path) -> list[str]:
+    """Return normal forms: of the lines of a file, or of the field text of JSON lines. Raises ConfigurationError."""
     from pipeline.core.text import normalise
     from pipeline.replay.recorded import has_lines
     from workers.labelled import read_lines, read_rows
