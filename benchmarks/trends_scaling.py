@@ -7,6 +7,7 @@ counted, though the process's peak has them.
 
 import gc
 import tracemalloc
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import cache
@@ -14,6 +15,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from resource import RUSAGE_SELF, getrusage
 from time import process_time
+from timeit import repeat
 from typing import Any
 
 from benchmarks.trends_stream import stream
@@ -34,7 +36,10 @@ MOST_DAYS = 120.0
 
 @dataclass(frozen=True)
 class Point:
-    """One run. ``density``: posts per entity and day. ``held_bytes``: what the states take by entity, objects and all."""
+    """One run. ``density``: posts per entity and day. ``held_bytes``: what the states take by entity, objects and all.
+
+    ``encode_ms`` and ``decode_ms`` are the CPU time of writing and reading the state of one entity.
+    """
 
     entities: int
     density: int
@@ -42,6 +47,8 @@ class Point:
     posts_per_second: int
     held_bytes: int
     encoded_bytes: int
+    encode_ms: float
+    decode_ms: float
     process_peak_mb: float
 
 
@@ -70,16 +77,23 @@ def measure(entities: int, density: int, days: float) -> Point:
     seconds, host, _ = play(posts)
     seen = len(list(host.entities))
     peak_mb = round(getrusage(RUSAGE_SELF).ru_maxrss / 1024, 1)
-    encoded = sum(len(state) for state in host.snapshot()[1].values())
+    snapshot = host.snapshot()
     return Point(
         entities=seen,
         density=density,
         posts=len(posts),
         posts_per_second=round(len(posts) / seconds),
         held_bytes=round(held_bytes(posts) / seen),
-        encoded_bytes=round(encoded / seen),
+        encoded_bytes=round(sum(map(len, snapshot.states.values())) / seen),
+        encode_ms=best_ms(host.snapshot, seen),
+        decode_ms=best_ms(lambda: host.restore(*snapshot), seen),
         process_peak_mb=peak_mb,
     )
+
+
+def best_ms(call: Callable[[], object], states: int) -> float:
+    """Return the CPU milliseconds of a call by state: the best of five."""
+    return round(1_000 * min(repeat(call, number=1, repeat=5, timer=process_time)) / states, 3)
 
 
 def held_bytes(posts: list[ScoredPost]) -> int:

@@ -7,8 +7,9 @@ let the operator go back and decide again. Leaders and panes are kept once and c
 import json
 import struct
 import zlib
-from base64 import b64decode, b64encode
-from dataclasses import astuple, dataclass, field
+from base64 import b64decode
+from dataclasses import dataclass, field
+from io import BytesIO
 from operator import attrgetter
 from typing import Any
 
@@ -16,16 +17,17 @@ from pipeline.core.alerts import Incident
 from pipeline.core.baseline import Baseline
 from pipeline.core.clusters import Clusters
 from pipeline.core.detector_config import DetectorConfig
+from pipeline.core.packed_pane import PackedPane
 from pipeline.core.panes import Content, Mention, Pane, Totals
 from pipeline.core.thresholds import OwnRate
 from pipeline.core.windows import PaneHistory
 from pipeline.errors import StateVersionError
 from pipeline.events import Alert, Rule, Severity
 
-STATE_VERSION = 2
-DEFLATE_ABOVE_BYTES = 8_192
-_HEADER = struct.Struct(">H")
-_PANE = attrgetter(*Pane.__slots__)
+STATE_VERSION = 3  # also of the bytes of a PackedPane, which stand in a state as they are
+_VERSION, _SIZE = struct.Struct(">H"), struct.Struct(">I")
+_PANE, _BASELINE, _OWN_RATE, _INCIDENT = (attrgetter(*each.__slots__) for each in (Pane, Baseline, OwnRate, Incident))
+_json = json.JSONEncoder(separators=(",", ":"), allow_nan=False, check_circular=False).encode
 LONG_AGO = -(2**62)
 
 TrendNumbers = tuple[float, ...]
@@ -72,14 +74,15 @@ class EntityState:
 
 
 def encode(state: EntityState) -> bytes:
-    """Return the state as a two-byte version and compact JSON, deflated where it is large."""
+    """Return the state: its version, the size of a JSON document, the document, and then arrays and packed panes as they are."""
+    clusters, panes = state.clusters, state.history.packed
     document = {
         "entity": state.entity,
-        "leaders": b64encode(state.clusters.leaders.tobytes()).decode(),
-        "first_ms": b64encode(state.clusters.first_ms.tobytes()).decode(),
+        "leaders": len(clusters.leaders),
         "checkpoints": [_decided_out(d) for d in (state.decided, state.newer, state.older)],
         "base": state.history.base,
-        "panes": list(map(_PANE, state.history.panes)),
+        "packed": list(map(len, panes)),
+        "panes": list(map(_PANE, state.history.unpacked)),
         "mentions": {str(start): list(posts.values()) for start, posts in state.mentions.items()},
         "open_panes": sorted(state.open_panes),
         "dirty_ms": state.dirty_ms,
@@ -87,23 +90,23 @@ def encode(state: EntityState) -> bytes:
         "told_alerts": [alert.model_dump(mode="json", exclude_none=True) for alert in state.told_alerts],
         "corrections": state.corrections,
     }
-    body = json.dumps(document, ensure_ascii=True, separators=(",", ":"), allow_nan=False).encode()
-    return _HEADER.pack(STATE_VERSION) + (zlib.compress(body, 1) if len(body) > DEFLATE_ABOVE_BYTES else body)
+    head = _json(document).encode()
+    arrays = (clusters.leaders.tobytes(), clusters.first_ms.tobytes())
+    return b"".join((_VERSION.pack(STATE_VERSION), _SIZE.pack(len(head)), head, *arrays, *panes))
 
 
 def decode(encoded: bytes, config: DetectorConfig) -> EntityState:
     """Return the state. Raises StateVersionError for a version this code does not know."""
-    (version,) = _HEADER.unpack_from(encoded)
+    (version,) = _VERSION.unpack_from(encoded)
     if version > STATE_VERSION:
         raise StateVersionError(
             f"the state of an entity has version {version}, this code reads up to {STATE_VERSION}; upgrade before restoring"
         )
-    body = encoded[_HEADER.size :]
-    document = json.loads(body if body.startswith(b"{") else zlib.decompress(body))
-    if version < 2:
-        _from_1_to_2(document)
+    document, tail = _parts(encoded) if version > 2 else _parts_before_3(encoded, version)
+    array_bytes = 8 * document["leaders"]
     clusters = Clusters(config.cluster_memory_ms, config.cluster_capacity)
-    clusters.restore(b64decode(document["leaders"]), b64decode(document["first_ms"]))
+    clusters.restore(tail.read(array_bytes), tail.read(array_bytes))
+    packed = [PackedPane(tail.read(size)) for size in document["packed"]]
     decided, newer, older = (_decided_in(d) for d in document["checkpoints"])
     return EntityState(
         clusters=clusters,
@@ -111,7 +114,7 @@ def decode(encoded: bytes, config: DetectorConfig) -> EntityState:
         decided=decided,
         newer=newer,
         older=older,
-        history=PaneHistory(Totals(*document["base"]), (_pane_in(values) for values in document["panes"])),
+        history=PaneHistory(Totals(*document["base"]), packed, map(_pane_in, document["panes"])),
         mentions={int(s): {m[1]: Mention(*m) for m in posts} for s, posts in document["mentions"].items()},
         open_panes=set(document["open_panes"]),
         dirty_ms=document["dirty_ms"],
@@ -121,15 +124,38 @@ def decode(encoded: bytes, config: DetectorConfig) -> EntityState:
     )
 
 
+def _parts(encoded: bytes) -> tuple[dict[str, Any], BytesIO]:
+    """Return the document, and what follows it."""
+    body = BytesIO(encoded)
+    body.seek(_VERSION.size)
+    (size,) = _SIZE.unpack(body.read(_SIZE.size))
+    return json.loads(body.read(size)), body
+
+
+def _parts_before_3(encoded: bytes, version: int) -> tuple[dict[str, Any], BytesIO]:
+    """Return the parts of version 3: until then all was one document, with arrays as text and no pane packed."""
+    body = encoded[_VERSION.size :]
+    document = json.loads(body if body.startswith(b"{") else zlib.decompress(body))
+    if version < 2:
+        _from_1_to_2(document)
+    leaders = b64decode(document["leaders"])
+    return document | {"leaders": len(leaders) // 8, "packed": []}, BytesIO(leaders + b64decode(document["first_ms"]))
+
+
 def _from_1_to_2(document: dict[str, Any]) -> None:
     """Version 2 knows the entity's own rate of episodes: it begins at the last decision."""
     for values in document["checkpoints"]:
-        values.insert(2, None if values[1] is None else list(astuple(OwnRate(values[0]))))
+        values.insert(2, None if values[1] is None else list(_OWN_RATE(OwnRate(values[0]))))
 
 
-def _decided_out(decided: Decided) -> list[Any]:
-    parts = (decided.baseline, decided.own_rate, decided.opinion, decided.flood)
-    return [decided.time_ms, *(None if part is None else astuple(part) for part in parts)]
+def _decided_out(d: Decided) -> list[Any]:
+    return [
+        d.time_ms,
+        None if d.baseline is None else _BASELINE(d.baseline),
+        None if d.own_rate is None else _OWN_RATE(d.own_rate),
+        None if d.opinion is None else _INCIDENT(d.opinion),
+        None if d.flood is None else _INCIDENT(d.flood),
+    ]
 
 
 def _decided_in(values: list[Any]) -> Decided:

@@ -8,6 +8,8 @@ import json
 import struct
 import zlib
 from dataclasses import dataclass, field, fields
+from io import BytesIO
+from typing import Any
 
 from pipeline.core import entity_state
 from pipeline.core.detector_config import DetectorConfig
@@ -16,8 +18,10 @@ from pipeline.core.market_pane import Part
 from pipeline.core.pane_digest import PaneDigest, digest_in, without_contents
 from pipeline.errors import StateVersionError
 
-MARKET_STATE_VERSION = 1
-_HEADER = struct.Struct(">HI")  # version, bytes of the entity's state; then that, then the rest
+MARKET_STATE_VERSION = 2
+_HEADER, _SIZE = struct.Struct(">HI"), struct.Struct(">I")
+_START = PaneDigest._fields.index("start_ms")
+_json = json.JSONEncoder(separators=(",", ":"), allow_nan=False, check_circular=False).encode
 
 
 @dataclass(slots=True)
@@ -33,7 +37,7 @@ class MarketState(EntityState):
     parts: dict[int, dict[str, Part]] = field(default_factory=dict)
     last: dict[str, PaneDigest] = field(default_factory=dict)
     thinned_ms: int = 0
-    written: dict[int, str] = field(default_factory=dict)
+    written: dict[int, bytes] = field(default_factory=dict)
     watermark_ms: int = -(2**62)
 
     def known(self, end_ms: int, within_ms: int) -> dict[str, PaneDigest]:
@@ -71,43 +75,54 @@ class MarketState(EntityState):
 
 
 def encode(state: MarketState) -> bytes:
-    """Return the state as a version, the entity's own encoding, and deflated JSON."""
+    """Return the state: its version, the entity's own encoding and a JSON document, both with their sizes, and then the panes."""
     shared = entity_state.encode(state)
-    digests = ",".join(_pane_out(state, start) for start in sorted(state.digests))
-    parts = _json([[start, parts] for start, parts in sorted(state.parts.items())])
-    body = f'{{"digests":[{digests}],"parts":{parts},"last":{_json(list(state.last.values()))}}}'.encode()
-    return _HEADER.pack(MARKET_STATE_VERSION, len(shared)) + shared + zlib.compress(body, 1)
+    panes = [_pane_out(state, start) for start in sorted(state.digests)]
+    document = _json({"panes": list(map(len, panes)), "last": list(state.last.values())}).encode()
+    return b"".join(
+        (_HEADER.pack(MARKET_STATE_VERSION, len(shared)), shared, _SIZE.pack(len(document)), document, *panes),
+    )
 
 
-def _pane_out(state: MarketState, start: int) -> str:
-    """Return the digests of one pane as JSON; a host encodes often, and most panes change no more: those are written once."""
+def _pane_out(state: MarketState, start: int) -> bytes:
+    """Return one pane as deflated JSON; a host encodes often, and most panes change no more: those are written once."""
     written = state.written.get(start)
     if written is None:
-        written = _json(list(state.digests[start].values()))
+        pane = (start, list(state.digests[start].values()), state.parts.get(start))
+        written = zlib.compress(_json(pane).encode(), 1)
         if start < state.thinned_ms:
             state.written[start] = written
     return written
 
 
-def _json(value: object) -> str:
-    return json.dumps(value, ensure_ascii=True, separators=(",", ":"), allow_nan=False)
-
-
 def decode(encoded: bytes, config: DetectorConfig) -> MarketState:
     """Return the state. Raises StateVersionError for a version this code does not know."""
-    version, size = _HEADER.unpack_from(encoded)
+    body = BytesIO(encoded)
+    version, size = _HEADER.unpack(body.read(_HEADER.size))
     if version > MARKET_STATE_VERSION:
         raise StateVersionError(
             f"the state of a market has version {version}, this code reads up to {MARKET_STATE_VERSION}; upgrade before restoring"
         )
-    shared = entity_state.decode(encoded[_HEADER.size : _HEADER.size + size], config)
-    document = json.loads(zlib.decompress(encoded[_HEADER.size + size :]))
-    digests: dict[int, dict[str, PaneDigest]] = {}
-    for each in (digest_in(values) for by_member in document["digests"] for values in by_member):
-        digests.setdefault(each.start_ms, {})[each.entity] = each
+    shared = entity_state.decode(body.read(size), config)
+    panes, last = _panes_in(body) if version > 1 else _panes_before_2(body)
     return MarketState(
         **{each.name: getattr(shared, each.name) for each in fields(shared)},
-        digests=digests,
-        parts={start: {entity: Part(*part) for entity, part in parts.items()} for start, parts in document["parts"]},
-        last={each.entity: each for each in map(digest_in, document["last"])},
+        digests={start: {each.entity: each for each in map(digest_in, digests)} for start, digests, _ in panes},
+        parts={start: {entity: Part(*part) for entity, part in parts.items()} for start, _, parts in panes if parts},
+        last={each.entity: each for each in map(digest_in, last)},
     )
+
+
+def _panes_in(body: BytesIO) -> tuple[list[Any], list[Any]]:
+    """Return start, digests and parts of each pane, and the last digests."""
+    (size,) = _SIZE.unpack(body.read(_SIZE.size))
+    document = json.loads(body.read(size))
+    return [json.loads(zlib.decompress(body.read(each))) for each in document["panes"]], document["last"]
+
+
+def _panes_before_2(body: BytesIO) -> tuple[list[Any], list[Any]]:
+    """Return the same of version 1: there all was one deflated document."""
+    document = json.loads(zlib.decompress(body.read()))
+    parts = dict(document["parts"])
+    starts = [digests[0][_START] for digests in document["digests"]]
+    return [(at, digests, parts.get(at)) for at, digests in zip(starts, document["digests"], strict=True)], document["last"]

@@ -1,59 +1,70 @@
-"""An old pane in a third of the room: its numbers in one run of bytes, beside the words of the one content that is left.
+"""An old pane in a third of the room: one run of bytes, which is also how a state keeps it on disk.
 
 A busy entity keeps hundreds of panes for its longest window, and few of them are ever looked into again: windows are
-differences of ``through``, and authors are asked for until enough are found.
+differences of ``through``, and authors are asked for until enough are found. So states are written and read without unpacking
+them. Whoever changes these bytes therefore raises ``entity_state.STATE_VERSION``.
 """
 
-from array import array
-from struct import Struct
-from typing import NamedTuple
+from itertools import accumulate, pairwise
+from struct import Struct, pack, unpack_from
 
 from pipeline.core.panes import Content, Pane, Totals
 
 _THROUGH = Struct("<4q")
-_NUMBERS = Struct("<4qqIIddIII?QIdq")  # running totals, the pane from start to clusters, frozen, content; authors follow
+_PANE = Struct("<4qqIIddIII?IIBB")  # totals, start to frozen, characters of two words, how many authors and contents follow
+_CONTENT = Struct("<QIdqIIII")  # a content, and the characters of its four words; behind all of these the words themselves
+_UTF_8 = ("utf-8", "surrogatepass")
 
 
-class PackedPane(NamedTuple):
-    """What ``packed`` made of a pane with one content; its words are not copied."""
+class PackedPane(bytes):
+    """What ``packed`` made of a pane."""
 
-    numbers: bytes
-    event_id: str
-    author_id: str
-    text: str
-    url: str
-    model: str
-    model_revision: str
+    __slots__ = ()
+
+    @property
+    def start_ms(self) -> int:
+        """Return the start of the pane."""
+        start_ms: int = _PANE.unpack_from(self)[4]
+        return start_ms
 
     @property
     def through(self) -> Totals:
         """Return the running totals up to and with this pane."""
-        return Totals(*_THROUGH.unpack_from(self.numbers))
+        return Totals(*_THROUGH.unpack_from(self))
 
     @property
     def authors(self) -> tuple[int, ...]:
         """Return the authors that are left."""
-        return tuple(array("I", self.numbers[_NUMBERS.size :]))
+        return unpack_from(f"<{self[_PANE.size - 2]}I", self, _PANE.size)
 
 
-def packed(pane: Pane) -> Pane | PackedPane:
-    """Return the pane packed; as it is, where it has not just one content."""
-    if len(pane.contents) != 1:
-        return pane
-    content = pane.contents[0]
-    numbers = _NUMBERS.pack(
+def packed(pane: Pane) -> PackedPane:
+    """Return the pane packed; at most 255 contents and authors, so a thinned one."""
+    model, revision, authors, contents = pane.model, pane.model_revision, pane.authors, pane.contents
+    numbers = _PANE.pack(
         *pane.through, pane.start_ms, pane.posts, pane.effective, pane.negative, pane.positive, pane.young, pane.late,
-        pane.clusters, pane.frozen, *content[:4],
+        pane.clusters, pane.frozen, len(model), len(revision), len(authors), len(contents),
     )  # fmt: skip
-    return PackedPane(numbers + array("I", pane.authors).tobytes(), *content[4:], pane.model, pane.model_revision)
+    parts = [numbers, pack(f"<{len(authors)}I", *authors)]
+    words = [model, revision]
+    for content in contents:
+        said = content[4:]
+        parts.append(_CONTENT.pack(*content[:4], *map(len, said)))
+        words += said
+    return PackedPane(b"".join((*parts, "".join(words).encode(*_UTF_8))))
 
 
 def whole(pane: Pane | PackedPane) -> Pane:
     """Return what ``packed`` was given."""
     if isinstance(pane, Pane):
         return pane
-    values = _NUMBERS.unpack_from(pane.numbers)
-    content = Content._make((*values[13:], pane.event_id, pane.author_id, pane.text, pane.url))
-    words = (pane.authors, (content,), pane.model, pane.model_revision)
-    fields = (*values[4:12], *words, Totals(*values[:4]), values[12])
+    *values, frozen, model, revision, authors, count = _PANE.unpack_from(pane)
+    at = _PANE.size + 4 * authors
+    words_at = at + _CONTENT.size * count
+    numbers = list(_CONTENT.iter_unpack(pane[at:words_at]))
+    ends = accumulate([model, revision, *[size for each in numbers for size in each[4:]]], initial=0)
+    text = pane[words_at:].decode(*_UTF_8)
+    words = [text[begin:end] for begin, end in pairwise(ends)]
+    contents = [Content._make((*each[:4], *words[4 * n + 2 : 4 * n + 6])) for n, each in enumerate(numbers)]
+    fields = (*values[4:], pane.authors, tuple(contents), *words[:2], Totals(*values[:4]), frozen)
     return Pane(*fields)

@@ -35,18 +35,29 @@ class PaneHistory:
 
     __slots__ = ("_base", "_packed", "_panes", "_starts", "_thin_ms")
 
-    def __init__(self, base: Totals = ZERO, panes: Iterable[Pane] = ()) -> None:
-        """Take the totals before the first pane that is kept, and the panes."""
+    def __init__(self, base: Totals = ZERO, packed: Iterable[PackedPane] = (), panes: Iterable[Pane] = ()) -> None:
+        """Take the totals before the first pane that is kept, and the panes: first those that are packed."""
         self._base = base
-        self._panes: list[Pane | PackedPane] = list(panes)
-        self._starts = [pane.start_ms for pane in self.panes]
-        self._packed = 0
-        self._thin_ms = 0
+        self._panes: list[Pane | PackedPane] = list(packed)
+        self._packed = len(self._panes)
+        self._panes += panes
+        self._starts = [pane.start_ms for pane in self._panes]
+        self._thin_ms = self._starts[self._packed - 1] + 1 if self._packed else 0
 
     @property
     def panes(self) -> list[Pane]:
         """Return all panes."""
         return [whole(pane) for pane in self._panes]
+
+    @property
+    def packed(self) -> list[PackedPane]:
+        """Return the panes that are packed, as they are."""
+        return [pane for pane in self._panes if isinstance(pane, PackedPane)]
+
+    @property
+    def unpacked(self) -> list[Pane]:
+        """Return the panes after them, which are not."""
+        return [pane for pane in self._panes if isinstance(pane, Pane)]
 
     @property
     def newest(self) -> Pane:

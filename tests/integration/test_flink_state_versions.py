@@ -12,7 +12,7 @@ import pytest
 from infra.flink_cluster import FlinkCluster, ship
 from infra.flink_job import ensure_running, running_job
 from pipeline.adapters.waiting import wait_until
-from pipeline.core import entity_state
+from pipeline.core import entity_state, market_state
 from pipeline.core.corrections import settled_trends
 from pipeline.core.entity_state import STATE_VERSION
 from pipeline.errors import Unavailable
@@ -20,7 +20,7 @@ from pipeline.events import Alert, AlertStatus
 from pipeline.jobs.trends_job import TrendsJob
 from tests.parity.flink_lab import READY_S, SETTLED_S, Lab, kafka_of, live_job, started_lab, wait_for_more_trends
 from tests.parity.flink_runs import Told, publish, told_by_flink, told_in_process
-from tests.unit.core.old_states import as_version_1
+from tests.unit.core.old_states import encoded_as_version_2
 from tests.unit.core.streams import DAY_MS, HOUR_MS, START_MS, background, in_order, shift
 
 pytestmark = [pytest.mark.integration, pytest.mark.flink, pytest.mark.slow, pytest.mark.timeout(900)]
@@ -31,21 +31,28 @@ POSTS = in_order(
 )
 
 OLDER: Final = f"""
-{inspect.getsource(as_version_1)}
-_encode_now = encode
+from base64 import b64encode
+from dataclasses import astuple
 
+{inspect.getsource(encoded_as_version_2)}
+encode = encoded_as_version_2
+"""
+OLDER_MARKET: Final = """
 def encode(state):
-    return as_version_1(_encode_now(state))
+    shared = entity_state.encode(state)
+    digests = [list(state.digests[start].values()) for start in sorted(state.digests)]
+    document = {"digests": digests, "parts": sorted(state.parts.items()), "last": list(state.last.values())}
+    return _HEADER.pack(1, len(shared)) + shared + zlib.compress(_json(document).encode(), 1)
 """
 NEWER: Final = """
 _encode_now, _decode_now = encode, decode
 
 def encode(state):
-    return _HEADER.pack(STATE_VERSION + 1) + _encode_now(state)
+    return _VERSION.pack(STATE_VERSION + 1) + _encode_now(state)
 
 def decode(encoded, config):
-    (version,) = _HEADER.unpack_from(encoded)
-    return _decode_now(encoded[_HEADER.size :] if version > STATE_VERSION else encoded, config)
+    (version,) = _VERSION.unpack_from(encoded)
+    return _decode_now(encoded[_VERSION.size :] if version > STATE_VERSION else encoded, config)
 """
 
 
@@ -61,13 +68,13 @@ def job(lab: Lab, kafka_bootstrap: str, topic_prefix: str) -> Iterator[TrendsJob
         yield job
 
 
-def release(cluster: FlinkCluster, changes: str = "") -> None:
-    """Ship this code to the cluster, with other words for how a state is written and read."""
+def release(cluster: FlinkCluster, entity: str = "", market: str = "") -> None:
+    """Ship this code to the cluster, with other words for how the states of entities and markets are written and read."""
     ship(cluster.shipped)
-    name = "/".join(entity_state.__name__.split(".")) + ".py"
-    source = Path(inspect.getfile(entity_state)).read_text("utf-8") + changes
     with zipfile.ZipFile(cluster.shipped) as archive:
-        parts = {each: archive.read(each) for each in archive.namelist()} | {name: source.encode()}
+        parts = {each: archive.read(each) for each in archive.namelist()}
+    for module, changes in ((entity_state, entity), (market_state, market)):
+        parts["/".join(module.__name__.split(".")) + ".py"] += changes.encode()
     with zipfile.ZipFile(cluster.shipped, "w") as archive:
         for each, content in parts.items():
             archive.writestr(each, content)
@@ -79,8 +86,12 @@ def ids_and_ends(alerts: list[Alert]) -> set[tuple[str, AlertStatus]]:
 
 def test_a_savepoint_of_an_older_release_goes_on_and_a_newer_ones_is_refused_by_name(lab: Lab, job: TrendsJob) -> None:
     cuts = [len(POSTS) // 3, next(number for number, post in enumerate(POSTS) if post.event_time_ms > SPIKE_MS + HOUR_MS / 2)]
-    for changes, part in ((OLDER, POSTS[: cuts[0]]), ("", POSTS[cuts[0] : cuts[1]]), (NEWER, POSTS[cuts[1] : -20])):
-        release(lab.cluster, changes)
+    for changes, part in (
+        ((OLDER, OLDER_MARKET), POSTS[: cuts[0]]),
+        ((), POSTS[cuts[0] : cuts[1]]),
+        ((NEWER,), POSTS[cuts[1] : -20]),
+    ):
+        release(lab.cluster, *changes)
         lab.run(job)
         publish(kafka_of(job), job.scored, part)
         wait_for_more_trends(job)

@@ -17,6 +17,7 @@ def test_a_point_counts_its_entities_and_posts() -> None:
     assert point.posts_per_second > 0
     assert 0 < point.held_bytes < 64_000
     assert 0 < point.encoded_bytes < 64_000
+    assert min(point.encode_ms, point.decode_ms) > 0.0
 
 
 @pytest.mark.timeout(240)

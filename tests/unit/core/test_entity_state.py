@@ -1,18 +1,30 @@
+from functools import cache
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from pipeline.core.detector_config import DetectorConfig
-from pipeline.core.entity_state import STATE_VERSION, decode, encode
-from pipeline.core.spikes import NegativeSpikeOperator
-from pipeline.jobs.trends import TrendHost
-from tests.unit.core.old_states import as_version_1
+from pipeline.core.entity_state import STATE_VERSION, EntityState, decode, encode
+from pipeline.jobs.trends import TrendHost, make_host
+from tests.unit.core.old_states import as_version_1, document_of, encoded_as_version_2, written_as_version_2
 from tests.unit.core.streams import eventful
 
 CONFIG = DetectorConfig()
+POSTS = eventful()
 
 
+@cache
 def states() -> dict[str, bytes]:
-    host = TrendHost(NegativeSpikeOperator(CONFIG), CONFIG.out_of_orderness_ms)
-    for post in eventful():
+    host = make_host(CONFIG)
+    for post in POSTS:
         host.on_post(post)
-    return host.snapshot()[1]
+    return host.snapshot().states
+
+
+def told_after(host: TrendHost[EntityState], first: int) -> list[bytes]:
+    """Return what the host tells of the posts from this one on, and of the end."""
+    steps = [*host.on_posts(POSTS[first:]), host.finish()]
+    return [record.to_json() for step in steps for record in (*step.trends, *step.alerts)]
 
 
 def test_decoding_and_encoding_again_gives_the_same_bytes() -> None:
@@ -20,9 +32,38 @@ def test_decoding_and_encoding_again_gives_the_same_bytes() -> None:
         assert encode(decode(encoded, CONFIG)) == encoded
 
 
+@settings(max_examples=10, deadline=None)
+@given(st.sets(st.integers(0, len(POSTS) - 1), max_size=5))
+def test_a_restart_at_any_moment_changes_nothing_that_is_told_or_known(restarts: set[int]) -> None:
+    plain, restarted = make_host(CONFIG), make_host(CONFIG)
+    for number, post in enumerate(POSTS):
+        if number in restarts:
+            before, restarted = restarted.snapshot(), make_host(CONFIG)
+            restarted.restore(*before)
+        assert restarted.on_post(post) == plain.on_post(post)
+    assert restarted.snapshot() == plain.snapshot()
+    assert restarted.finish() == plain.finish()
+
+
+def test_what_version_2_wrote_goes_on_as_if_nothing_had_happened() -> None:
+    old = written_as_version_2()
+    plain, restored = make_host(CONFIG), make_host(CONFIG)
+    for post in POSTS[: old.posts]:
+        plain.on_post(post)
+    restored.restore(*old[1:])
+    assert {encoded[:2] for encoded in restored.snapshot().states.values()} == {STATE_VERSION.to_bytes(2, "big")}
+    assert told_after(restored, old.posts) == told_after(plain, old.posts)
+    assert restored.snapshot() == plain.snapshot()
+
+
+def test_version_2_can_still_be_written_for_tests() -> None:
+    for encoded in written_as_version_2().states.values():
+        assert document_of(encoded_as_version_2(decode(encoded, CONFIG))) == document_of(encoded)
+
+
 def test_a_state_of_version_1_is_migrated() -> None:
     """Version 1 did not know the entity's own rate of episodes."""
-    for encoded in states().values():
+    for encoded in written_as_version_2().states.values():
         state = decode(as_version_1(encoded), CONFIG)
         assert state.decided.own_rate is not None
         assert state.decided.own_rate.as_of_ms == state.decided.time_ms
