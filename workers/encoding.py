@@ -57,7 +57,10 @@ class Device:
         return encoded
 
     def _encode(self, keys: Sequence[bytes], missing: Mapping[bytes, TokenIds], encoded: Encoded) -> None:
-        """Encode some texts together; where that fails, each half by itself."""
+        """Encode some texts together, the longest of them first; where that fails, each half by itself."""
+        if len(keys) > 1 and len(keys) * len(missing[keys[0]]) > self._limits.max_tokens:
+            self._encode_halves(keys, missing, encoded)  # cut before the budget was halved: to try it would halve it again
+            return
         try:
             rows = self._encoder.encode([missing[key] for key in keys])
         except _BLAMED as error:
@@ -66,11 +69,14 @@ class Device:
             if len(keys) == 1:
                 encoded.failures[keys[0]] = f"{type(error).__name__}: {error}"
                 return
-            middle = len(keys) // 2
-            self._encode(keys[:middle], missing, encoded)
-            self._encode(keys[middle:], missing, encoded)
+            self._encode_halves(keys, missing, encoded)
             return
         self._keep(keys, rows, encoded)
+
+    def _encode_halves(self, keys: Sequence[bytes], missing: Mapping[bytes, TokenIds], encoded: Encoded) -> None:
+        middle = len(keys) // 2
+        self._encode(keys[:middle], missing, encoded)
+        self._encode(keys[middle:], missing, encoded)
 
     def _keep(self, keys: Sequence[bytes], rows: Encodings, encoded: Encoded) -> None:
         self.intent_names = rows.intent_names
@@ -85,7 +91,7 @@ class Device:
             self._cache.put(key, answer)
 
     def _halve(self, error: MemoryError) -> None:
-        """Make the batches of the next chunks smaller."""
+        """Make all batches from now on smaller."""
         self._limits = replace(self._limits, max_tokens=max(MIN_TOKENS, self._limits.max_tokens // 2))
         log.warning("out_of_device_memory", batch_tokens=self._limits.max_tokens, error=str(error))
 

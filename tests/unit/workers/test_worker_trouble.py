@@ -14,9 +14,13 @@ from pipeline.adapters.stores import MemoryProfileStore, Outcomes
 from pipeline.adapters.streams import Record, TopicPartition
 from pipeline.adapters.waiting import wait_until
 from pipeline.errors import ConfigurationError, ModelError, Reason, Stop, Unavailable
+from pipeline.telemetry import Metrics
 from tests.unit.workers.playground import GROUP, Playground, Slow, click, post, replace_monotonic, rules
+from workers.batching import BatchLimits
 from workers.encoder import Encodings, TokenIds
+from workers.encoding import Device
 from workers.fake_encoder import FakeEncoder
+from workers.result_cache import ResultCache
 from workers.worker import Connections
 
 
@@ -65,6 +69,24 @@ def test_a_batch_that_does_not_fit_the_device_is_halved_and_nothing_is_lost() ->
     ground.run()
     assert len(ground.scored()) == 40
     assert ground.letters() == []
+
+
+def test_one_lack_of_memory_halves_the_budget_once_however_many_batches_were_cut() -> None:
+    room, sizes = 128, []
+
+    class Small(FakeEncoder):
+        def encode(self, tokens: Sequence[TokenIds]) -> Encodings:
+            sizes.append(sum(map(len, tokens)))
+            if sizes[-1] > room:
+                raise MemoryError(f"{sizes[-1]} tokens do not fit")
+            return super().encode(tokens)
+
+    device = Device(Small(), ResultCache(0, "r"), BatchLimits(max_tokens=256), Metrics())
+    for chunk in range(2):
+        texts = {bytes([chunk, number]): np.arange(8, dtype=np.int32) for number in range(200)}
+        assert device.encode(texts).answers.keys() == texts.keys()
+    assert [size for size in sizes if size > room] == [256]
+    assert sizes.count(room) == 2 * 12  # 1,600 tokens a chunk
 
 
 def test_a_model_that_answers_nothing_stops_the_worker_before_anything_is_committed() -> None:
