@@ -97,7 +97,7 @@ def _show(document: dict[str, Any]) -> None:
     console = Console(highlight=False)
     head = f"{counted(document['events'], 'event')}, the last at {clock(document['last_event_ms'], seconds=True)} UTC"
     console.print(Text.assemble((printable(document["user_id"]), "bold"), f"  {head}"))
-    console.print(f"model {document['model_revision']}, vector norm {document['vector_norm']:g}")
+    console.print(f"vector space {document['model_revision']}, vector norm {document['vector_norm']:g}")
     masses = Table("half-life", "mass", "mass now", "norm", "concentration")
     for one in document["half_lives"]:
         masses.add_row(
