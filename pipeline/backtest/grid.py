@@ -16,6 +16,7 @@ from pipeline.core.detector_config import DetectorConfig
 from pipeline.errors import ConfigurationError
 
 MOST_POINTS = 10_000
+DIVISORS = ("half_life_ms", "own_rate_half_life_ms", "own_rate_strength_ms", "share_strength")
 
 Point = dict[str, float | int]
 
@@ -99,15 +100,16 @@ def _check_values(name: str, values: Any, default: float | int) -> None:
 
 
 def _check_point(point: Point, config: DetectorConfig) -> None:
-    """Refuse what no detector can be: windows out of order, a rate outside (0, 1], a half-life of nothing."""
+    """Refuse what no detector can be: windows out of order, a rate outside (0, 1], a divisor of nothing."""
     chosen = configured(config, point)
     shown = ", ".join(f"{name}={value}" for name, value in point.items())
     if not 0 < chosen.false_alerts_per_entity_day <= 1:
         raise ConfigurationError(f"grid: {shown}: false_alerts_per_entity_day must lie in (0, 1]")
-    if chosen.half_life_ms <= 0:
-        raise ConfigurationError(f"grid: {shown}: half_life_ms must be above 0")
+    for name in DIVISORS:
+        if getattr(chosen, name) <= 0:
+            raise ConfigurationError(f"grid: {shown}: {name} must be above 0")
     for lane in chosen.lanes:
         if list(lane.windows_ms) != sorted(set(lane.windows_ms)) or lane.windows_ms[0] <= 0:
             raise ConfigurationError(f"grid: {shown}: windows_ms {lane.windows_ms} of {lane.rule} must ascend")
-        if lane.reference_ms > lane.windows_ms[-1]:
-            raise ConfigurationError(f"grid: {shown}: reference_ms of {lane.rule} is longer than its longest window")
+        if lane.reference_ms not in lane.windows_ms:
+            raise ConfigurationError(f"grid: {shown}: reference_ms of {lane.rule} must be one of its windows {lane.windows_ms}")

@@ -76,8 +76,9 @@ def precision_recall_picture(points: Sequence[OperatingPoint], base: float | Non
     figure, (axis,) = _figure(1, 4.6, 3.4)
     drawn = [p for p in points if p.precision is not None and p.recall is not None]
     axis.plot([p.recall for p in drawn], [p.precision for p in drawn], "o-", color=NEGATIVE, markersize=4)
-    for p in drawn:
-        place = {"xytext": (3, 3), "textcoords": "offset points", "rotation": 45}
+    for number, p in enumerate(drawn):  # on alternate sides, since neighbours lie close
+        side, anchor = ((3, 3), ("left", "bottom")) if number % 2 else ((-3, -3), ("right", "top"))
+        place = {"xytext": side, "textcoords": "offset points", "ha": anchor[0], "va": anchor[1]}
         axis.annotate(f"{p.target:g}", (p.recall, p.precision), fontsize=7, **place)
     if base is not None:
         axis.axhline(base, color=VOLUME, linestyle=":", label=f"by chance {base:.3f}")
