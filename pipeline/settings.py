@@ -118,12 +118,12 @@ class TrendSettings(Section):
     """
 
     false_alerts_per_entity_day: float = Field(default=0.005, gt=0, le=1)
-    out_of_orderness_ms: int = 120_000
-    idleness_ms: int = 60_000
-    allowed_lateness_ms: int = 3_600_000
-    cooldown_ms: int = 86_400_000
+    out_of_orderness_ms: int = Field(default=120_000, ge=0)
+    idleness_ms: int = Field(default=60_000, ge=0)
+    allowed_lateness_ms: int = Field(default=3_600_000, ge=0)
+    cooldown_ms: int = Field(default=86_400_000, ge=0)
     market: Literal["all", "exchange", "off"] = "all"
-    parallelism: int = 1
+    parallelism: int = Field(default=1, gt=0)
     execution_mode: Literal["process", "thread"] = "process"
     checkpoint_interval_ms: int = Field(default=10_000, gt=0)
     metrics_host: str = "127.0.0.1"

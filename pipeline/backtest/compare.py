@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.backtest.detections import Detection, detections
-from pipeline.backtest.lines import open_text
 from pipeline.errors import ConfigurationError
 from pipeline.events import Alert, Rule
+from pipeline.replay.recorded import open_lines
 
 ALERTS = "alerts.jsonl"
 SAME_WITHIN_MS = 86_400_000  # the cooldown: within it a rule tells of one incident only
@@ -42,11 +42,11 @@ def _shown(detection: Detection) -> dict[str, Any]:
 def read_alerts(run: Path) -> list[Alert]:
     """Return the alert records of a run: a folder with alerts.jsonl, or such a file."""
     path = run / ALERTS if run.is_dir() else run
-    with open_text(path) as lines:
+    with open_lines(path) as lines:
         return [_parse(line, path, number) for number, line in enumerate(lines, 1) if line.strip()]
 
 
-def _parse(line: str, path: Path, number: int) -> Alert:
+def _parse(line: bytes, path: Path, number: int) -> Alert:
     try:
         return Alert.model_validate_json(line)
     except ValueError as error:

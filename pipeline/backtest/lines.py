@@ -5,21 +5,15 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from pipeline.errors import ConfigurationError
-
-
-def open_text(path: Path) -> IO[str]:
-    """Open a text file for reading, through gzip where the name ends in .gz."""
-    if not path.is_file():
-        raise ConfigurationError(f"{path} is not a file; check the path")
-    return gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8")
+from pipeline.replay.recorded import open_lines
 
 
 def read_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield (line number, object) of every line that is not blank."""
-    with open_text(path) as lines:
+    with open_lines(path) as lines:
         for number, line in enumerate(lines, 1):
             if not line.strip():
                 continue

@@ -14,6 +14,7 @@ import numpy as np
 from pipeline.backtest.lines import read_lines
 from pipeline.backtest.prices import Prices
 from pipeline.errors import ConfigurationError
+from pipeline.events import EARLIEST_MS, LATEST_MS
 
 EVENT_Z = -3.0
 ALERT_Z = -2.0
@@ -60,6 +61,10 @@ def _incident(path: Path, number: int, row: dict[str, object]) -> Incident:
     incident = Incident(str(entity), str(kind), int(str(from_ms)), int(str(to_ms)))
     if incident.to_ms <= incident.from_ms:
         raise ConfigurationError(f"truth: {path} line {number}: to_ms = {to_ms} is not after from_ms = {from_ms}")
+    for name, value in (("from_ms", incident.from_ms), ("to_ms", incident.to_ms)):
+        if not EARLIEST_MS <= value < LATEST_MS:
+            fix = "write epoch milliseconds of 2000 to 2100"
+            raise ConfigurationError(f"truth: {path} line {number}: {name} = {value} is no such time; {fix}")
     return incident
 
 

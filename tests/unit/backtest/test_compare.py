@@ -43,5 +43,5 @@ def test_runs_are_read_from_folders_or_files_and_bad_lines_are_named(tmp_path: P
     path.write_text('{"alert_id": "x"}\n')
     with pytest.raises(ConfigurationError, match="line 1 is not an alert"):
         read_alerts(tmp_path)
-    with pytest.raises(ConfigurationError, match="is not a file"):
+    with pytest.raises(ConfigurationError, match="absent cannot be read"):
         read_alerts(tmp_path / "absent")

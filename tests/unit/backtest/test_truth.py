@@ -1,5 +1,6 @@
 """Files of truth: what they hold, and how they are refused."""
 
+import gzip
 import json
 from pathlib import Path
 
@@ -9,6 +10,8 @@ from pipeline.backtest.truth import Incident, read_truth, within
 from pipeline.errors import ConfigurationError
 
 HOUR_MS = 3_600_000
+START_MS = 1_388_534_400_000
+END_MS = START_MS + HOUR_MS
 
 
 def write_truth(path: Path, *rows: dict[str, object]) -> Path:
@@ -16,12 +19,12 @@ def write_truth(path: Path, *rows: dict[str, object]) -> Path:
     return path
 
 
-def row(entity: str = "A", from_ms: object = 0, to_ms: object = HOUR_MS, kind: str = "negative_spike") -> dict[str, object]:
+def row(entity: str = "A", from_ms: object = START_MS, to_ms: object = END_MS, kind: str = "negative_spike") -> dict[str, object]:
     return {"entity": entity, "kind": kind, "from_ms": from_ms, "to_ms": to_ms}
 
 
 def test_incidents_come_in_time_order(tmp_path: Path) -> None:
-    path = write_truth(tmp_path / "t.jsonl", row("B", HOUR_MS, 2 * HOUR_MS), row("A"))
+    path = write_truth(tmp_path / "t.jsonl", row("B", START_MS + HOUR_MS, START_MS + 2 * HOUR_MS), row("A"))
     assert [incident.entity for incident in read_truth(path, ["A", "B"])] == ["A", "B"]
 
 
@@ -34,7 +37,9 @@ def test_unknown_entities_are_named_with_the_nearest_known_one(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("bad", "message"),
     [
-        (row(to_ms=0), "to_ms = 0 is not after from_ms = 0"),
+        (row(to_ms=START_MS), f"to_ms = {START_MS} is not after from_ms = {START_MS}"),
+        (row(from_ms=1_612_880_000, to_ms=1_612_890_000), "from_ms = 1612880000 is no such time; write epoch milliseconds"),
+        (row(to_ms=START_MS * 1_000), f"to_ms = {START_MS}000 is no such time; write epoch milliseconds"),
         (row(from_ms="now"), "from_ms = 'now'; expected int"),
         ({"entity": "A", "kind": "x", "from_ms": 1}, "to_ms = None; expected int"),
         (row(from_ms=True), "from_ms = True; expected int"),
@@ -43,6 +48,20 @@ def test_unknown_entities_are_named_with_the_nearest_known_one(tmp_path: Path) -
 def test_bad_lines_are_named(tmp_path: Path, bad: dict[str, object], message: str) -> None:
     with pytest.raises(ConfigurationError, match=f"line 2: {message}"):
         read_truth(write_truth(tmp_path / "t.jsonl", row(), bad), ["A"])
+
+
+def test_a_file_is_read_by_what_it_holds_and_refused_when_cut_off(tmp_path: Path) -> None:
+    plain = write_truth(tmp_path / "t.jsonl", *[row(from_ms=START_MS + n) for n in range(100)])
+    packed = gzip.compress(plain.read_bytes())
+    for name, data in (("packed.jsonl", packed), ("plain.jsonl.gz", plain.read_bytes())):
+        (tmp_path / name).write_bytes(data)
+        assert read_truth(tmp_path / name, ["A"]) == read_truth(plain, ["A"])
+    (tmp_path / "cut.jsonl.gz").write_bytes(packed[:-20])
+    with pytest.raises(ConfigurationError, match="cut.jsonl.gz cannot be read"):
+        read_truth(tmp_path / "cut.jsonl.gz", ["A"])
+    (tmp_path / "binary.jsonl").write_bytes(b"\xff\xfe{}")
+    with pytest.raises(ConfigurationError, match="line 1 is not JSON"):
+        read_truth(tmp_path / "binary.jsonl", ["A"])
 
 
 @pytest.mark.parametrize(

@@ -45,6 +45,12 @@ def test_the_last_started_stack_is_found_without_options(tmp_path: Path) -> None
         ("GROUNDSWELL_KAFKA__BOOTSTRAPS", "x", "GROUNDSWELL_KAFKA__BOOTSTRAPS: is no setting; .* unset GROUNDSWELL_KAFKA__BOOT"),
         ("GROUNDSWELL_STACK__REDIS_PORT", "high", "GROUNDSWELL_STACK__REDIS_PORT: Input should be a valid integer"),
         ("GROUNDSWELL_STACK__KAFKA_PORT", "70000", "GROUNDSWELL_STACK__KAFKA_PORT: Input should be less than or equal to 65535"),
+        (
+            "GROUNDSWELL_TRENDS__ALLOWED_LATENESS_MS",
+            "-5",
+            "TRENDS__ALLOWED_LATENESS_MS: Input should be greater than or equal to 0",
+        ),
+        ("GROUNDSWELL_TRENDS__PARALLELISM", "0", "TRENDS__PARALLELISM: Input should be greater than 0"),
         ("GROUNDSWELL_NOTIFY__ENDPOINTS", '[{"url": "http://x"}]', r"NOTIFY__ENDPOINTS \[0\] \[secrets\]: Field required"),
         ("GROUNDSWELL_NOTIFY__ENDPOINTS", "hush", 'field "notify" .*: Expecting value.*written as JSON'),
     ],
