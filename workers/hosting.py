@@ -22,6 +22,7 @@ from pipeline.adapters.health import HealthServer
 from pipeline.adapters.kafka_admin import KafkaAdmin
 from pipeline.adapters.kafka_streams import KafkaSink, KafkaSource
 from pipeline.adapters.redis_store import RedisProfileStore, connect
+from pipeline.adapters.stopping import STOP_SIGNALS, stop_on_signals
 from pipeline.adapters.time_ordered import TimeOrderedSource
 from pipeline.errors import GroundswellError, Stop
 from pipeline.settings import KafkaSettings, Settings
@@ -35,7 +36,6 @@ from workers.rules import WorkerRules, system_clock
 from workers.worker import Brain, Connections, Worker
 
 FAKE = "fake"
-STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 KILLED_AFTER_S = 10.0  # beyond the drain timeout
 
 log = structlog.get_logger()
@@ -109,20 +109,6 @@ def make_linker(settings: Settings) -> EntityLinker:
     """Return the entity linker over the user's dictionary, or over the shipped one."""
     own = settings.worker.entities
     return EntityLinker(shipped_dictionary() if own is None else load_dictionary(own))
-
-
-def stop_on_signals(signals: Sequence[signal.Signals] = STOP_SIGNALS) -> threading.Event:
-    """Return an event that the first of these signals sets; the second one ends the process at once."""
-    stop = threading.Event()
-
-    def handle(number: int, _frame: object) -> None:
-        if stop.is_set():
-            os._exit(128 + number)
-        stop.set()
-
-    for one in signals:
-        signal.signal(one, handle)
-    return stop
 
 
 def supervise(options: WorkOptions, replicas: int) -> None:

@@ -12,8 +12,8 @@ import typer
 from rich.console import Console
 
 from pipeline import settings as settings_module
+from pipeline.adapters.stopping import interrupting
 from pipeline.commands.options import EncoderChoice, EncoderOption
-from pipeline.commands.stopping import interrupting
 from pipeline.errors import ConfigurationError
 from pipeline.settings import Settings
 from pipeline.telemetry import setup_logging

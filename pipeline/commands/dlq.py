@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pipeline import settings as settings_module
+from pipeline.adapters.stopping import interrupting
 from pipeline.commands.options import HomeOption, JsonOption
-from pipeline.commands.stopping import interrupting
 from pipeline.errors import Reason
 from pipeline.topics import DEAD_LETTERS
 

@@ -64,12 +64,12 @@ def make_receivers(notify: NotifySettings, only: "list[str] | tuple[str, ...] | 
 def _run(settings: Settings, receivers: "list[WebhookReceiver]", delivery_log: "RedisDeliveryLog", until_idle: bool) -> None:
     from pipeline.adapters.health import HealthServer
     from pipeline.adapters.kafka_streams import KafkaSink, KafkaSource
+    from pipeline.adapters.stopping import stop_on_signals
     from pipeline.core.delivery import RetryPolicy
     from pipeline.jobs.notifier import Notifier
     from pipeline.jobs.sender import LEASE_MARGIN_MS, Desk, Letters
     from pipeline.telemetry import Metrics
     from pipeline.topics import ALERTS, DEAD_LETTERS
-    from workers.hosting import stop_on_signals
 
     kafka, notify, metrics = settings.kafka, settings.notify, Metrics()
     stop = stop_on_signals()

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pipeline import settings as settings_module
+from pipeline.adapters.stopping import interrupting
 from pipeline.commands.options import MAX, HomeOption, JsonOption, SpeedOption, parse_speed
-from pipeline.commands.stopping import interrupting
 from pipeline.errors import ConfigurationError, Unavailable
 
 if TYPE_CHECKING:

@@ -78,12 +78,12 @@ def _run_here(settings: Settings) -> None:
 
     from pipeline.adapters.health import HealthServer
     from pipeline.adapters.kafka_streams import KafkaSink, KafkaSource, wall_clock_ms
+    from pipeline.adapters.stopping import stop_on_signals
     from pipeline.adapters.time_ordered import TimeOrderedSource
     from pipeline.jobs.trends import make_host
     from pipeline.jobs.trends_live import LiveTrends
     from pipeline.jobs.trends_settings import describe
     from pipeline.telemetry import Metrics, setup_logging
-    from workers.hosting import stop_on_signals
 
     setup_logging(settings.log_format, settings.log_level)
     job = describe(settings)

@@ -28,7 +28,8 @@ def work(
 
     The first SIGTERM or Ctrl-C finishes what is in flight; the second ends at once and loses nothing either.
     """
-    from workers.hosting import WorkOptions, run_worker, stop_on_signals, supervise
+    from pipeline.adapters.stopping import stop_on_signals
+    from workers.hosting import WorkOptions, run_worker, supervise
 
     devices = tuple(name.strip() for name in device.split(",") if name.strip())
     options = WorkOptions(home, devices, encoder.value, until_idle, restart_profiles)

@@ -1,13 +1,9 @@
-import signal
-from threading import Event
-
 import pytest
 import typer
 from typer.testing import CliRunner
 
 from pipeline import commands
 from pipeline.commands.options import parse_speed
-from pipeline.commands.stopping import interrupting
 from pipeline.errors import ConfigurationError
 
 
@@ -27,11 +23,3 @@ def test_up_refuses_an_unknown_encoder_before_it_starts_anything() -> None:
     answer = CliRunner().invoke(app, ["up", "--encoder", "golden"])
     assert answer.exit_code == 2
     assert "golden" in answer.output
-
-
-def test_a_signal_stops_the_work_and_is_itself_again_afterwards() -> None:
-    before = signal.getsignal(signal.SIGTERM)
-    with interrupting(Event()) as stop:
-        signal.raise_signal(signal.SIGTERM)
-    assert stop.is_set()
-    assert signal.getsignal(signal.SIGTERM) is before
