@@ -34,18 +34,20 @@ class Texts:
     tokenizer: TextTokenizer
 
 
-def finish(config: TrainConfig, model: TunedModel, texts: Texts, watch: Watch) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Return the tensors to ship, and of the record what the model says: intents and dev scores."""
+def finish(
+    config: TrainConfig, model: TunedModel, texts: Texts, watch: Watch, step: int
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Return the tensors to ship, and of the record what the model says: intents and dev scores. step: the run's last one."""
     sets = texts.sets
     model.scale_change(config.keep)
-    answers = dev_answers(config, model, sets, None, lambda total: watch.counting(config.steps, "dev", total))
+    answers = dev_answers(config, model, sets, None, lambda total: watch.counting(step, "dev", total))
     watch.on_phase("fitting what the words say")
     words = wording.tensors_of(wording_fit.fit(sets, config))
     answers = with_words(sets, answers, wording.load_wording(words))
     model.sentiment.cooling.copy_(calibration(model.sentiment, sets, answers))
     scores = dev_scores(model, sets, answers)
     sample, (examples, labels) = training_sample(sets, config), texts.intents.rows()
-    advance = watch.counting(config.steps, "vectors", len(sample) + len(examples))
+    advance = watch.counting(step, "vectors", len(sample) + len(examples))
     whitening = fit_whitening(tuned_vectors(model, sample, advance)[0])
     asked = texts.tokenizer(examples)
     head = intents.fit(whitening(tuned_vectors(model, asked, advance)[0]), of_tokens(asked), labels)

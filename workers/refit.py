@@ -13,7 +13,7 @@ from workers.encoder import SENTIMENTS
 from workers.finish import calibration, summary, with_words
 from workers.heads import load_sentiment
 from workers.ngrams import of_tokens
-from workers.publishing import refuse_unwritable
+from workers.publishing import refuse_unwritable, sha256_of
 from workers.run_training import Tellers
 from workers.tokenizer import TextTokenizer
 from workers.training import DevAnswers, sentiment_scores
@@ -36,7 +36,8 @@ def refit_intents(path: Path, settings: EncoderSettings, cache: Path, target: Pa
     texts, labels = examples.rows()
     measured = evaluation.answer(load_encoder(settings, cache, "fp32"), texts, lambda _: None)
     head = intents.fit(torch.from_numpy(measured.answers.vectors), of_tokens(measured.ids), labels)
-    shipped.save(target, trained.without("intents") | intents.tensors_of(head), {**trained.record, "intents": list(head.names)})
+    facts = {"intents": list(head.names), "intent_examples": sha256_of(path)}
+    shipped.save(target, trained.without("intents") | intents.tensors_of(head), trained.record | facts)
     return head.names
 
 

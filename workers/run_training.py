@@ -15,6 +15,7 @@ from workers import model_store, shipped
 from workers.claim import claim
 from workers.finish import Texts, finish, publish
 from workers.intents import read_intents
+from workers.publishing import sha256_of
 from workers.tokenizer import TextTokenizer
 from workers.training import Curves, NoCurves, Watch, train
 from workers.training_config import TrainConfig, read_config
@@ -65,9 +66,10 @@ def run(config_path: Path, intents_path: Path, settings: Settings, folder: Path,
         chosen = config if facts.get("augment", {"on": True})["on"] else config.model_copy(update={"augment": None})
         model = base.model(chosen)
         progress = train(chosen, model, base.sets, folder, watch)
-    tell(f"the best weights are those of step {progress.best_step}; measuring them on all dev texts")
-    tensors, found = finish(config, model, Texts(base.sets, examples, tokenizer), watch)
-    facts |= found | {"steps": progress.step, "best_step": progress.best_step, "data": hashes}
+    best = progress.best_step or progress.step
+    tell(f"ended after step {progress.step}; the best weights are those of step {best}; measuring them on all dev texts")
+    tensors, found = finish(config, model, Texts(base.sets, examples, tokenizer), watch, progress.step)
+    facts |= found | {"steps": progress.step, "best_step": best, "data": hashes, "intent_examples": sha256_of(intents_path)}
     publish(folder / "weights", tensors, config, manifest, facts)
     for name, scores in facts["dev"].items():
         tell(f"dev {name}: " + ", ".join(f"{key} {value}" for key, value in scores.items()))

@@ -9,6 +9,7 @@ from pipeline.errors import ConfigurationError
 from pipeline.settings import EncoderSettings, Settings
 from tests.unit.workers.tiny_model import write_model, write_trained
 from workers import shipped
+from workers.publishing import sha256_of
 from workers.refit import refit_intents, refit_wording
 from workers.tokenizer import TextTokenizer
 from workers.training_config import DataSet, read_config
@@ -112,6 +113,7 @@ def test_intents_fitted_anew_leave_nothing_of_the_old_ones(tmp_path: Path, setti
     encoder = settings.encoder.model_copy(update={"weights": tmp_path / "stale"})
     names = refit_intents(tmp_path / "asks.yaml", encoder, settings.cache, tmp_path / "new")
     assert names == ("a", "b", "c", "none")
+    assert shipped.load(tmp_path / "new").record["intent_examples"] == sha256_of(tmp_path / "asks.yaml")
     served = load_encoder(settings.encoder.model_copy(update={"weights": tmp_path / "new"}), settings.cache)
     assert served.encode(served.tokenize(["w1 w2"])).intents.shape == (1, 4)
 

@@ -14,6 +14,7 @@ from workers import shipped
 from workers.calibration import Evidence, fit_cooling, log_loss
 from workers.claim import claim
 from workers.heads import temperature
+from workers.publishing import sha256_of
 from workers.run_training import run
 from workers.sampling import batches
 from workers.training_config import TrainConfig, read_config
@@ -82,6 +83,7 @@ def test_training_lowers_the_loss_and_ships_what_the_encoder_loads(place: Path) 
     found = trained(place, "a", steps=40)
     assert found.record["dev"]["three"]["accuracy"] > 0.8
     assert found.record["intents"] == ["buy", "keep", "sell", "none"]
+    assert found.record["intent_examples"] == sha256_of(place / "intents.yaml")
     assert set(found.record["data"]) == {"three.jsonl", "dev.jsonl", "two.jsonl", "asks.jsonl", "asks_dev.jsonl"}
     encoder = load_encoder(EncoderSettings(model=str(place / "model"), weights=place / "a" / "weights", device="cpu"), place)
     answers = encoder.encode(encoder.tokenize(["w20 w25 w30", "w100 w110 w120"]))
@@ -175,13 +177,27 @@ def test_a_trial_is_repeatable_and_changes_what_the_model_sees(place: Path) -> N
 
 
 @pytest.mark.slow
+def test_a_run_ends_where_dev_no_longer_rises_and_says_so(place: Path) -> None:
+    more = "head_rate: 0.0\npatience: 1\n"
+    (place / "r.yaml").write_text(RECIPE.format(mode="frozen", steps=400) + more, "utf-8")
+    settings = Settings(data=place, cache=place, encoder=EncoderSettings(model=str(place / "model"), device="cpu"))
+    shown: list[int] = []
+    told: list[str] = []
+    tellers = (lambda step, *_: shown.append(step), told.append)
+    found = shipped.load(run(place / "r.yaml", place / "intents.yaml", settings, place / "out", tellers))
+    assert (found.record["steps"], found.record["best_step"]) == (8, 4)
+    assert max(shown) == 8
+    assert "ended after step 8; the best weights are those of step 4; measuring them on all dev texts" in told
+
+
+@pytest.mark.slow
 def test_without_any_dev_file_the_last_weights_count_and_augmentation_is_refused(place: Path) -> None:
     recipe = RECIPE.format(mode="lora", steps=5).replace(", dev: dev.jsonl", "").replace(", dev: asks_dev.jsonl", "")
     (place / "r.yaml").write_text(recipe, "utf-8")
     settings = Settings(data=place, cache=place, encoder=EncoderSettings(model=str(place / "model"), device="cpu"))
     silent = (lambda *_: None, lambda _: None)
     found = shipped.load(run(place / "r.yaml", place / "intents.yaml", settings, place / "out", silent))
-    assert (found.record["steps"], found.record["dev"]) == (5, {})
+    assert (found.record["steps"], found.record["best_step"], found.record["dev"]) == (5, 5, {})
     (place / "r.yaml").write_text(recipe + AUGMENT, "utf-8")
     with pytest.raises(ConfigurationError, match="no data set has a dev file"):
         run(place / "r.yaml", place / "intents.yaml", settings, place / "other", silent)
