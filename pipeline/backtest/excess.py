@@ -21,10 +21,14 @@ LEAST_LEVEL = 0.5  # an alert that never falls below half of its threshold would
 
 @dataclass(slots=True)
 class TierScores:
-    """Supported scores of one tier's entities: for each entity (time_ms, score) ascending; and its entity-days."""
+    """Supported scores of one tier's entities: for each entity (time_ms, score) ascending; and its entity-days.
+
+    ``warm_days``: those behind an entity's cold start.
+    """
 
     entity_days: float = 0.0
     series: list[list[tuple[int, float]]] = field(default_factory=list)
+    warm_days: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +40,9 @@ class Law:
     rate: float
 
 
-def tier_scores(scores: Scores, tier_of: Mapping[str, int], span: tuple[int, int], tiers: int) -> list[TierScores]:
+def tier_scores(
+    scores: Scores, tier_of: Mapping[str, int], span: tuple[int, int], tiers: int, cold_start_ms: int
+) -> list[TierScores]:
     """Return the scores by tier at the moments that have the support an alert needs: elsewhere the detector's score is 0."""
     result = [TierScores() for _ in range(tiers)]
     days = (span[1] - span[0]) / DAY_MS
@@ -44,6 +50,8 @@ def tier_scores(scores: Scores, tier_of: Mapping[str, int], span: tuple[int, int
         own = [(start_ms, score) for start_ms, score in scores[entity] if span[0] <= start_ms < span[1]]
         result[tier].series.append([(start_ms + PANE_MS, score) for start_ms, score in own if score > 0.0])
         result[tier].entity_days += days
+        warm_ms = span[1] - max(span[0], scores[entity][0][0] + cold_start_ms)
+        result[tier].warm_days += max(0, warm_ms) / DAY_MS
     return result
 
 

@@ -23,11 +23,13 @@ Floats = npt.NDArray[np.float64]
 
 DAY_SLOTS = 48
 WORKDAYS = 5
+DAYS_OF_WEEK = 7
 POOL_STRENGTH = 50.0  # posts' worth of trust in the pooled day against this weekday's own
 SLOT_CAP = 5.0
 UNBOUNDED = float(2**53)
 LEAST_DISPERSION = 0.02
 MOST_DISPERSION = 2.0
+LEAST_WARM = 0.5
 
 
 def fit_prior(posts: Sequence[ScoredPost], span: tuple[int, int], config: DetectorConfig, timezone: str) -> Prior:
@@ -42,12 +44,14 @@ def fit_prepared(posts: Posts, span: tuple[int, int], config: DetectorConfig, ti
         return config.prior
     days = (span[1] - span[0]) / DAY_MS
     per_day = {entity: volume.posts / days for entity, volume in found.items()}
-    season = fit_season(week_counts(found.values(), timezone, SLOT_CAP), timezone)
+    seen_all_week = days >= DAYS_OF_WEEK  # a weekday that was not seen would be taken for a silent one
+    season = fit_season(week_counts(found.values(), timezone, SLOT_CAP), timezone) if seen_all_week else config.prior.season
     prior = replace(_levels(found, days, config.prior), season=season)
     bounds = _bounds(list(per_day.values()))
     tier_of = {entity: int(np.searchsorted(bounds, volume, side="right")) for entity, volume in per_day.items()}
     prior = replace(prior, tiers=_tiers(found, tier_of, bounds, season, span))
-    scores = tier_scores(posts.judge(replace(config, prior=prior), span[1]).scores, tier_of, span, len(bounds) + 1)
+    judged = posts.judge(replace(config, prior=prior), span[1]).scores
+    scores = tier_scores(judged, tier_of, span, len(bounds) + 1, config.cold_start_ms)
     return replace(prior, version=f"fitted-{span[0]}-{span[1]}", tiers=_with_laws(prior.tiers, scores, config))
 
 
@@ -116,8 +120,18 @@ def _surplus(volume: Volume, negative_per_day: float, season: SeasonalProfile) -
 
 
 def _with_laws(tiers: Sequence[Tier], scores: Sequence[TierScores], config: DetectorConfig) -> tuple[Tier, ...]:
+    """Return the tiers with their laws; one that was mostly young in the span keeps the law, and its dispersion, from before.
+
+    Cold starts raise the bar, so scores say little there of how high they get without: a law of them promises far too much.
+    """
     laws = exceedance_law(scores, config.false_alerts_per_entity_day, config.lifecycle.cooldown_ms)
     return tuple(
         replace(tier, threshold_base=law.base, threshold_scale=law.scale, rate_at_base=law.rate)
-        for tier, law in zip(tiers, laws, strict=True)
+        if found.warm_days >= LEAST_WARM * found.entity_days
+        else _as_before(tier, config.prior)
+        for tier, law, found in zip(tiers, laws, scores, strict=True)
     )
+
+
+def _as_before(tier: Tier, prior: Prior) -> Tier:
+    return replace(prior.tiers[prior.tier_of(tier.posts_per_day)], posts_per_day=tier.posts_per_day)

@@ -36,6 +36,22 @@ def test_an_empty_span_leaves_the_prior_as_it_was() -> None:
     assert fit_prior([scored_post("1", SPAN[1])], SPAN, CONFIG, "UTC") is CONFIG.prior
 
 
+def test_a_span_of_cold_starts_teaches_no_threshold_and_one_with_a_history_before_it_does() -> None:
+    posts = in_order(*(background(f"E{i}", 14, 12, i) for i in range(6)))
+    cold = fit_prior(posts, (START_MS, START_MS + 4 * DAY_MS), CONFIG, "UTC")
+    built_in = CONFIG.prior.tiers[-1]
+    assert cold.version.startswith("fitted-")
+    assert replace(cold.tiers[-1], posts_per_day=built_in.posts_per_day) == built_in
+    warm = fit_prior(posts, (START_MS + 10 * DAY_MS, START_MS + 14 * DAY_MS), CONFIG, "UTC")
+    assert warm.tiers[-1].threshold_base != built_in.threshold_base
+
+
+def test_less_than_a_week_teaches_no_season() -> None:
+    posts = in_order(background("A", 8, 30, 1))
+    assert fit_prior(posts, (START_MS, START_MS + 6 * DAY_MS), CONFIG, "UTC").season == CONFIG.prior.season
+    assert fit_prior(posts, (START_MS, START_MS + 7 * DAY_MS), CONFIG, "UTC").season != CONFIG.prior.season
+
+
 def test_copies_count_once() -> None:
     found = prepare(in_order(flood("B", START_MS, 60), background("A", 1, 40, 1))).volumes(SPAN, CONFIG)
     assert found["B"].posts == 1
