@@ -171,9 +171,11 @@ def _post(row: Mapping[str, Any] | InvalidRecord, mapping: FieldMapping | None, 
 
 
 def with_entities(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the fields with a single ``entity`` written as ``entities``."""
+    """Return the fields with ``entity``, where there are no ``entities``, written as these; what is no name fails there."""
     fields = {name: value for name, value in row.items() if name != "entity"}
     entity = row.get("entity")
-    if "entities" not in row and isinstance(entity, str) and entity.strip():
-        fields["entities"] = [entity]
+    if isinstance(entity, str):
+        entity = [entity] if entity.strip() else None
+    if "entities" not in row and entity is not None:
+        fields["entities"] = entity
     return fields

@@ -97,6 +97,13 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         read_posts(tmp_path / "nowhere.csv", scoring(tmp_path, []))
 
 
+@pytest.mark.parametrize(
+    ("entity", "expected"), [("A", ["A"]), ([" A", "B"], [" A", "B"]), (" ", None), ("", None), (None, None), (600519, 600519)]
+)
+def test_an_entity_of_any_form_is_kept_for_the_contract_to_judge(entity: object, expected: object) -> None:
+    assert raw.with_entities({"entity": entity}).get("entities") == expected
+
+
 def test_backtests_see_the_entities_that_the_source_names_under_its_own_names(tmp_path: Path) -> None:
     """The worker links cashtags and renames FB to the dictionary's META; prices and truth know neither."""
     made: list[Encoder] = []
