@@ -171,11 +171,10 @@ def _post(row: Mapping[str, Any] | InvalidRecord, mapping: FieldMapping | None, 
 
 
 def with_entities(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the fields with ``entity``, where there are no ``entities``, written as these; what is no name fails there."""
+    """Return the fields with an ``entity``, one name or a list of them, written as ``entities`` where there are none."""
     fields = {name: value for name, value in row.items() if name != "entity"}
     entity = row.get("entity")
-    if isinstance(entity, str):
-        entity = [entity] if entity.strip() else None
-    if "entities" not in row and entity is not None:
-        fields["entities"] = entity
+    names = [entity] if isinstance(entity, str) and entity.strip() else entity
+    if "entities" not in row and isinstance(names, list):
+        fields["entities"] = names
     return fields
