@@ -65,6 +65,7 @@ def test_what_a_market_says_is_replayed_byte_for_byte_too(tmp_path: Path, batch:
     assert replayed(tmp_path, posts) == expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("hosts", [1, 4, 8])
 def test_hosts_that_share_the_entities_say_what_one_replay_says(tmp_path: Path, hosts: int) -> None:
     """A key has one host, as in Flink: which others it has beside it changes nothing but the order of the lines."""

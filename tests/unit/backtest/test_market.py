@@ -53,6 +53,7 @@ def test_the_days_of_a_market_are_the_sums_over_its_members() -> None:
     assert set(days_of_markets(other, SPAN, by_exchange)) == {"market:HK", "market:other"}
 
 
+@pytest.mark.slow
 def test_the_page_shows_the_market(heard: list[MarketAlert]) -> None:
     ran = run(POSTS, CONFIG)
     spans = Spans(test=SPAN, train=(START_MS, SPAN[0]))

@@ -106,6 +106,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="this system has no pidfd to watch a process with")
 @pytest.mark.timeout(120)
 def test_the_processes_of_a_killed_sweep_end_too(tmp_path: Path) -> None:

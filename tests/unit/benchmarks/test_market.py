@@ -39,6 +39,7 @@ def test_posts_of_a_drop_differ_in_text_and_author_and_are_repeatable() -> None:
     assert posts == market.posts_of(drop, POSTS[:5], seed=1)
 
 
+@pytest.mark.slow
 def test_a_broad_drop_is_found_a_narrow_one_is_not_and_none_changes_another() -> None:
     found = make_background()
     moments = market.choose_moments(found, [], 3, np.random.default_rng(1))

@@ -11,6 +11,7 @@ from pipeline.backtest.session import Bounds, load
 from pipeline.backtest.sharded import prepare
 
 
+@pytest.mark.slow
 def test_a_point_counts_its_entities_and_posts() -> None:
     point = measure(5, 20, days=3.0)
     assert (point.entities, point.density, point.posts) == (5, 20, 300)
@@ -20,6 +21,7 @@ def test_a_point_counts_its_entities_and_posts() -> None:
     assert min(point.encode_ms, point.decode_ms) > 0.0
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(240)
 def test_the_curves_become_pictures(tmp_path: Path) -> None:
     point = measure(2, 1, days=3.0)

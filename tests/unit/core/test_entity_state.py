@@ -1,5 +1,6 @@
 from functools import cache
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -32,6 +33,7 @@ def test_decoding_and_encoding_again_gives_the_same_bytes() -> None:
         assert encode(decode(encoded, CONFIG)) == encoded
 
 
+@pytest.mark.slow
 @settings(max_examples=10, deadline=None)
 @given(st.sets(st.integers(0, len(POSTS) - 1), max_size=5))
 def test_a_restart_at_any_moment_changes_nothing_that_is_told_or_known(restarts: set[int]) -> None:

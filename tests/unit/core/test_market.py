@@ -175,6 +175,7 @@ def test_silent_members_count_in_what_is_expected() -> None:
     assert max(market.factor for market in some) == pytest.approx(max(market.factor for market in every) / 2, rel=0.25)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(2))
 def test_late_posts_correct_the_market_too(seed: int, dropped: list[Alert]) -> None:
     rng = random.Random(seed)
@@ -199,11 +200,13 @@ def test_late_originals_that_explain_the_drop_away_take_the_alert_back() -> None
     assert (alerts[-1].status, alerts[-1].reason) == (AlertStatus.RETRACTED, AlertReason.CORRECTED_BELOW_THRESHOLD)
 
 
+@pytest.mark.slow
 def test_a_restart_from_encoded_state_changes_nothing(dropped: list[Alert]) -> None:
     plain = [alert.to_json() for alert in dropped]
     assert [alert.to_json() for alert in told(DROPPED, restart_every=150)] == plain
 
 
+@pytest.mark.slow
 def test_a_state_survives_its_encoding_and_a_newer_one_is_refused() -> None:
     operator = MarketOperator(market_config(CONFIG))
     members = TrendHost(make_operator(CONFIG, tells_panes=True), CONFIG.out_of_orderness_ms)

@@ -87,6 +87,7 @@ def test_an_entity_without_panes_is_drawn_all_the_same(tmp_path: Path) -> None:
     assert path.stat().st_size > 5_000
 
 
+@pytest.mark.slow
 def test_later_revisions_replace_panes(tmp_path: Path) -> None:
     corrected = pane(0, posts=40).model_copy(update={"revision": 1})
     first = draw_all([corrected], [make_alert()], tmp_path)[0].read_bytes()

@@ -21,6 +21,7 @@ from producers.synthetic import truth
 from workers.fake_encoder import FakeEncoder
 from workers.rules import system_clock
 
+pytestmark = pytest.mark.slow
 SEED = 7
 SECRET = "whsec_" + b64encode(bytes(range(24))).decode()
 
@@ -103,7 +104,6 @@ def test_the_view_sees_records_rates_profiles_and_webhooks(finished: tuple[Path,
     assert len(frames[-1].webhooks) == finished[2].webhooks_verified
 
 
-@pytest.mark.slow
 def test_one_seed_gives_the_same_alerts(finished: tuple[Path, Demo, Summary, Frames], tmp_path: Path) -> None:
     run(tmp_path, synthetic(SEED))
     assert (tmp_path / "alerts.jsonl").read_bytes() == (finished[0] / "alerts.jsonl").read_bytes()

@@ -60,6 +60,7 @@ def profiles(pipeline: InProcess) -> dict[str, bytes]:
     return {user: encode(profile) for user, profile in found.items() if profile is not None}
 
 
+@pytest.mark.slow
 def test_turns_of_any_size_give_the_same_trends_alerts_and_profiles() -> None:
     with opened() as whole, opened() as cut:
         assert play(whole, 100_000) == play(cut, 37)

@@ -172,6 +172,7 @@ JSON_VALUES = st.recursive(
 TIMES = st.integers(T0, T0 + 10**9) | JSON_VALUES
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(st.lists(st.fixed_dictionaries({}, optional={"t": TIMES, "text": st.text(max_size=20) | JSON_VALUES}), max_size=8))
 def test_any_row_is_sent_or_refused_with_a_reason(rows: list[dict[str, Any]]) -> None:

@@ -170,6 +170,7 @@ def interrupted_after(turns: int) -> Callable[[], AbstractContextManager[Callabl
     return lambda: nullcontext(tell)
 
 
+@pytest.mark.slow
 def test_the_number_of_processes_changes_no_byte(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scoring_pool, "turns", partial(turns, size=2))
     path, kept = raw_file(tmp_path), []

@@ -65,6 +65,7 @@ def test_examples_of_no_intent_are_learned() -> None:
     assert float(head(vectors)[-12:, -1].min()) > 0.5
 
 
+@pytest.mark.slow
 def test_fitting_twice_gives_the_same_head() -> None:
     vectors, labels = clusters(4, 8)
     first, second = fitted(vectors, labels), fitted(vectors, labels)

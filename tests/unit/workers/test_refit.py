@@ -75,6 +75,7 @@ def test_words_teach_a_trunk_that_knows_nothing(tmp_path: Path, settings: Settin
     assert np.mean(right) == pytest.approx(scores["talk"]["accuracy"], abs=1e-3)
 
 
+@pytest.mark.slow
 def test_fitting_again_replaces_the_words(tmp_path: Path, settings: Settings) -> None:
     refit_wording(tmp_path / "recipe.yaml", settings, tmp_path / "once", QUIET)
     encoder = settings.encoder.model_copy(update={"weights": tmp_path / "once"})
@@ -105,6 +106,7 @@ def test_an_outline_keeps_what_copies_share() -> None:
     assert held_out([DataSet(name="a", task="sentiment", train="unused", share=1)], Path()) == frozenset()
 
 
+@pytest.mark.slow
 def test_intents_fitted_anew_leave_nothing_of_the_old_ones(tmp_path: Path, settings: Settings) -> None:
     old = shipped.load(tmp_path / "trained")
     stale = {"intents.buckets": torch.tensor([3], dtype=torch.int32), "intents.table": torch.ones((1, 3), dtype=torch.float16)}

@@ -289,6 +289,7 @@ def test_class_weights_are_one_on_average_and_favour_the_rare() -> None:
     assert weights[2] == 0
 
 
+@pytest.mark.slow
 def test_texts_that_deceive_the_head_get_a_higher_temperature_than_others() -> None:
     truth = torch.tensor([0, 2] * 100)
     logits = torch.zeros(200, 3)

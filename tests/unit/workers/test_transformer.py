@@ -44,6 +44,7 @@ def rows_of(answers: Encodings, index: int) -> bytes:
     return b"".join(part[index].tobytes() for part in (answers.vectors, answers.sentiment, answers.intents))
 
 
+@pytest.mark.slow
 def test_the_packed_trunk_computes_what_transformers_computes() -> None:
     from transformers import BertConfig, BertModel  # seconds, which only this test needs
 
@@ -119,6 +120,7 @@ def test_the_adapter_changes_the_answers_and_the_revision(folder: Path, tmp_path
     assert encoder.revision != bare.revision
 
 
+@pytest.mark.slow
 def test_new_intents_are_fitted_on_the_weights_that_are_there(folder: Path, tmp_path: Path) -> None:
     lines = [
         f"  {name}: [{', '.join(f'w{start + step} w{start}' for step in range(6))}]" for name, start in (("a", 10), ("b", 90))
