@@ -21,9 +21,10 @@ from pipeline.core.detector_config import DetectorConfig
 from pipeline.core.trends import Step
 from pipeline.errors import InvalidRecord
 from pipeline.events import Alert, DeadLetter, ScoredPost, SocialPost, Trend
+from pipeline.jobs.desk import Desk, Letters
 from pipeline.jobs.detector import detector_config
 from pipeline.jobs.notifier import Notifier
-from pipeline.jobs.sender import LEASE_MARGIN_MS, Desk, Letters, Receiver
+from pipeline.jobs.sender import LEASE_MARGIN_MS, Receiver
 from pipeline.jobs.trends import make_host
 from pipeline.settings import Settings
 from pipeline.telemetry import Metrics

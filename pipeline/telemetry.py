@@ -23,6 +23,7 @@ COUNTERS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "stalls_total": ("times a partition with lag delivered nothing and was sought again", ()),
     "deliveries_total": ("webhook attempts", ("outcome",)),
     "inhibited_total": ("alert steps held back from an endpoint", ("reason",)),
+    "silenced_total": ("alert steps held back from an endpoint by a silence", ()),
     "released_total": ("alert steps sent after they had been held back", ()),
     "late_posts_total": ("posts behind the allowed lateness", ()),
     "alerts_total": ("alert records", ("rule", "status")),
@@ -34,6 +35,7 @@ GAUGES: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "oldest_in_flight_seconds": ("age of the oldest record in flight", ()),
     "undelivered_alerts": ("alerts waiting for a successful delivery", ()),
     "inhibited_alerts": ("alerts held back while the alert of their market speaks for them", ()),
+    "silenced_alerts": ("alerts held back by a silence", ()),
 }
 HISTOGRAMS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "stage_seconds": ("time of one stage of the loop", ("stage",)),

@@ -5,8 +5,8 @@ claimed; a claim hides the alert for a while (``lease_ms``), so two senders, or 
 kill, do not send the same thing at the same time. The rules about ids and attempts are ``core.delivery``'s; one contract
 suite runs over the memory log and over Redis.
 
-What is held back (``core.inhibition``) is in no lane; the newest held step of each alert is known until it is released, a later
-step is queued, or the alert ends unheard.
+What is held back (``core.inhibition``, ``core.silences``) is in no lane; the newest held step of each alert is known until it is
+released, a later step is queued, or the alert ends unheard.
 """
 
 import threading
@@ -15,6 +15,7 @@ from typing import Protocol
 
 from pipeline.core.delivery import Delivery, EndpointState, Status, admit, released
 from pipeline.core.inhibition import MarketWord
+from pipeline.core.silences import Silence
 
 
 class DeliveryLog(Protocol):
@@ -29,10 +30,11 @@ class DeliveryLog(Protocol):
     def claim(self, endpoint: str, now_ms: int, lease_ms: int) -> Delivery | None:
         """Return the pending delivery that is due longest and hide its alert until ``now_ms + lease_ms``; None if none is due."""
 
-    def store(self, delivery: Delivery, now_ms: int) -> None:
-        """Record what an attempt made of a claimed delivery; a finished one makes room for the alert's next revision.
+    def store(self, delivery: Delivery, now_ms: int, hold: bool = False) -> None:
+        """Record what became of a claimed delivery; one that is not pending makes room for the alert's next revision.
 
-        A delivery that another sender has finished meanwhile stays finished.
+        ``hold``: it may be released later, unless a later step waits behind it. A delivery that another sender has finished
+        meanwhile stays finished.
         """
 
     def hold(self, delivery: Delivery, ended: bool) -> bool:
@@ -52,6 +54,12 @@ class DeliveryLog(Protocol):
 
     def set_market(self, word: MarketWord) -> None:
         """Remember the latest word of a market."""
+
+    def silences(self) -> Sequence[Silence]:
+        """Return all silences that are known; those that ended long ago are forgotten."""
+
+    def set_silence(self, silence: Silence) -> None:
+        """Remember a silence, in place of one with its id."""
 
     def get(self, endpoint: str, delivery_id: str) -> Delivery | None:
         """Return what is known of one id."""
@@ -80,6 +88,7 @@ class MemoryDeliveryLog:
         self._endpoints: dict[str, EndpointState] = {}
         self._held: dict[tuple[str, str], Delivery] = {}
         self._markets: dict[str, MarketWord] = {}
+        self._silences: dict[str, Silence] = {}
 
     def add(self, delivery: Delivery) -> bool:
         """See ``DeliveryLog.add``."""
@@ -105,7 +114,7 @@ class MemoryDeliveryLog:
             self._due[due[1]] = now_ms + lease_ms
             return self._known[endpoint, self._lanes[due[1]][0][1]]
 
-    def store(self, delivery: Delivery, now_ms: int) -> None:
+    def store(self, delivery: Delivery, now_ms: int, hold: bool = False) -> None:
         """See ``DeliveryLog.store``."""
         with self._lock:
             lane = (delivery.endpoint, delivery.alert_id)
@@ -119,6 +128,8 @@ class MemoryDeliveryLog:
             self._due[lane] = now_ms
             if not self._lanes[lane]:
                 del self._lanes[lane], self._due[lane]
+                if hold:
+                    self._held[lane] = delivery
 
     def hold(self, delivery: Delivery, ended: bool) -> bool:
         """See ``DeliveryLog.hold``."""
@@ -153,6 +164,16 @@ class MemoryDeliveryLog:
         """See ``DeliveryLog.set_market``."""
         with self._lock:
             self._markets[word.entity] = word
+
+    def silences(self) -> Sequence[Silence]:
+        """See ``DeliveryLog.silences``."""
+        with self._lock:
+            return list(self._silences.values())
+
+    def set_silence(self, silence: Silence) -> None:
+        """See ``DeliveryLog.set_silence``."""
+        with self._lock:
+            self._silences[silence.silence_id] = silence
 
     def get(self, endpoint: str, delivery_id: str) -> Delivery | None:
         """See ``DeliveryLog.get``."""

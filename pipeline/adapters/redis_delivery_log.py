@@ -3,14 +3,15 @@
 Redis holds, below the key prefix, ``delivery:<endpoint>:<id>`` (the delivery as JSON, kept for good: it is what
 prevents a second send), ``delivery-due:<endpoint>`` (alerts by the time of their next attempt),
 ``delivery-lane:<endpoint>:<alert>`` (ids by revision), ``delivery-held:<endpoint>`` (the id of the newest step of each alert that
-is held back), ``delivery-markets`` (the latest word of each market) and ``delivery-endpoint:<endpoint>``.
+is held back), ``delivery-markets`` (the latest word of each market), ``delivery-silences`` (silences as JSON by id, each kept
+until a day after its end, so that ``silence list`` can show it) and ``delivery-endpoint:<endpoint>``.
 """
 
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
-from typing import Any
+from typing import Any, Final
 
 import redis
 from redis.backoff import ExponentialBackoff
@@ -18,7 +19,10 @@ from redis.retry import Retry
 
 from pipeline.core.delivery import Delivery, EndpointState, Status, admit, released
 from pipeline.core.inhibition import MarketWord
+from pipeline.core.silences import Silence
 from pipeline.errors import Unavailable
+
+SILENCE_KEPT_MS: Final = 86_400_000  # after its end
 
 # KEYS: delivery, due, lane, held. ARGV: expected JSON ("" for none), new JSON, revision, delivery id, alert id, next attempt,
 # whether it must still be the newest held step.
@@ -46,7 +50,8 @@ if not alert then return false end
 redis.call('ZADD', KEYS[1], ARGV[2], alert)
 return redis.call('GET', ARGV[4] .. redis.call('ZRANGE', ARGV[3] .. alert, 0, 0)[1])
 """
-# KEYS: delivery, due, lane, held. ARGV: new JSON, delivery id, alert id, time of the lane's next attempt, whether it is finished.
+# KEYS: delivery, due, lane, held. ARGV: new JSON, delivery id, alert id, time of the lane's next attempt, whether it leaves the
+# lane, whether it may be released later.
 _STORE = """
 if not redis.call('ZSCORE', KEYS[3], ARGV[2]) then return end
 redis.call('SET', KEYS[1], ARGV[1])
@@ -55,6 +60,7 @@ if redis.call('EXISTS', KEYS[3]) == 1 then
   redis.call('ZADD', KEYS[2], ARGV[4], ARGV[3])
 else
   redis.call('ZREM', KEYS[2], ARGV[3])
+  if ARGV[6] == '1' then redis.call('HSET', KEYS[4], ARGV[3], ARGV[2]) end
 end
 """
 
@@ -125,17 +131,30 @@ class RedisDeliveryLog:
         with _answering():
             self._redis.hset(self._key("delivery-markets"), word.entity, word.to_json())
 
+    def silences(self) -> Sequence[Silence]:
+        """See ``DeliveryLog.silences``."""
+        with _answering():
+            return [Silence.model_validate_json(each) for each in self._redis.hvals(self._key("delivery-silences"))]
+
+    def set_silence(self, silence: Silence) -> None:
+        """See ``DeliveryLog.set_silence``."""
+        key = self._key("delivery-silences")
+        with _answering(), self._redis.pipeline(transaction=True) as both:
+            both.hset(key, silence.silence_id, silence.to_json())
+            both.hpexpireat(key, silence.ends_at_ms + SILENCE_KEPT_MS, silence.silence_id)
+            both.execute()
+
     def claim(self, endpoint: str, now_ms: int, lease_ms: int) -> Delivery | None:
         """See ``DeliveryLog.claim``."""
         args = [now_ms, now_ms + lease_ms, self._key("delivery-lane", endpoint, ""), self._key("delivery", endpoint, "")]
         with _answering():
             return _decode(self._claim([self._key("delivery-due", endpoint)], args))
 
-    def store(self, delivery: Delivery, now_ms: int) -> None:
+    def store(self, delivery: Delivery, now_ms: int, hold: bool = False) -> None:
         """See ``DeliveryLog.store``."""
         pending = delivery.status is Status.PENDING
         due_ms = delivery.next_attempt_ms if pending else now_ms
-        args = [delivery.to_json(), delivery.delivery_id, delivery.alert_id, due_ms, int(not pending)]
+        args = [delivery.to_json(), delivery.delivery_id, delivery.alert_id, due_ms, int(not pending), int(hold)]
         with _answering():
             self._store(self._keys(delivery), args)
 

@@ -7,7 +7,7 @@ import typer
 PANELS = {
     "See it": ("demo",),
     "The servers on this machine": ("stack", "doctor", "fetch", "provision"),
-    "The processes between the servers": ("work", "trends", "notify"),
+    "The processes between the servers": ("work", "trends", "notify", "silence"),
     "Records and profiles": ("contracts", "produce", "dlq", "user"),
     "Recorded posts": ("replay", "backtest"),
     "The model": ("encode", "train", "model", "evaluate", "bench"),

@@ -66,8 +66,9 @@ def _run(settings: Settings, receivers: "list[WebhookReceiver]", delivery_log: "
     from pipeline.adapters.kafka_streams import KafkaSink, KafkaSource
     from pipeline.adapters.stopping import stop_on_signals
     from pipeline.core.delivery import RetryPolicy
+    from pipeline.jobs.desk import Desk, Letters
     from pipeline.jobs.notifier import Notifier
-    from pipeline.jobs.sender import LEASE_MARGIN_MS, Desk, Letters
+    from pipeline.jobs.sender import LEASE_MARGIN_MS
     from pipeline.telemetry import Metrics
     from pipeline.topics import ALERTS, DEAD_LETTERS
 

@@ -39,12 +39,16 @@ class Outcome(StrEnum):
 
 
 class Status(StrEnum):
-    """Where a delivery stands. What is ``inhibited`` was held back and is sent, if at all, when it is released."""
+    """Where a delivery stands. What is ``inhibited`` or ``silenced`` is held back and sent, if at all, when it is released."""
 
     PENDING = "pending"
     DELIVERED = "delivered"
     EXHAUSTED = "exhausted"
     INHIBITED = "inhibited"
+    SILENCED = "silenced"
+
+
+HELD_BACK: Final = frozenset({Status.INHIBITED, Status.SILENCED})
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,15 +1,19 @@
-"""Holding back the notifications of a market's members while the market has an alert, and letting go of them after it.
+"""Holding back the notifications of a market's members while the market has an alert, and letting go of what is held back.
 
 All rules are in ``core.inhibition``; what is held and what markets said last is in the delivery log, so a kill changes nothing.
 """
 
+from collections import Counter
+from collections.abc import Sequence
+
 import structlog
 
-from pipeline.core.delivery import Delivery, Status
+from pipeline.core.delivery import HELD_BACK, Delivery, Status
 from pipeline.core.explain import ENDED
 from pipeline.core.inhibition import MarketWord, hides, word_after
+from pipeline.core.silences import Silence, silenced_by
 from pipeline.events import Alert, Rule
-from pipeline.jobs.sender import Desk
+from pipeline.jobs.desk import Desk
 
 log = structlog.get_logger()
 
@@ -48,19 +52,31 @@ class Inhibitor:
             self._desk.metrics.count("inhibited_total", reason=Rule.MARKET_WIDE)
             log.info("notification_held_back", id=delivery.delivery_id, entity=alert.entity, why=why)
 
-    def release(self, endpoint: str) -> int:
-        """Queue what nothing hides any more; return the number of alerts that are still held back."""
+    def release(self, endpoint: str) -> Counter[Status]:
+        """Queue what neither a market nor a silence hides any more; return how many alerts each still holds back."""
+        hidden = Counter[Status]()
         held = self._desk.log.held(endpoint)
-        if held:
-            self.refresh()
-        hidden = 0
+        if not held:
+            return hidden
+        self.refresh()
+        silences = self._desk.log.silences()
         for delivery in held:
-            if self._hidden_by(Alert.model_validate_json(delivery.value), endpoint) is not None:
-                hidden += 1
+            still = self._still_held(delivery, silences)
+            if still is not None:
+                hidden[still] += 1
             elif self._desk.log.release(delivery, self._desk.now_ms()):
                 self._desk.metrics.count("released_total")
                 log.info("notification_released", id=delivery.delivery_id)
         return hidden
+
+    def _still_held(self, delivery: Delivery, silences: Sequence[Silence]) -> Status | None:
+        """Return what holds a delivery back now; an alert that was told before is no concern of its market's."""
+        alert = Alert.model_validate_json(delivery.value)
+        if silenced_by(silences, alert, self._desk.now_ms()) is not None:
+            return Status.SILENCED
+        if self._hidden_by(alert, delivery.endpoint) is None or self._desk.steps(delivery) - HELD_BACK:
+            return None
+        return Status.INHIBITED
 
     def _hidden_by(self, alert: Alert, endpoint: str) -> MarketWord | None:
         """Return the market's word that the endpoint has in place of the alert."""
@@ -78,14 +94,7 @@ class Inhibitor:
         word, ends = self._hidden_by(alert, delivery.endpoint), alert.status in ENDED
         if word is None and not ends:
             return ""
-        steps = self._earlier(delivery)
-        if steps - {Status.INHIBITED}:
-            return ""
-        if word is not None:
+        steps = self._desk.steps(delivery)
+        if word is not None and not steps - HELD_BACK:
             return f"{Rule.MARKET_WIDE}: explained by {word.entity} {word.delivery_id}"
-        return f"{Rule.MARKET_WIDE}: over before it was told" if ends and steps else ""
-
-    def _earlier(self, delivery: Delivery) -> set[Status]:
-        """Return where the alert's steps up to this one stand at the endpoint."""
-        steps = (self._desk.log.get(delivery.endpoint, f"{delivery.alert_id}.{n}") for n in range(delivery.revision + 1))
-        return {known.status for known in steps if known is not None}
+        return f"{Rule.MARKET_WIDE}: over before it was told" if ends and steps == {Status.INHIBITED} else ""

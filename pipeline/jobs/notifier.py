@@ -6,6 +6,7 @@ is for a condition, never for a while.
 """
 
 import threading
+from collections import Counter
 from collections.abc import Sequence
 
 import structlog
@@ -13,12 +14,13 @@ from pydantic import ValidationError
 
 from pipeline.adapters.health import Readiness
 from pipeline.adapters.streams import Record, Source
-from pipeline.core.delivery import Delivery
+from pipeline.core.delivery import Delivery, Status
 from pipeline.core.refusals import Origin, dead_letter, refusal
 from pipeline.errors import Unavailable
 from pipeline.events import Alert, DeadLetter
+from pipeline.jobs.desk import Desk
 from pipeline.jobs.inhibitor import Inhibitor
-from pipeline.jobs.sender import LONGEST_WAIT_S, RETRY_S, Desk, Receiver, Sender
+from pipeline.jobs.sender import LONGEST_WAIT_S, RETRY_S, Receiver, Sender
 
 POLL_RECORDS = 500
 STUCK_AFTER_S = 60.0
@@ -46,7 +48,8 @@ class Notifier:
         self._taken: Sequence[Record] = ()
         self._failure: BaseException | None = None
         self._stepped_ms = desk.now_ms()
-        self._waiting = self._held = 0
+        self._waiting = 0
+        self._held = Counter[Status]()
 
     def step(self, timeout_ms: int = 0) -> int:
         """Take what the topic has, queue it durably, commit; return the number of records.
@@ -58,13 +61,14 @@ class Notifier:
             self._queue_all(records)
             self._source.commit({record.topic_partition: record.offset + 1 for record in records})
             self._taken = ()
-        self._held = sum(self._inhibitor.release(receiver.endpoint) for receiver in self._receivers)
+        self._held = sum((self._inhibitor.release(receiver.endpoint) for receiver in self._receivers), Counter[Status]())
         if records:
             with self._wake:
                 self._wake.notify_all()
         self._waiting = self.waiting()
         self._desk.metrics.set("undelivered_alerts", self._waiting)
-        self._desk.metrics.set("inhibited_alerts", self._held)
+        self._desk.metrics.set("inhibited_alerts", self._held[Status.INHIBITED])
+        self._desk.metrics.set("silenced_alerts", self._held[Status.SILENCED])
         self._stepped_ms = self._desk.now_ms()
         return len(records)
 
@@ -73,11 +77,13 @@ class Notifier:
         idle_s = (self._desk.now_ms() - self._stepped_ms) / 1000
         if idle_s > STUCK_AFTER_S:
             return Readiness(False, f"the alerts topic was not read for {idle_s:.0f} s; Kafka or Redis does not answer")
-        held = f", {self._held} are held back by their market's" if self._held else ""
-        return Readiness(True, f"{self._waiting} alerts wait for an endpoint{held}")
+        inhibited, silenced = self._held[Status.INHIBITED], self._held[Status.SILENCED]
+        by_market = f", {inhibited} are held back by their market's" if inhibited else ""
+        by_silence = f", {silenced} are silenced" if silenced else ""
+        return Readiness(True, f"{self._waiting} alerts wait for an endpoint{by_market}{by_silence}")
 
     def deliver_due(self) -> int:
-        """Send in this thread whatever is due now; return the number of attempts. For hosts without threads."""
+        """Send in this thread whatever is due now; return the number of deliveries taken. For hosts without threads."""
         return sum(sender.drain() for sender in self._senders)
 
     def waiting(self) -> int:

@@ -5,19 +5,15 @@ All rules are in ``core.delivery``; time is asked from ``now_ms``.
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 from time import perf_counter
 from typing import Protocol
 
 import structlog
 
-from pipeline.adapters.delivery_log import DeliveryLog
-from pipeline.adapters.streams import Sink
 from pipeline.core.delivery import (
     Answer,
     Delivery,
     Outcome,
-    RetryPolicy,
     Status,
     body,
     endpoint_after,
@@ -25,8 +21,9 @@ from pipeline.core.delivery import (
     settle,
 )
 from pipeline.errors import Unavailable
-from pipeline.events import Alert, DeadLetter
-from pipeline.telemetry import Metrics
+from pipeline.events import Alert
+from pipeline.jobs.desk import Desk
+from pipeline.jobs.silencer import Silencer
 
 LEASE_MARGIN_MS = 5_000  # beyond the timeout of an attempt, before another sender may take what a dead one had claimed
 LONGEST_WAIT_S = 1.0  # another process may have queued something; look again after this long
@@ -50,35 +47,6 @@ class Receiver(Protocol):
         """Try once."""
 
 
-class Letters:
-    """Writes dead letters, each durable before the call returns; several threads share it."""
-
-    def __init__(self, sink: Sink, topic: str, metrics: Metrics) -> None:
-        self._sink = sink
-        self._topic = topic
-        self._metrics = metrics
-        self._lock = threading.Lock()
-
-    def write(self, letter: DeadLetter) -> None:
-        """Write one dead letter and wait until it is durable."""
-        with self._lock:
-            self._sink.write(self._topic, letter.topic.encode(), letter.to_json(), letter.timestamp_ms)
-            self._sink.flush()
-        self._metrics.count("dead_letters_total", topic=letter.topic, reason=letter.reason)
-
-
-@dataclass(frozen=True, slots=True)
-class Desk:
-    """What every sender shares: the log, the rules, the way to the dead letters, the metrics and the clock."""
-
-    log: DeliveryLog
-    policy: RetryPolicy
-    letters: Letters
-    metrics: Metrics
-    now_ms: Callable[[], int]
-    lease_ms: int
-
-
 class Sender:
     """Takes what is due for one endpoint and sends it. Several may serve one endpoint at once."""
 
@@ -86,9 +54,10 @@ class Sender:
         self.receiver = receiver
         self._desk = desk
         self._ended = ended
+        self._silencer = Silencer(desk)
 
     def step(self) -> bool:
-        """Send the delivery that is due longest; say whether there was one."""
+        """Send the delivery that is due longest, or hold it back where a silence hides it; say whether there was one."""
         desk, endpoint = self._desk, self.receiver.endpoint
         state, now_ms = desk.log.endpoint(endpoint), desk.now_ms()
         if state.gone or now_ms < state.quiet_until_ms:
@@ -96,15 +65,17 @@ class Sender:
         delivery = desk.log.claim(endpoint, now_ms, desk.lease_ms)
         if delivery is None:
             return False
-        self._attempt(delivery)
+        alert = Alert.model_validate_json(delivery.value)
+        if not self._silencer.holds(delivery, alert):
+            self._attempt(delivery, alert)
         return True
 
     def drain(self) -> int:
-        """Send until nothing is due; return the number of attempts."""
-        attempts = 0
+        """Go on until nothing is due; return the number of deliveries taken."""
+        taken = 0
         while self.step():
-            attempts += 1
-        return attempts
+            taken += 1
+        return taken
 
     def idle(self) -> bool:
         """Say whether nothing is left to send, as far as the endpoint lets itself be reached."""
@@ -119,9 +90,8 @@ class Sender:
             return LONGEST_WAIT_S
         return min(LONGEST_WAIT_S, max(0, max(due_ms, state.quiet_until_ms) - self._desk.now_ms()) / 1000)
 
-    def _attempt(self, delivery: Delivery) -> None:
-        desk = self._desk
-        sent = body(Alert.model_validate_json(delivery.value))
+    def _attempt(self, delivery: Delivery, alert: Alert) -> None:
+        desk, sent = self._desk, body(alert)
         begun = perf_counter()
         answer = self.receiver.send(delivery.delivery_id, sent, desk.now_ms())
         desk.metrics.observe("delivery_seconds", perf_counter() - begun)

@@ -2,6 +2,8 @@
 
 import threading
 from collections.abc import Iterator
+from contextlib import closing
+from time import time
 
 import pytest
 import redis
@@ -9,10 +11,12 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from pipeline.adapters.delivery_log import DeliveryLog, MemoryDeliveryLog
-from pipeline.adapters.redis_delivery_log import RedisDeliveryLog
+from pipeline.adapters.redis_delivery_log import SILENCE_KEPT_MS, RedisDeliveryLog
 from pipeline.core.delivery import Answer, Delivery, EndpointState, Outcome, RetryPolicy, Status, released, settle
 from pipeline.core.inhibition import word_after
+from pipeline.core.silences import Silence, make_silence
 from pipeline.errors import Unavailable
+from pipeline.events import LATEST_MS
 from tests.alerts import make_alert, make_delivery, make_market_alert
 
 POLICY = RetryPolicy(schedule_s=(5.0,), max_retry_after_s=60.0)
@@ -152,6 +156,59 @@ def test_the_latest_word_of_each_market_is_kept(delivery_log: DeliveryLog) -> No
         assert word is not None
         delivery_log.set_market(word)
     assert list(delivery_log.markets()) == [second]
+
+
+def silenced(delivery: Delivery) -> Delivery:
+    return delivery.model_copy(update={"status": Status.SILENCED, "last_answer": "silence 1"})
+
+
+def test_what_is_silenced_leaves_its_lane_and_can_be_released(delivery_log: DeliveryLog) -> None:
+    held = silenced(queued(delivery_log, "a1"))
+    delivery_log.store(held, 1_000, hold=True)
+    assert (delivery_log.waiting("e1"), delivery_log.claim("e1", 10**15, LEASE_MS)) == (0, None)
+    assert (delivery_log.held("e1"), delivery_log.get("e1", "a1.0")) == ([held], held)
+    assert not delivery_log.add(make_delivery(offset=99)), "read again it stays held"
+    assert delivery_log.release(held, 5_000)
+    assert delivery_log.claim("e1", 5_000, LEASE_MS) == released(held, 5_000)
+
+
+def test_a_silenced_step_is_history_where_a_later_one_waits_or_where_its_alert_is_over(delivery_log: DeliveryLog) -> None:
+    first, second = queued(delivery_log, "a1"), queued(delivery_log, "a1", revision=1)
+    delivery_log.store(silenced(first), 2_000, hold=True)
+    assert delivery_log.held("e1") == []
+    assert delivery_log.claim("e1", 2_000, LEASE_MS) == second
+    delivery_log.store(silenced(second), 2_000, hold=False)
+    assert (delivery_log.held("e1"), delivery_log.waiting("e1")) == ([], 0)
+
+
+def test_a_silence_does_not_undo_what_another_sender_finished(delivery_log: DeliveryLog) -> None:
+    delivery = queued(delivery_log, "a1")
+    done = settle(delivery, OK, POLICY, 1_000)
+    delivery_log.store(done, 1_000)
+    delivery_log.store(silenced(delivery), 1_000, hold=True)
+    assert (delivery_log.get("e1", "a1.0"), delivery_log.held("e1")) == (done, [])
+
+
+def silence(comment: str, ends_at_ms: int = LATEST_MS - 1) -> Silence:
+    return make_silence(["entity=ACME"], "wei", comment, (1_000, ends_at_ms), now_ms=1_000)
+
+
+def test_silences_are_kept_and_replaced_by_id(delivery_log: DeliveryLog) -> None:
+    assert list(delivery_log.silences()) == []
+    one, two = silence("one"), silence("two")
+    for each in (one, two, two.ended(now_ms := int(time() * 1000))):
+        delivery_log.set_silence(each)
+    assert sorted(delivery_log.silences(), key=lambda each: each.comment) == [one, two.ended(now_ms)]
+
+
+@pytest.mark.integration
+def test_redis_forgets_a_silence_a_day_after_its_end(redis_url: str, key_prefix: str) -> None:
+    now_ms = int(time() * 1000)
+    with closing(RedisDeliveryLog.connect(redis_url, key_prefix)) as log:
+        young, old = (silence(name, now_ms - SILENCE_KEPT_MS + ms) for name, ms in (("young", 600_000), ("old", -1_000)))
+        log.set_silence(young)
+        log.set_silence(old)
+        assert log.silences() == [young]
 
 
 def test_endpoints_are_apart(delivery_log: DeliveryLog) -> None:

@@ -25,7 +25,7 @@ from tests.receivers import OTHER_SECRET, SECRET, Receiver, Reply, Seen, receivi
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
 TIMEOUT_S = 4.0  # long enough that a loaded machine does not turn an answer into a timeout
 SENDERS = 4
-COMMAND = [sys.executable, "-c", "from pipeline.cli import main; main()", "notify"]
+GROUNDSWELL = [sys.executable, "-c", "from pipeline.cli import main; main()"]
 
 
 def hostile(delivery_id: str, before: int) -> Reply:
@@ -85,7 +85,7 @@ class Stack:
     ) -> Iterator["subprocess.Popen[bytes]"]:
         endpoints = [{"url": url, "secrets": [OTHER_SECRET, SECRET]} for url in urls]
         chosen = os.environ | self._env | {"GROUNDSWELL_NOTIFY__ENDPOINTS": json.dumps(endpoints)} | dict(env or {})
-        with subprocess.Popen([*COMMAND, *arguments], env=chosen, stderr=subprocess.PIPE) as process:
+        with subprocess.Popen([*GROUNDSWELL, "notify", *arguments], env=chosen, stderr=subprocess.PIPE) as process:
             try:
                 yield process
             finally:
@@ -95,6 +95,11 @@ class Stack:
         with self.notifying(*urls, env=env) as process:
             _, said = process.communicate(timeout=180)
             assert process.returncode == 0, said.decode()
+
+    def silence(self, *arguments: str) -> str:
+        ran = subprocess.run([*GROUNDSWELL, "silence", *arguments], env=os.environ | self._env, capture_output=True, text=True)
+        assert ran.returncode == 0, ran.stderr
+        return ran.stdout
 
 
 @pytest.fixture
@@ -182,6 +187,26 @@ def test_members_of_a_market_are_held_back_over_restarts_until_it_ends(stack: St
         stack.produce(make_market_alert(market, 1, **over).to_json())
         stack.notify(receiver.url)
         assert sorted(receiver.accepted_ids()) == ["e1.0", "e2.0", "m1.0", "m1.1"]
+
+
+def test_silences_hold_over_restarts_and_what_is_open_comes_after_them(stack: Stack) -> None:
+    over = {"status": AlertStatus.RESOLVED, "reason": AlertReason.QUIET}
+    with receiving(lambda delivery_id, before: Reply(500 if delivery_id == "f1.0" and before == 0 else 204)) as receiver:
+        stack.produce(make_alert("f1").to_json())
+        with stack.notifying(receiver.url, env={"GROUNDSWELL_NOTIFY__RETRY_SCHEDULE_S": "[5]"}) as process:
+            receiver.await_attempts(1, timeout_s=180)
+            added = stack.silence("add", "entity=ACME", "severity!=critical", "--author", "wei", "--comment", "earnings call")
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+        stack.produce(*(make_alert(f"f{n}").to_json() for n in (2, 3)), make_alert("f4", entity="BOLT").to_json())
+        stack.produce(make_alert("f1", 1).to_json(), make_alert("f3", 1, **over).to_json())
+        stack.notify(receiver.url)
+        assert receiver.accepted_ids() == ["f4.0"]
+        silence_id = added.split()[0]
+        stack.silence("expire", silence_id)
+        assert f"{silence_id}  ended" in stack.silence("list")
+        stack.notify(receiver.url)
+    assert sorted(receiver.accepted_ids()) == ["f1.1", "f2.0", "f4.0"]
 
 
 def test_sigterm_ends_it_in_order(stack: Stack) -> None:

@@ -10,8 +10,8 @@ from pipeline.adapters.memory import MemoryBroker, MemorySink, MemorySource
 from pipeline.core.delivery import Answer, Delivery, Outcome, RetryPolicy, Status
 from pipeline.errors import ConfigurationError, Reason, Unavailable
 from pipeline.events import Alert, DeadLetter
+from pipeline.jobs.desk import Desk, Letters
 from pipeline.jobs.notifier import Notifier
-from pipeline.jobs.sender import Desk, Letters
 from pipeline.telemetry import Metrics
 from tests.alerts import make_alert
 
@@ -295,9 +295,9 @@ class FlakyLog(MemoryDeliveryLog):
         self._maybe()
         return super().claim(endpoint, now_ms, lease_ms)
 
-    def store(self, delivery: Delivery, now_ms: int) -> None:
+    def store(self, delivery: Delivery, now_ms: int, hold: bool = False) -> None:
         self._maybe()
-        super().store(delivery, now_ms)
+        super().store(delivery, now_ms, hold)
 
 
 def test_a_log_that_fails_now_and_then_loses_and_doubles_nothing(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
