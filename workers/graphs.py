@@ -5,9 +5,10 @@ texts a bin holds and how long the longest one is. A graph replays some hundred 
 texts is most of the time. While the device works on one bin, the host lays out the next one in pinned memory.
 """
 
+import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -99,7 +100,9 @@ def attend_packed(query_key_value: Tensor, starts: Tensor, longest: int, heads: 
     rows = query_key_value.shape[0]
     query, key, value = query_key_value.view(rows, 3, heads, -1).unbind(1)
     ends = starts.to(torch.int32)
-    mixed = varlen_attn(query.contiguous(), key.contiguous(), value.contiguous(), ends, ends, longest, longest, num_splits=1)
+    # Later versions may split a text's keys by how many texts there are; torch 2.11 cannot, and does not know the word.
+    whole: dict[str, Any] = {"num_splits": 1} if "num_splits" in inspect.signature(varlen_attn).parameters else {}
+    mixed = varlen_attn(query.contiguous(), key.contiguous(), value.contiguous(), ends, ends, longest, longest, **whole)
     assert isinstance(mixed, Tensor)
     return mixed.reshape(rows, -1)
 

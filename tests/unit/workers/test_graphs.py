@@ -8,7 +8,7 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from pipeline.settings import EncoderSettings
 from tests.unit.workers.tiny_model import write_model, write_trained
-from workers.graphs import PackedAttend, PackedTrunk, Shape, lay_out, pool, shape_for, shapes, to_host
+from workers.graphs import PackedAttend, PackedTrunk, Shape, attend_packed, lay_out, pool, shape_for, shapes, to_host
 from workers.packing import pack
 from workers.transformer import load_encoder
 
@@ -106,6 +106,19 @@ def test_a_trunk_whose_kernel_is_missing_or_wrong_is_not_taken(tmp_path: Path) -
     assert encoder.agrees_with(with_kernel(attend_one_by_one))
     assert not encoder.agrees_with(with_kernel(missing))
     assert not encoder.agrees_with(with_kernel(wrong))
+
+
+def test_the_packed_kernel_is_asked_in_the_words_that_it_knows(monkeypatch: pytest.MonkeyPatch) -> None:
+    def old(query: Tensor, _key: Tensor, _value: Tensor, *_ends: object) -> Tensor:
+        return query
+
+    def new(query: Tensor, _key: Tensor, _value: Tensor, *_ends: object, num_splits: int = 0) -> Tensor:
+        return query * num_splits
+
+    triples, starts = torch.randn(4, 3 * 8), torch.tensor([0, 4])
+    for kernel in (old, new):
+        monkeypatch.setattr("torch.nn.attention.varlen.varlen_attn", kernel)
+        assert torch.equal(attend_packed(triples, starts, 4, 2), triples[:, :8])
 
 
 def test_answers_reach_the_host_as_they_are() -> None:
