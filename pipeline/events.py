@@ -315,6 +315,17 @@ class Alert(TimedContract):
         return f"{self.alert_id}.{self.revision}"
 
 
+class AlertGroup(Contract):
+    """Alerts that went out in one webhook. ``group``: the fields that they share, as the receiver's settings ask for them.
+
+    ``version`` changes when its readers must. Each alert is known by its ``alert_id`` and ``revision``, whatever it came with.
+    """
+
+    version: int = 1
+    group: dict[str, str]
+    alerts: tuple[Alert, ...]
+
+
 class DeadLetter(Contract):
     """A record that could not be used, with its original bytes (base64 in JSON) and where it came from."""
 

@@ -23,6 +23,7 @@ from pipeline.errors import InvalidRecord
 from pipeline.events import Alert, DeadLetter, ScoredPost, SocialPost, Trend
 from pipeline.jobs.desk import Desk, Letters
 from pipeline.jobs.detector import detector_config
+from pipeline.jobs.grouper import grouping_of
 from pipeline.jobs.notifier import Notifier
 from pipeline.jobs.sender import LEASE_MARGIN_MS, Receiver
 from pipeline.jobs.trends import make_host
@@ -199,7 +200,7 @@ class InProcess:
         policy = RetryPolicy(notify.retry_schedule_s, notify.max_retry_after_s)
         letters = Letters(self._sink, topics.DEAD_LETTERS.name, self.metrics)
         lease_ms = round(1000 * notify.timeout_s) + LEASE_MARGIN_MS
-        desk = Desk(MemoryDeliveryLog(), policy, letters, self.metrics, self._clock.now_ms, lease_ms)
+        desk = Desk(MemoryDeliveryLog(), policy, letters, self.metrics, self._clock.now_ms, lease_ms, grouping_of(notify))
         alerts = MemorySource(self.broker, "notifier", [topics.ALERTS.name])
         return Notifier(alerts, receivers, desk, market_holds_ms=round(1000 * notify.market_holds_s))
 

@@ -143,6 +143,8 @@ class NotifySettings(Section):
     Endpoints are https, or http on this machine; ``allow_http`` lifts that. ``senders`` attempts per endpoint go on at once.
     While a market has an alert, those of the members it explains are held back, at most ``market_holds_s`` seconds after the
     market's latest word (0: nothing is held back).
+    Alerts that are equal in the fields of ``group_by`` go out together (an empty list: all; unset: each alone): the first waits
+    ``group_wait_s`` for others, later ones until ``group_interval_s`` have passed since.
     """
 
     group: str = "groundswell-notifier"
@@ -152,6 +154,9 @@ class NotifySettings(Section):
     max_retry_after_s: float = 86_400.0
     senders: int = Field(default=4, gt=0)
     market_holds_s: float = Field(default=86_400.0, ge=0)
+    group_by: tuple[Literal["entity", "rule", "severity"], ...] | None = None
+    group_wait_s: float = Field(default=30.0, ge=0, le=86_400)
+    group_interval_s: float = Field(default=300.0, ge=0, le=86_400)
     allow_http: bool = False
     metrics_host: str = "127.0.0.1"
     metrics_port: int = 0

@@ -24,6 +24,7 @@ COUNTERS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "deliveries_total": ("webhook attempts", ("outcome",)),
     "inhibited_total": ("alert steps held back from an endpoint", ("reason",)),
     "silenced_total": ("alert steps held back from an endpoint by a silence", ()),
+    "grouped_total": ("alert steps that arrived in a webhook about several", ()),
     "released_total": ("alert steps sent after they had been held back", ()),
     "late_posts_total": ("posts behind the allowed lateness", ()),
     "alerts_total": ("alert records", ("rule", "status")),

@@ -5,15 +5,19 @@ claimed; a claim hides the alert for a while (``lease_ms``), so two senders, or 
 kill, do not send the same thing at the same time. The rules about ids and attempts are ``core.delivery``'s; one contract
 suite runs over the memory log and over Redis.
 
+What goes together in one webhook (``core.grouping``) is sealed first: one delivery, the leader, is claimed and stored for all,
+the others are hidden until then. So whoever takes over after a kill sends the same webhook.
+
 What is held back (``core.inhibition``, ``core.silences``) is in no lane; the newest held step of each alert is known until it is
 released, a later step is queued, or the alert ends unheard.
 """
 
+import math
 import threading
 from collections.abc import Sequence
 from typing import Protocol
 
-from pipeline.core.delivery import Delivery, EndpointState, Status, admit, released
+from pipeline.core.delivery import Delivery, EndpointState, Status, admit, lane_due_ms, released
 from pipeline.core.inhibition import MarketWord
 from pipeline.core.silences import Silence
 
@@ -30,12 +34,27 @@ class DeliveryLog(Protocol):
     def claim(self, endpoint: str, now_ms: int, lease_ms: int) -> Delivery | None:
         """Return the pending delivery that is due longest and hide its alert until ``now_ms + lease_ms``; None if none is due."""
 
-    def store(self, delivery: Delivery, now_ms: int, hold: bool = False) -> None:
+    def store(self, delivery: Delivery, now_ms: int, hold: bool = False, members: Sequence[Delivery] = ()) -> None:
         """Record what became of a claimed delivery; one that is not pending makes room for the alert's next revision.
 
-        ``hold``: it may be released later, unless a later step waits behind it. A delivery that another sender has finished
-        meanwhile stays finished.
+        ``hold``: it may be released later, unless a later step waits behind it. ``members``: those that were sealed to it, where
+        the same became of them. A delivery that another sender has finished meanwhile stays finished.
         """
+
+    def waiting_heads(self, endpoint: str, limit: int) -> Sequence[Delivery]:
+        """Return the next step of each alert that nobody has claimed, at most ``limit``, what is due first before the rest."""
+
+    def seal(self, leader: Delivery, members: Sequence[Delivery]) -> bool:
+        """Let members that wait go with a claimed leader from now on, which names them; say whether all still waited."""
+
+    def unseal(self, leader: Delivery, members: Sequence[Delivery], now_ms: int) -> Delivery:
+        """Return the leader, still claimed, without its members; these are due now."""
+
+    def flush_ms(self, group: str) -> int | None:
+        """Return the latest time for which a group was planned; one of long ago may be forgotten."""
+
+    def set_flush(self, group: str, flush_ms: int) -> None:
+        """Remember for when a group is planned."""
 
     def hold(self, delivery: Delivery, ended: bool) -> bool:
         """Record a delivery that is held back, if nothing is known of its id; say whether it was recorded.
@@ -68,7 +87,7 @@ class DeliveryLog(Protocol):
         """Return when the next claim can succeed, None when nothing is pending."""
 
     def waiting(self, endpoint: str) -> int:
-        """Return the number of alerts with a pending delivery."""
+        """Return the number of alerts with a pending delivery, those on their way included."""
 
     def endpoint(self, endpoint: str) -> EndpointState:
         """Return what the endpoint asked for."""
@@ -85,6 +104,8 @@ class MemoryDeliveryLog:
         self._known: dict[tuple[str, str], Delivery] = {}
         self._lanes: dict[tuple[str, str], list[tuple[int, str]]] = {}
         self._due: dict[tuple[str, str], int] = {}
+        self._leased: dict[tuple[str, str], float] = {}
+        self._flushes: dict[str, int] = {}
         self._endpoints: dict[str, EndpointState] = {}
         self._held: dict[tuple[str, str], Delivery] = {}
         self._markets: dict[str, MarketWord] = {}
@@ -103,33 +124,88 @@ class MemoryDeliveryLog:
         self._held.pop(lane, None)
         self._known[delivery.endpoint, delivery.delivery_id] = delivery
         self._lanes[lane] = sorted({*self._lanes.get(lane, []), (delivery.revision, delivery.delivery_id)})
-        self._due.setdefault(lane, delivery.next_attempt_ms)
+        if lane not in self._leased:
+            self._due[lane] = self._due_ms(lane)
+
+    def _due_ms(self, lane: tuple[str, str]) -> int:
+        return lane_due_ms([self._known[lane[0], delivery_id] for _, delivery_id in self._lanes[lane]])
 
     def claim(self, endpoint: str, now_ms: int, lease_ms: int) -> Delivery | None:
         """See ``DeliveryLog.claim``."""
         with self._lock:
+            for lane in [lane for lane, until in self._leased.items() if lane[0] == endpoint and until <= now_ms]:
+                self._due[lane] = int(self._leased.pop(lane))
             due = min(((due, lane) for lane, due in self._due.items() if lane[0] == endpoint and due <= now_ms), default=None)
             if due is None:
                 return None
-            self._due[due[1]] = now_ms + lease_ms
-            return self._known[endpoint, self._lanes[due[1]][0][1]]
+            del self._due[due[1]]
+            self._leased[due[1]] = now_ms + lease_ms
+            return self._head(due[1])
 
-    def store(self, delivery: Delivery, now_ms: int, hold: bool = False) -> None:
+    def _head(self, lane: tuple[str, str]) -> Delivery:
+        return self._known[lane[0], self._lanes[lane][0][1]]
+
+    def store(self, delivery: Delivery, now_ms: int, hold: bool = False, members: Sequence[Delivery] = ()) -> None:
         """See ``DeliveryLog.store``."""
         with self._lock:
-            lane = (delivery.endpoint, delivery.alert_id)
-            if (delivery.revision, delivery.delivery_id) not in self._lanes.get(lane, []):
-                return
-            self._known[delivery.endpoint, delivery.delivery_id] = delivery
-            if delivery.status is Status.PENDING:
-                self._due[lane] = delivery.next_attempt_ms
-                return
+            for each in (delivery, *members):
+                if (each.revision, each.delivery_id) in self._lanes.get((each.endpoint, each.alert_id), []):
+                    self._store(each, now_ms, hold)
+
+    def _store(self, delivery: Delivery, now_ms: int, hold: bool) -> None:
+        lane = (delivery.endpoint, delivery.alert_id)
+        self._known[delivery.endpoint, delivery.delivery_id] = delivery
+        self._leased.pop(lane, None)
+        if delivery.status is not Status.PENDING:
             self._lanes[lane].remove((delivery.revision, delivery.delivery_id))
-            self._due[lane] = now_ms
-            if not self._lanes[lane]:
-                del self._lanes[lane], self._due[lane]
-                if hold:
-                    self._held[lane] = delivery
+        if self._lanes[lane]:
+            self._due[lane] = max(now_ms, self._due_ms(lane))
+            return
+        del self._lanes[lane]
+        self._due.pop(lane, None)
+        if hold:
+            self._held[lane] = delivery
+
+    def waiting_heads(self, endpoint: str, limit: int) -> Sequence[Delivery]:
+        """See ``DeliveryLog.waiting_heads``."""
+        with self._lock:
+            lanes = sorted((due, lane) for lane, due in self._due.items() if lane[0] == endpoint)
+            return [self._head(lane) for _, lane in lanes[:limit]]
+
+    def seal(self, leader: Delivery, members: Sequence[Delivery]) -> bool:
+        """See ``DeliveryLog.seal``."""
+        with self._lock:
+            unsealed = self._known.get((leader.endpoint, leader.delivery_id))
+            lanes = [(member.endpoint, member.alert_id) for member in members]
+            waiting = all(lane in self._due and self._head(lane) == each for lane, each in zip(lanes, members, strict=True))
+            if unsealed != leader.model_copy(update={"members": None}) or not waiting:
+                return False
+            self._known[leader.endpoint, leader.delivery_id] = leader
+            for lane in lanes:
+                del self._due[lane]
+                self._leased[lane] = math.inf
+            return True
+
+    def unseal(self, leader: Delivery, members: Sequence[Delivery], now_ms: int) -> Delivery:
+        """See ``DeliveryLog.unseal``."""
+        alone = leader.model_copy(update={"members": None})
+        with self._lock:
+            if self._known.get((leader.endpoint, leader.delivery_id)) == leader:
+                self._known[leader.endpoint, leader.delivery_id] = alone
+                for lane in ((member.endpoint, member.alert_id) for member in members):
+                    del self._leased[lane]
+                    self._due[lane] = now_ms
+        return alone
+
+    def flush_ms(self, group: str) -> int | None:
+        """See ``DeliveryLog.flush_ms``."""
+        with self._lock:
+            return self._flushes.get(group)
+
+    def set_flush(self, group: str, flush_ms: int) -> None:
+        """See ``DeliveryLog.set_flush``."""
+        with self._lock:
+            self._flushes[group] = flush_ms
 
     def hold(self, delivery: Delivery, ended: bool) -> bool:
         """See ``DeliveryLog.hold``."""
@@ -183,12 +259,13 @@ class MemoryDeliveryLog:
     def next_due_ms(self, endpoint: str) -> int | None:
         """See ``DeliveryLog.next_due_ms``."""
         with self._lock:
-            return min((due for lane, due in self._due.items() if lane[0] == endpoint), default=None)
+            times = [*self._due.items(), *((lane, until) for lane, until in self._leased.items() if until < math.inf)]
+            return min((int(at) for lane, at in times if lane[0] == endpoint), default=None)
 
     def waiting(self, endpoint: str) -> int:
         """See ``DeliveryLog.waiting``."""
         with self._lock:
-            return sum(lane[0] == endpoint for lane in self._due)
+            return sum(lane[0] == endpoint for lane in self._lanes)
 
     def endpoint(self, endpoint: str) -> EndpointState:
         """See ``DeliveryLog.endpoint``."""

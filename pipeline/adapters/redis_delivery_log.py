@@ -1,13 +1,16 @@
 """The delivery log in Redis, shared by all notifiers of one key prefix. See ``pipeline.adapters.delivery_log``.
 
 Redis holds, below the key prefix, ``delivery:<endpoint>:<id>`` (the delivery as JSON, kept for good: it is what
-prevents a second send), ``delivery-due:<endpoint>`` (alerts by the time of their next attempt),
+prevents a second send), ``delivery-due:<endpoint>`` (alerts by the time of their next attempt), ``delivery-leased:<endpoint>``
+(alerts that are on their way, by the end of their lease; those that go with another one's have none),
 ``delivery-lane:<endpoint>:<alert>`` (ids by revision), ``delivery-held:<endpoint>`` (the id of the newest step of each alert that
 is held back), ``delivery-markets`` (the latest word of each market), ``delivery-silences`` (silences as JSON by id, each kept
-until a day after its end, so that ``silence list`` can show it) and ``delivery-endpoint:<endpoint>``.
+until a day after its end, so that ``silence list`` can show it), ``delivery-flushes`` (the time for which a group is planned) and
+``delivery-endpoint:<endpoint>``.
 """
 
 import json
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -17,52 +20,14 @@ import redis
 from redis.backoff import ExponentialBackoff
 from redis.retry import Retry
 
+from pipeline.adapters import redis_delivery_scripts as scripts
 from pipeline.core.delivery import Delivery, EndpointState, Status, admit, released
 from pipeline.core.inhibition import MarketWord
 from pipeline.core.silences import Silence
 from pipeline.errors import Unavailable
 
 SILENCE_KEPT_MS: Final = 86_400_000  # after its end
-
-# KEYS: delivery, due, lane, held. ARGV: expected JSON ("" for none), new JSON, revision, delivery id, alert id, next attempt,
-# whether it must still be the newest held step.
-# A compare-and-set: the decision was taken in Python on what stood there, and holds only while it still stands there.
-_ADD = """
-local known = redis.call('GET', KEYS[1]) or ''
-if known ~= ARGV[1] then return 0 end
-if ARGV[7] == '1' and redis.call('HGET', KEYS[4], ARGV[5]) ~= ARGV[4] then return 0 end
-redis.call('SET', KEYS[1], ARGV[2])
-redis.call('HDEL', KEYS[4], ARGV[5])
-redis.call('ZADD', KEYS[3], ARGV[3], ARGV[4])
-redis.call('ZADD', KEYS[2], 'NX', ARGV[6], ARGV[5])
-return 1
-"""
-# KEYS: delivery, held. ARGV: JSON, alert id, delivery id, whether the alert is over.
-_HOLD = """
-if not redis.call('SET', KEYS[1], ARGV[1], 'NX') then return 0 end
-if ARGV[4] == '1' then redis.call('HDEL', KEYS[2], ARGV[2]) else redis.call('HSET', KEYS[2], ARGV[2], ARGV[3]) end
-return 1
-"""
-# KEYS: due. ARGV: now, hidden until, prefix of lanes, prefix of deliveries.
-_CLAIM = """
-local alert = redis.call('ZRANGE', KEYS[1], '-inf', ARGV[1], 'BYSCORE', 'LIMIT', 0, 1)[1]
-if not alert then return false end
-redis.call('ZADD', KEYS[1], ARGV[2], alert)
-return redis.call('GET', ARGV[4] .. redis.call('ZRANGE', ARGV[3] .. alert, 0, 0)[1])
-"""
-# KEYS: delivery, due, lane, held. ARGV: new JSON, delivery id, alert id, time of the lane's next attempt, whether it leaves the
-# lane, whether it may be released later.
-_STORE = """
-if not redis.call('ZSCORE', KEYS[3], ARGV[2]) then return end
-redis.call('SET', KEYS[1], ARGV[1])
-if ARGV[5] == '1' then redis.call('ZREM', KEYS[3], ARGV[2]) end
-if redis.call('EXISTS', KEYS[3]) == 1 then
-  redis.call('ZADD', KEYS[2], ARGV[4], ARGV[3])
-else
-  redis.call('ZREM', KEYS[2], ARGV[3])
-  if ARGV[6] == '1' then redis.call('HSET', KEYS[4], ARGV[3], ARGV[2]) end
-end
-"""
+FLUSH_KEPT_S: Final = 2 * 86_400  # longer than any group interval
 
 
 class RedisDeliveryLog:
@@ -71,10 +36,12 @@ class RedisDeliveryLog:
     def __init__(self, client: Any, key_prefix: str) -> None:
         self._redis = client
         self._prefix = key_prefix
-        self._add = client.register_script(_ADD)
-        self._hold = client.register_script(_HOLD)
-        self._claim = client.register_script(_CLAIM)
-        self._store = client.register_script(_STORE)
+        self._add = client.register_script(scripts.ADD)
+        self._hold = client.register_script(scripts.HOLD)
+        self._claim = client.register_script(scripts.CLAIM)
+        self._store = client.register_script(scripts.STORE)
+        self._seal = client.register_script(scripts.SEAL)
+        self._unseal = client.register_script(scripts.UNSEAL)
 
     @classmethod
     def connect(cls, url: str, key_prefix: str) -> "RedisDeliveryLog":
@@ -91,7 +58,7 @@ class RedisDeliveryLog:
         """See ``DeliveryLog.add``."""
         with _answering():
             while True:
-                stored = self._redis.get(self._keys(delivery)[0])
+                stored = self._redis.get(self._name(delivery))
                 if not admit(_decode(stored), delivery):
                     return False
                 if self._replace(stored or b"", delivery):
@@ -99,21 +66,26 @@ class RedisDeliveryLog:
 
     def _replace(self, stored: bytes, delivery: Delivery, held: bool = False) -> bool:
         """Queue the delivery if ``stored`` still stands in its place (``held``: as the newest held step); say whether it did."""
-        entry = (delivery.to_json(), delivery.revision, delivery.delivery_id, delivery.alert_id, delivery.next_attempt_ms)
-        return bool(self._add(self._keys(delivery), [stored, *entry, int(held)]))
+        endpoint = delivery.endpoint
+        keys = [self._name(delivery), *self._queues(endpoint), self._lane(delivery), self._key("delivery-held", endpoint)]
+        entry = (delivery.to_json(), delivery.revision, delivery.delivery_id, delivery.alert_id)
+        return bool(self._add(keys, [stored, *entry, int(held), self._key("delivery", endpoint, "")]))
 
     def hold(self, delivery: Delivery, ended: bool) -> bool:
         """See ``DeliveryLog.hold``."""
-        key, *_, held = self._keys(delivery)
+        keys = [self._name(delivery), self._key("delivery-held", delivery.endpoint)]
         with _answering():
             args = [delivery.to_json(), delivery.alert_id, delivery.delivery_id, int(ended)]
-            return bool(self._hold([key, held], args))
+            return bool(self._hold(keys, args))
 
     def held(self, endpoint: str) -> Sequence[Delivery]:
         """See ``DeliveryLog.held``."""
         with _answering():
             ids = [name.decode() for name in self._redis.hvals(self._key("delivery-held", endpoint))]
-            stored = self._redis.mget([self._key("delivery", endpoint, name) for name in ids]) if ids else []
+            return self._all(endpoint, ids)
+
+    def _all(self, endpoint: str, ids: Sequence[str]) -> list[Delivery]:
+        stored = self._redis.mget([self._key("delivery", endpoint, each) for each in ids]) if ids else []
         return [Delivery.model_validate_json(each) for each in stored]
 
     def release(self, delivery: Delivery, now_ms: int) -> bool:
@@ -148,15 +120,55 @@ class RedisDeliveryLog:
         """See ``DeliveryLog.claim``."""
         args = [now_ms, now_ms + lease_ms, self._key("delivery-lane", endpoint, ""), self._key("delivery", endpoint, "")]
         with _answering():
-            return _decode(self._claim([self._key("delivery-due", endpoint)], args))
+            return _decode(self._claim(self._queues(endpoint), args))
 
-    def store(self, delivery: Delivery, now_ms: int, hold: bool = False) -> None:
+    def store(self, delivery: Delivery, now_ms: int, hold: bool = False, members: Sequence[Delivery] = ()) -> None:
         """See ``DeliveryLog.store``."""
-        pending = delivery.status is Status.PENDING
-        due_ms = delivery.next_attempt_ms if pending else now_ms
-        args = [delivery.to_json(), delivery.delivery_id, delivery.alert_id, due_ms, int(not pending), int(hold)]
+        endpoint, all_of_them = delivery.endpoint, (delivery, *members)
+        keys = [*self._queues(endpoint), self._key("delivery-held", endpoint)]
+        keys += [key for each in all_of_them for key in (self._name(each), self._lane(each))]
+        args = [now_ms, int(delivery.status is not Status.PENDING), int(hold), self._key("delivery", endpoint, "")]
+        entries = [part for each in all_of_them for part in (each.to_json(), each.delivery_id, each.alert_id)]
         with _answering():
-            self._store(self._keys(delivery), args)
+            self._store(keys, [*args, *entries])
+
+    def waiting_heads(self, endpoint: str, limit: int) -> Sequence[Delivery]:
+        """See ``DeliveryLog.waiting_heads``."""
+        with _answering(), self._redis.pipeline(transaction=False) as heads:
+            for alert in self._redis.zrange(self._queues(endpoint)[0], 0, limit - 1):
+                heads.zrange(self._key("delivery-lane", endpoint, alert.decode()), 0, 0)
+            ids = [head[0].decode() for head in heads.execute() if head]  # one that was sent meanwhile has no lane any more
+            return self._all(endpoint, ids)
+
+    def seal(self, leader: Delivery, members: Sequence[Delivery]) -> bool:
+        """See ``DeliveryLog.seal``."""
+        endpoint, unsealed = leader.endpoint, leader.model_copy(update={"members": None})
+        entries = [part for each in members for part in (each.alert_id, each.delivery_id)]
+        args = [unsealed.to_json(), leader.to_json(), self._key("delivery-lane", endpoint, ""), *entries]
+        with _answering():
+            return bool(self._seal([*self._queues(endpoint), self._name(leader)], args))
+
+    def unseal(self, leader: Delivery, members: Sequence[Delivery], now_ms: int) -> Delivery:
+        """See ``DeliveryLog.unseal``."""
+        alone = leader.model_copy(update={"members": None})
+        args = [leader.to_json(), alone.to_json(), now_ms, *(each.alert_id for each in members)]
+        with _answering():
+            self._unseal([*self._queues(leader.endpoint), self._name(leader)], args)
+        return alone
+
+    def flush_ms(self, group: str) -> int | None:
+        """See ``DeliveryLog.flush_ms``."""
+        with _answering():
+            stored = self._redis.hget(self._key("delivery-flushes"), group)
+        return None if stored is None else int(stored)
+
+    def set_flush(self, group: str, flush_ms: int) -> None:
+        """See ``DeliveryLog.set_flush``."""
+        key = self._key("delivery-flushes")
+        with _answering(), self._redis.pipeline(transaction=True) as both:
+            both.hset(key, group, flush_ms)
+            both.hexpire(key, FLUSH_KEPT_S, group)
+            both.execute()
 
     def get(self, endpoint: str, delivery_id: str) -> Delivery | None:
         """See ``DeliveryLog.get``."""
@@ -165,14 +177,19 @@ class RedisDeliveryLog:
 
     def next_due_ms(self, endpoint: str) -> int | None:
         """See ``DeliveryLog.next_due_ms``."""
-        with _answering():
-            first = self._redis.zrange(self._key("delivery-due", endpoint), 0, 0, withscores=True)
-        return int(first[0][1]) if first else None
+        with _answering(), self._redis.pipeline(transaction=True) as both:
+            for queue in self._queues(endpoint):
+                both.zrange(queue, 0, 0, withscores=True)
+            first = both.execute()
+        times = [found[0][1] for found in first if found and found[0][1] < math.inf]
+        return int(min(times)) if times else None
 
     def waiting(self, endpoint: str) -> int:
         """See ``DeliveryLog.waiting``."""
-        with _answering():
-            return int(self._redis.zcard(self._key("delivery-due", endpoint)))
+        with _answering(), self._redis.pipeline(transaction=True) as both:  # or what moves from one to the other is in none
+            for queue in self._queues(endpoint):
+                both.zcard(queue)
+            return sum(both.execute())
 
     def endpoint(self, endpoint: str) -> EndpointState:
         """See ``DeliveryLog.endpoint``."""
@@ -185,11 +202,14 @@ class RedisDeliveryLog:
         with _answering():
             self._redis.set(self._key("delivery-endpoint", endpoint), json.dumps(asdict(state)))
 
-    def _keys(self, delivery: Delivery) -> list[str]:
-        endpoint = delivery.endpoint
-        lane = self._key("delivery-lane", endpoint, delivery.alert_id)
-        due, held = self._key("delivery-due", endpoint), self._key("delivery-held", endpoint)
-        return [self._key("delivery", endpoint, delivery.delivery_id), due, lane, held]
+    def _name(self, delivery: Delivery) -> str:
+        return self._key("delivery", delivery.endpoint, delivery.delivery_id)
+
+    def _lane(self, delivery: Delivery) -> str:
+        return self._key("delivery-lane", delivery.endpoint, delivery.alert_id)
+
+    def _queues(self, endpoint: str) -> list[str]:
+        return [self._key("delivery-due", endpoint), self._key("delivery-leased", endpoint)]
 
     def _key(self, *parts: str) -> str:
         return self._prefix + ":".join(parts)

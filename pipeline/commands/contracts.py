@@ -1,4 +1,4 @@
-"""`schema`: the wire contracts as JSON Schema."""
+"""`schema`: the wire contracts as JSON Schema, and what a webhook about several alerts carries."""
 
 import json
 from pathlib import Path
@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from pipeline.events import AlertGroup
 from pipeline.topics import TOPICS
 
 
@@ -15,10 +16,11 @@ def register(app: typer.Typer) -> None:
 
 
 def schema(
-    out: Annotated[Path | None, typer.Option(help="Write one file per topic into this folder.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Write one file for each into this folder.")] = None,
 ) -> None:
-    """Print the JSON Schema of every topic's records, or write one file per topic."""
-    schemas = {topic.name: topic.contract.model_json_schema(mode="serialization") for topic in TOPICS}
+    """Print the JSON Schema of every topic's records and of a webhook's alert group, or write one file for each."""
+    contracts = {topic.name: topic.contract for topic in TOPICS} | {"alert-group": AlertGroup}
+    schemas = {name: contract.model_json_schema(mode="serialization") for name, contract in contracts.items()}
     if out is None:
         typer.echo(json.dumps(schemas, indent=2, ensure_ascii=False))
         return

@@ -67,6 +67,7 @@ def _run(settings: Settings, receivers: "list[WebhookReceiver]", delivery_log: "
     from pipeline.adapters.stopping import stop_on_signals
     from pipeline.core.delivery import RetryPolicy
     from pipeline.jobs.desk import Desk, Letters
+    from pipeline.jobs.grouper import grouping_of
     from pipeline.jobs.notifier import Notifier
     from pipeline.jobs.sender import LEASE_MARGIN_MS
     from pipeline.telemetry import Metrics
@@ -81,7 +82,7 @@ def _run(settings: Settings, receivers: "list[WebhookReceiver]", delivery_log: "
         closing(KafkaSource(kafka, notify.group, [ALERTS.full_name(kafka.topic_prefix)], metrics)) as source,
     ):
         letters = Letters(sink, DEAD_LETTERS.full_name(kafka.topic_prefix), metrics)
-        desk = Desk(delivery_log, policy, letters, metrics, lambda: int(time() * 1000), lease_ms)
+        desk = Desk(delivery_log, policy, letters, metrics, lambda: int(time() * 1000), lease_ms, grouping_of(notify))
         notifier = Notifier(source, receivers, desk, notify.senders, round(1000 * notify.market_holds_s))
         with HealthServer(metrics, notifier.readiness, notify.metrics_host, notify.metrics_port) as health:
             log.info("notifier_started", endpoints=[receiver.name for receiver in receivers], metrics_port=health.port)

@@ -6,9 +6,9 @@ grow over days and carry jitter. The jitter comes from the delivery's id, so a r
 """
 
 import hashlib
-import json
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
 from typing import Any, Final
@@ -16,11 +16,8 @@ from typing import Any, Final
 from pydantic import ConfigDict
 
 from pipeline.errors import Reason
-from pipeline.events import Alert, Contract, DeadLetter
+from pipeline.events import Contract, DeadLetter
 
-MAX_BODY_BYTES: Final = 20_000  # Standard Webhooks: a body stays under 20 kB
-MAX_EVIDENCE: Final = 5
-TEXT_LIMITS: Final = (500, 200, 80)  # characters kept of each quoted post, tried until the body is small enough
 JITTER: Final = 0.1  # a wait is lengthened by up to a tenth, so that deliveries which failed together do not return together
 EXCERPT_CHARS: Final = 120
 
@@ -77,7 +74,8 @@ class Delivery(Contract):
     """One alert record on its way to one endpoint, as the delivery log keeps it.
 
     ``value``, ``key``, ``partition``, ``offset`` and ``timestamp_ms`` are those of the record in the alerts topic; the body is
-    made from ``value``, which is dropped once it has arrived. ``next_attempt_ms`` is processing time.
+    made from ``value``, which is dropped once it has arrived. ``next_attempt_ms`` is processing time. ``group``: what it shares
+    with those it may go together with (``core.grouping``); ``members``: the ids of the others, if any, once that is sealed.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore", ser_json_bytes="base64", val_json_bytes="base64")
@@ -97,6 +95,8 @@ class Delivery(Contract):
     status: Status = Status.PENDING
     attempts: int = 0
     last_answer: str = ""
+    group: str | None = None
+    members: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +149,14 @@ def released(delivery: Delivery, now_ms: int) -> Delivery:
     return delivery.model_copy(update={"status": Status.PENDING, "next_attempt_ms": now_ms, "last_answer": ""})
 
 
+def lane_due_ms(steps: Sequence[Delivery]) -> int:
+    """Return when the first of an alert's pending steps may be sent: by its own time or, if it was never tried, by any step's.
+
+    So what does not wait for its group takes along what waits before it, but hastens no retry.
+    """
+    return steps[0].next_attempt_ms if steps[0].attempts else min(step.next_attempt_ms for step in steps)
+
+
 def wait_s(delivery_id: str, failures: int, answer: Answer, policy: RetryPolicy) -> float:
     """Return the wait after the ``failures``-th failed attempt (from 1): the schedule with jitter, or Retry-After if longer."""
     seed = hashlib.sha256(f"{delivery_id}/{failures}".encode()).digest()
@@ -189,18 +197,6 @@ def endpoint_after(state: EndpointState, answer: Answer, policy: RetryPolicy, no
     return EndpointState(max(state.quiet_until_ms, asked), state.gone)
 
 
-def body(alert: Alert) -> bytes:
-    """Return the webhook's body: ``{"type", "timestamp", "data"}``, under 20 kB, the same bytes for the same alert.
-
-    ``timestamp`` is the event time in ISO 8601; ``data`` is the alert with at most five quoted posts, each cut as far as needed.
-    """
-    for limit in TEXT_LIMITS:
-        encoded = _encode(_cut(alert, limit))
-        if len(encoded) < MAX_BODY_BYTES:
-            return encoded
-    return _encode(_cut(alert, TEXT_LIMITS[-1]).model_copy(update={"evidence": (), "windows": ()}))
-
-
 def exhausted_letter(delivery: Delivery, url: str, body_sent: bytes) -> DeadLetter:
     """Return the dead letter of a delivery whose attempts are spent. ``payload`` is the alert record, so it can be redriven."""
     digest = hashlib.sha256(body_sent).hexdigest()[:16]
@@ -217,23 +213,3 @@ def exhausted_letter(delivery: Delivery, url: str, body_sent: bytes) -> DeadLett
         key=delivery.key,
         payload=delivery.value,
     )
-
-
-def _cut(alert: Alert, limit: int) -> Alert:
-    quoted = tuple(item.model_copy(update={"text": shorten(item.text, limit)}) for item in alert.evidence[:MAX_EVIDENCE])
-    return alert.model_copy(update={"evidence": quoted, "explanation": shorten(alert.explanation, 2 * limit)})
-
-
-def shorten(text: str, limit: int) -> str:
-    """Return the text in at most ``limit`` characters, ending with an ellipsis where something was cut."""
-    return text if len(text) <= limit else text[: limit - 1] + "…"
-
-
-def _encode(alert: Alert) -> bytes:
-    moment = datetime.fromtimestamp(alert.event_time_ms / 1000, UTC)
-    message = {
-        "type": f"alert.{alert.status}",
-        "timestamp": moment.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
-        "data": alert.model_dump(mode="json", exclude_none=True),
-    }
-    return json.dumps(message, ensure_ascii=False, separators=(",", ":")).encode()

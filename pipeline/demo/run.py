@@ -146,7 +146,7 @@ def write_files(out: Path, trends: Sequence[Trend], alerts: Sequence[Alert]) -> 
 
 
 def _impatient(settings: Settings) -> Settings:
-    """Return the settings with waits that suit a receiver in the same process; it is sent every step, none is held back."""
-    changed = {"retry_schedule_s": RETRY_SCHEDULE_S, "timeout_s": WEBHOOK_TIMEOUT_S, "market_holds_s": 0.0}
+    """Return the settings with waits that suit a receiver in the same process; it is sent every step, alone and at once."""
+    changed = {"retry_schedule_s": RETRY_SCHEDULE_S, "timeout_s": WEBHOOK_TIMEOUT_S, "market_holds_s": 0.0, "group_by": None}
     notify = settings.notify.model_copy(update=changed)
     return settings.model_copy(update={"notify": notify})

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pipeline.adapters.delivery_log import DeliveryLog
 from pipeline.adapters.streams import Sink
 from pipeline.core.delivery import Delivery, RetryPolicy, Status
+from pipeline.core.grouping import Grouping
 from pipeline.events import DeadLetter
 from pipeline.telemetry import Metrics
 
@@ -38,6 +39,7 @@ class Desk:
     metrics: Metrics
     now_ms: Callable[[], int]
     lease_ms: int
+    grouping: Grouping | None = None
 
     def steps(self, delivery: Delivery) -> set[Status]:
         """Return where the steps of an alert up to this one, itself included, stand at its endpoint."""

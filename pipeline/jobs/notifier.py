@@ -19,6 +19,7 @@ from pipeline.core.refusals import Origin, dead_letter, refusal
 from pipeline.errors import Unavailable
 from pipeline.events import Alert, DeadLetter
 from pipeline.jobs.desk import Desk
+from pipeline.jobs.grouper import planned
 from pipeline.jobs.inhibitor import Inhibitor
 from pipeline.jobs.sender import LONGEST_WAIT_S, RETRY_S, Receiver, Sender
 
@@ -132,8 +133,9 @@ class Notifier:
         alerts = [(alert, record) for record in records if (alert := self._alert_in(record)) is not None]
         self._inhibitor.refresh()
         for alert, record in sorted(alerts, key=lambda each: (each[0].event_time_ms, each[0].market is None)):
+            plan = planned(self._desk, alert)
             for receiver in self._receivers:
-                self._inhibitor.take(_delivery(record, alert, receiver.endpoint, self._desk.now_ms()), alert)
+                self._inhibitor.take(_delivery(record, alert, receiver.endpoint, self._desk.now_ms(), plan), alert)
             self._inhibitor.listen(alert)
 
     def _alert_in(self, record: Record) -> Alert | None:
@@ -166,7 +168,8 @@ class Notifier:
             self._wake.notify_all()
 
 
-def _delivery(record: Record, alert: Alert, endpoint: str, now_ms: int) -> Delivery:
+def _delivery(record: Record, alert: Alert, endpoint: str, now_ms: int, plan: tuple[str | None, int]) -> Delivery:
+    group, due_ms = plan
     return Delivery(
         endpoint=endpoint,
         delivery_id=alert.delivery_id,
@@ -179,7 +182,8 @@ def _delivery(record: Record, alert: Alert, endpoint: str, now_ms: int) -> Deliv
         offset=record.offset,
         timestamp_ms=record.timestamp_ms,
         first_seen_ms=now_ms,
-        next_attempt_ms=now_ms,
+        next_attempt_ms=due_ms,
+        group=group,
     )
 
 

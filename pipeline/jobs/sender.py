@@ -1,10 +1,10 @@
-"""Taking what is due from the delivery log and sending it, one delivery at a time. Several senders may serve one endpoint.
+"""Taking what is due from the delivery log and sending it, one webhook at a time. Several senders may serve one endpoint.
 
 All rules are in ``core.delivery``; time is asked from ``now_ms``.
 """
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from time import perf_counter
 from typing import Protocol
 
@@ -15,15 +15,14 @@ from pipeline.core.delivery import (
     Delivery,
     Outcome,
     Status,
-    body,
     endpoint_after,
     exhausted_letter,
     settle,
 )
+from pipeline.core.grouping import settled_with, webhook_body, webhook_id
 from pipeline.errors import Unavailable
-from pipeline.events import Alert
 from pipeline.jobs.desk import Desk
-from pipeline.jobs.silencer import Silencer
+from pipeline.jobs.packer import Packer
 
 LEASE_MARGIN_MS = 5_000  # beyond the timeout of an attempt, before another sender may take what a dead one had claimed
 LONGEST_WAIT_S = 1.0  # another process may have queued something; look again after this long
@@ -54,21 +53,18 @@ class Sender:
         self.receiver = receiver
         self._desk = desk
         self._ended = ended
-        self._silencer = Silencer(desk)
+        self._packer = Packer(desk, receiver.endpoint)
 
     def step(self) -> bool:
-        """Send the delivery that is due longest, or hold it back where a silence hides it; say whether there was one."""
+        """Send what is due longest and what goes with it, or hold it back where a silence hides it; say whether it was there."""
         desk, endpoint = self._desk, self.receiver.endpoint
         state, now_ms = desk.log.endpoint(endpoint), desk.now_ms()
         if state.gone or now_ms < state.quiet_until_ms:
             return False
-        delivery = desk.log.claim(endpoint, now_ms, desk.lease_ms)
-        if delivery is None:
-            return False
-        alert = Alert.model_validate_json(delivery.value)
-        if not self._silencer.holds(delivery, alert):
-            self._attempt(delivery, alert)
-        return True
+        together = self._packer.take(now_ms)
+        if together:
+            self._attempt(*together)
+        return together is not None
 
     def drain(self) -> int:
         """Go on until nothing is due; return the number of deliveries taken."""
@@ -90,22 +86,26 @@ class Sender:
             return LONGEST_WAIT_S
         return min(LONGEST_WAIT_S, max(0, max(due_ms, state.quiet_until_ms) - self._desk.now_ms()) / 1000)
 
-    def _attempt(self, delivery: Delivery, alert: Alert) -> None:
-        desk, sent = self._desk, body(alert)
+    def _attempt(self, leader: Delivery, *members: Delivery) -> None:
+        desk, sent = self._desk, webhook_body((leader, *members))
+        sent_as = webhook_id([each.delivery_id for each in (leader, *members)])
         begun = perf_counter()
-        answer = self.receiver.send(delivery.delivery_id, sent, desk.now_ms())
+        answer = self.receiver.send(sent_as, sent, desk.now_ms())
         desk.metrics.observe("delivery_seconds", perf_counter() - begun)
         desk.metrics.count("deliveries_total", outcome=answer.outcome)
-        settled = settle(delivery, answer, desk.policy, desk.now_ms())
-        self._durably(lambda: self._record(settled, answer, sent))
+        settled = settle(leader, answer, desk.policy, desk.now_ms())
+        self._durably(lambda: self._record(answer, sent, settled, settled_with(settled, members)))
         if answer.outcome is not Outcome.DELIVERED:
-            log.warning("delivery failed", to=self.receiver.name, id=delivery.delivery_id, answer=str(answer), now=settled.status)
+            log.warning("delivery failed", to=self.receiver.name, id=sent_as, answer=str(answer), now=settled.status)
+        elif members:
+            desk.metrics.count("grouped_total", 1 + len(members))
 
-    def _record(self, settled: Delivery, answer: Answer, sent: bytes) -> None:
+    def _record(self, answer: Answer, sent: bytes, leader: Delivery, members: Sequence[Delivery]) -> None:
         self._remember_endpoint(answer)
-        if settled.status is Status.EXHAUSTED:
-            self._desk.letters.write(exhausted_letter(settled, self.receiver.name, sent))
-        self._desk.log.store(settled, self._desk.now_ms())
+        if leader.status is Status.EXHAUSTED:
+            for each in (leader, *members):
+                self._desk.letters.write(exhausted_letter(each, self.receiver.name, sent))
+        self._desk.log.store(leader, self._desk.now_ms(), members=members)
 
     def _durably(self, action: Callable[[], None]) -> None:
         """Do something with a server until it answers: what was sent must be known as sent, or it would be sent again."""

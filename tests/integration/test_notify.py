@@ -15,9 +15,11 @@ import pytest
 
 from pipeline.adapters.kafka_admin import KafkaAdmin, TopicState
 from pipeline.adapters.kafka_streams import KafkaSink, KafkaSource
+from pipeline.adapters.redis_delivery_log import RedisDeliveryLog
 from pipeline.adapters.waiting import wait_until
-from pipeline.core.delivery import body
-from pipeline.events import Alert, AlertReason, AlertStatus, DeadLetter
+from pipeline.adapters.webhook import WebhookReceiver
+from pipeline.core.bodies import body
+from pipeline.events import Alert, AlertGroup, AlertReason, AlertStatus, DeadLetter
 from pipeline.settings import KafkaSettings
 from tests.alerts import make_alert, make_market_alert
 from tests.receivers import OTHER_SECRET, SECRET, Receiver, Reply, Seen, receiving
@@ -95,6 +97,12 @@ class Stack:
         with self.notifying(*urls, env=env) as process:
             _, said = process.communicate(timeout=180)
             assert process.returncode == 0, said.decode()
+
+    def await_queued(self, url: str, count: int) -> None:
+        endpoint = WebhookReceiver(url, [SECRET], TIMEOUT_S).endpoint
+        redis_url, prefix = (self._env[f"GROUNDSWELL_REDIS__{name}"] for name in ("URL", "KEY_PREFIX"))
+        with closing(RedisDeliveryLog.connect(redis_url, prefix)) as log:
+            wait_until(lambda: log.waiting(endpoint) == count, 60)
 
     def silence(self, *arguments: str) -> str:
         ran = subprocess.run([*GROUNDSWELL, "silence", *arguments], env=os.environ | self._env, capture_output=True, text=True)
@@ -195,9 +203,9 @@ def test_silences_hold_over_restarts_and_what_is_open_comes_after_them(stack: St
         stack.produce(make_alert("f1").to_json())
         with stack.notifying(receiver.url, env={"GROUNDSWELL_NOTIFY__RETRY_SCHEDULE_S": "[5]"}) as process:
             receiver.await_attempts(1, timeout_s=180)
-            added = stack.silence("add", "entity=ACME", "severity!=critical", "--author", "wei", "--comment", "earnings call")
             process.send_signal(signal.SIGKILL)
             process.wait()
+        added = stack.silence("add", "entity=ACME", "severity!=critical", "--author", "wei", "--comment", "earnings call")
         stack.produce(*(make_alert(f"f{n}").to_json() for n in (2, 3)), make_alert("f4", entity="BOLT").to_json())
         stack.produce(make_alert("f1", 1).to_json(), make_alert("f3", 1, **over).to_json())
         stack.notify(receiver.url)
@@ -207,6 +215,34 @@ def test_silences_hold_over_restarts_and_what_is_open_comes_after_them(stack: St
         assert f"{silence_id}  ended" in stack.silence("list")
         stack.notify(receiver.url)
     assert sorted(receiver.accepted_ids()) == ["f1.1", "f2.0", "f4.0"]
+
+
+GROUPED = {"GROUNDSWELL_NOTIFY__GROUP_BY": '["rule"]', "GROUNDSWELL_NOTIFY__GROUP_WAIT_S": "8"}
+
+
+def test_a_crash_goes_out_together_although_the_notifier_is_killed_while_it_waits_and_while_it_sends(stack: Stack) -> None:
+    alerts = [make_alert(f"g{n:02}", entity=f"E{n}") for n in range(12)]
+    stack.produce(*(alert.to_json() for alert in alerts))
+    with receiving(lambda _id, before: Reply(hang=True) if before == 0 else Reply()) as receiver:
+        with stack.notifying(receiver.url, arguments=(), env=GROUPED) as process:
+            stack.await_queued(receiver.url, len(alerts))
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+        assert receiver.seen == []
+        with stack.notifying(receiver.url, arguments=(), env=GROUPED) as process:
+            receiver.await_attempts(1, timeout_s=180)
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+        stack.produce(*(alert.to_json() for alert in alerts))  # the same records again: already known
+        stack.notify(receiver.url, **GROUPED)
+        first, second = receiver.seen
+        assert (first.delivery_id, first.body) == (second.delivery_id, second.body), "whoever takes over sends the same webhook"
+        said = second.verify()
+    assert isinstance(said, dict)
+    assert said["type"] == "alert.group"
+    told = AlertGroup.model_validate(said["data"])
+    assert [alert.delivery_id for alert in told.alerts] == [alert.delivery_id for alert in alerts]
+    assert second.accepted
 
 
 def test_sigterm_ends_it_in_order(stack: Stack) -> None:

@@ -15,6 +15,7 @@ from pipeline.errors import Reason
 from pipeline.events import (
     Action,
     Alert,
+    AlertGroup,
     AlertReason,
     AlertStatus,
     Band,
@@ -160,6 +161,7 @@ MARKET: Final = MarketWide(
 EXPECTED["Alert-market"] = EXPECTED["Alert"].model_copy(
     update={"rule": Rule.MARKET_WIDE, "entity": "market:all", "market": MARKET, "share_tail_log10": -1.5, "share_of_score": 0.25}
 )
+EXPECTED["AlertGroup"] = AlertGroup(group={"rule": "negative_spike"}, alerts=(EXPECTED["Alert"],))
 CONTRACTS: Final = {name: type(expected) for name, expected in EXPECTED.items()}
 
 
@@ -171,7 +173,7 @@ def sample(name: str) -> bytes:
 
 
 def test_every_contract_has_a_sample() -> None:
-    assert {topic.contract for topic in TOPICS} == set(CONTRACTS.values())
+    assert {topic.contract for topic in TOPICS} | {AlertGroup} == set(CONTRACTS.values())
 
 
 @pytest.mark.parametrize("name", sorted(CONTRACTS))

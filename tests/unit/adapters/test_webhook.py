@@ -5,7 +5,8 @@ import pytest
 from standardwebhooks import WebhookVerificationError
 
 from pipeline.adapters.webhook import WebhookReceiver, check_url
-from pipeline.core.delivery import Outcome, body
+from pipeline.core.bodies import body
+from pipeline.core.delivery import Outcome
 from pipeline.errors import ConfigurationError
 from tests.alerts import make_alert
 from tests.receivers import OTHER_SECRET, SECRET, Reply, receiving

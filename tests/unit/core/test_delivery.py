@@ -1,13 +1,9 @@
-import json
 from datetime import UTC, datetime
 from email.utils import format_datetime
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from pipeline.core.delivery import (
-    MAX_BODY_BYTES,
     Answer,
     Delivery,
     EndpointState,
@@ -15,17 +11,17 @@ from pipeline.core.delivery import (
     RetryPolicy,
     Status,
     admit,
-    body,
     classify,
     endpoint_after,
     exhausted_letter,
+    lane_due_ms,
     parse_retry_after,
     settle,
     wait_s,
 )
 from pipeline.errors import Reason
-from pipeline.events import Alert, DeadLetter, Evidence
-from tests.alerts import START_MS, make_alert, make_delivery
+from pipeline.events import Alert, DeadLetter
+from tests.alerts import make_alert, make_delivery
 
 POLICY = RetryPolicy(schedule_s=(5.0, 300.0, 1800.0), max_retry_after_s=3600.0)
 FAILED = Answer(Outcome.SERVER_ERROR, 500, excerpt="boom")
@@ -136,34 +132,6 @@ def test_a_delivery_survives_its_encoding() -> None:
     assert Delivery.model_validate_json(delivery.to_json()) == delivery
 
 
-def test_the_body_carries_type_time_and_evidence() -> None:
-    sent = json.loads(body(make_alert(revision=1)))
-    assert sent["type"] == "alert.updated"
-    assert sent["timestamp"] == "2024-01-01T00:15:00.000Z"
-    data = sent["data"]
-    assert (data["alert_id"], data["revision"], data["observed"], data["score"]) == ("a1", 1, 21.0, 6.5)
-    assert data["band"] == {"low": 1.0, "expected": 3.0, "high": 7.0}
-    assert data["evidence"][0]["text"] == "ACME recalls 糟糕"
-    assert Alert.model_validate(data) == make_alert(revision=1)
-
-
-@given(
-    texts=st.lists(st.text(st.characters(codec="utf-8"), min_size=0, max_size=60), max_size=9),
-    times=st.integers(1, 3000),
-    explanation=st.text(st.characters(codec="utf-8"), max_size=3000),
-)
-def test_the_body_is_small_and_the_same_for_the_same_alert(texts: list[str], times: int, explanation: str) -> None:
-    quoted = [
-        Evidence(event_id=str(n), text=text * times, author_id="u", event_time_ms=START_MS, negative=1.0)
-        for n, text in enumerate(texts)
-    ]
-    alert = make_alert(evidence=tuple(quoted), explanation=explanation)
-    sent = body(alert)
-    assert len(sent) < MAX_BODY_BYTES
-    assert len(json.loads(sent)["data"]["evidence"]) <= 5
-    assert sent == body(Alert.model_validate_json(alert.to_json()))
-
-
 def test_a_letter_carries_the_record_and_the_last_answer() -> None:
     spent = settle(make_delivery(attempts=3), FAILED, POLICY, NOW_MS)
     letter = exhausted_letter(spent, "example.org (abc)", b"{}")
@@ -172,3 +140,16 @@ def test_a_letter_carries_the_record_and_the_last_answer() -> None:
     assert letter.value == "server_error 500 boom"
     assert "4 attempts" in letter.fix
     assert Alert.model_validate_json(DeadLetter.model_validate_json(letter.to_json()).payload) == make_alert()
+
+
+def test_what_an_earlier_release_has_queued_is_written_as_it_stands() -> None:
+    queued = make_delivery().to_json()
+    assert b"group" not in queued
+    assert b"members" not in queued, "or compare-and-set would find something else"
+
+
+def test_a_lane_is_due_when_any_step_is_but_a_retry_by_its_own_time_alone() -> None:
+    first, second = make_delivery(next_attempt_ms=9_000), make_delivery(next_attempt_ms=2_000)
+    assert lane_due_ms([first]) == 9_000
+    assert lane_due_ms([first, second]) == 2_000
+    assert lane_due_ms([first.model_copy(update={"attempts": 1}), second]) == 9_000

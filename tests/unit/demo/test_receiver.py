@@ -3,7 +3,8 @@ from time import time
 import pytest
 
 from pipeline.adapters.webhook import WebhookReceiver
-from pipeline.core.delivery import Outcome, body
+from pipeline.core.bodies import body
+from pipeline.core.delivery import Outcome
 from pipeline.demo.receiver import LocalReceiver, receiving
 from tests.alerts import make_alert
 from tests.receivers import OTHER_SECRET, SECRET

@@ -1,6 +1,6 @@
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from random import Random
 
 import pytest
@@ -8,6 +8,7 @@ import pytest
 from pipeline.adapters.delivery_log import MemoryDeliveryLog
 from pipeline.adapters.memory import MemoryBroker, MemorySink, MemorySource
 from pipeline.core.delivery import Answer, Delivery, Outcome, RetryPolicy, Status
+from pipeline.core.grouping import Grouping
 from pipeline.errors import ConfigurationError, Reason, Unavailable
 from pipeline.events import Alert, DeadLetter
 from pipeline.jobs.desk import Desk, Letters
@@ -67,9 +68,15 @@ class House:
         for alert in alerts:
             self.broker.append("alerts", alert.entity.encode(), alert.to_json(), alert.event_time_ms)
 
-    def notifier(self, *receivers: Recorder, log: MemoryDeliveryLog | None = None, market_holds_ms: int = 0) -> Notifier:
+    def notifier(
+        self,
+        *receivers: Recorder,
+        log: MemoryDeliveryLog | None = None,
+        market_holds_ms: int = 0,
+        grouping: Grouping | None = None,
+    ) -> Notifier:
         letters = Letters(MemorySink(self.broker), "dead-letters", self.metrics)
-        desk = Desk(log or self.log, POLICY, letters, self.metrics, self.clock, lease_ms=30_000)
+        desk = Desk(log or self.log, POLICY, letters, self.metrics, self.clock, lease_ms=30_000, grouping=grouping)
         if self._source is not None:
             self._source.close()
         self._source = MemorySource(self.broker, "notifier", ["alerts"])
@@ -295,9 +302,9 @@ class FlakyLog(MemoryDeliveryLog):
         self._maybe()
         return super().claim(endpoint, now_ms, lease_ms)
 
-    def store(self, delivery: Delivery, now_ms: int, hold: bool = False) -> None:
+    def store(self, delivery: Delivery, now_ms: int, hold: bool = False, members: Sequence[Delivery] = ()) -> None:
         self._maybe()
-        super().store(delivery, now_ms, hold)
+        super().store(delivery, now_ms, hold, members)
 
 
 def test_a_log_that_fails_now_and_then_loses_and_doubles_nothing(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
