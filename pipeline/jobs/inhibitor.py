@@ -4,7 +4,7 @@ All rules are in ``core.inhibition``; what is held and what markets said last is
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import structlog
 
@@ -31,7 +31,11 @@ class Inhibitor:
 
     def refresh(self) -> None:
         """Take over what markets said last, as far as the log knows: other notifiers read other partitions."""
-        self._words = {word.entity: word for word in self._desk.log.markets()} if self._hold_ms else {}
+        self._words = {word.entity: word for word in self.words()}
+
+    def words(self) -> Sequence[MarketWord]:
+        """Return what markets said last, as far as it counts. Any thread may ask."""
+        return self._desk.log.markets() if self._hold_ms else ()
 
     def listen(self, alert: Alert) -> None:
         """Remember what a market says, once its own deliveries are queued."""
@@ -43,14 +47,28 @@ class Inhibitor:
 
     def take(self, delivery: Delivery, alert: Alert) -> None:
         """Queue a delivery, or hold it back with the reason in its ``last_answer``."""
-        why = self._why_not(delivery, alert)
+        why = self._why_not(delivery, alert, self._words.values())
         if not why:
             self._desk.log.add(delivery)
-            return
-        held = delivery.model_copy(update={"status": Status.INHIBITED, "last_answer": why})
-        if self._desk.log.hold(held, ended=alert.status in ENDED):
-            self._desk.metrics.count("inhibited_total", reason=Rule.MARKET_WIDE)
-            log.info("notification_held_back", id=delivery.delivery_id, entity=alert.entity, why=why)
+        elif self._desk.log.hold(_held(delivery, why), ended=alert.status in ENDED):
+            self._note(delivery, alert, why)
+
+    def why_not_now(self, delivery: Delivery, words: Iterable[MarketWord]) -> str:
+        """Return why a delivery that waited for its group is not to be sent any more: its market has spoken since."""
+        return self._why_not(delivery, Alert.model_validate_json(delivery.value), words, frozenset({Status.PENDING}))
+
+    def holds(self, delivery: Delivery, words: Iterable[MarketWord]) -> bool:
+        """Hold back a claimed delivery that waited for its group, where its market has spoken since; say whether it has."""
+        why = self.why_not_now(delivery, words)
+        if why:
+            alert = Alert.model_validate_json(delivery.value)
+            self._desk.log.store(_held(delivery, why), self._desk.now_ms(), hold=alert.status not in ENDED)
+            self._note(delivery, alert, why)
+        return bool(why)
+
+    def _note(self, delivery: Delivery, alert: Alert, why: str) -> None:
+        self._desk.metrics.count("inhibited_total", reason=Rule.MARKET_WIDE)
+        log.info("notification_held_back", id=delivery.delivery_id, entity=alert.entity, why=why)
 
     def release(self, endpoint: str) -> Counter[Status]:
         """Queue what neither a market nor a silence hides any more; return how many alerts each still holds back."""
@@ -74,27 +92,33 @@ class Inhibitor:
         alert = Alert.model_validate_json(delivery.value)
         if silenced_by(silences, alert, self._desk.now_ms()) is not None:
             return Status.SILENCED
-        if self._hidden_by(alert, delivery.endpoint) is None or self._desk.steps(delivery) - HELD_BACK:
+        if self._hidden_by(alert, delivery.endpoint, self._words.values()) is None or self._desk.steps(delivery) - HELD_BACK:
             return None
         return Status.INHIBITED
 
-    def _hidden_by(self, alert: Alert, endpoint: str) -> MarketWord | None:
+    def _hidden_by(self, alert: Alert, endpoint: str, words: Iterable[MarketWord]) -> MarketWord | None:
         """Return the market's word that the endpoint has in place of the alert."""
         now_ms = self._desk.now_ms()
-        words = (word for word in self._words.values() if hides(word, alert, now_ms, self._hold_ms))
-        return next((word for word in words if self._was_told(endpoint, word)), None)
+        hiding = (word for word in words if hides(word, alert, now_ms, self._hold_ms))
+        return next((word for word in hiding if self._was_told(endpoint, word)), None)
 
     def _was_told(self, endpoint: str, word: MarketWord) -> bool:
         """Return whether the market's word reaches the endpoint: one that was set later has not heard it."""
         known = self._desk.log.get(endpoint, word.delivery_id)
         return known is not None and known.status is not Status.EXHAUSTED
 
-    def _why_not(self, delivery: Delivery, alert: Alert) -> str:
-        """Return why the endpoint is not to hear of it; empty where it is."""
-        word, ends = self._hidden_by(alert, delivery.endpoint), alert.status in ENDED
+    def _why_not(
+        self, delivery: Delivery, alert: Alert, words: Iterable[MarketWord], itself: frozenset[Status] = frozenset()
+    ) -> str:
+        """Return why the endpoint is not to hear of it; empty where it is. ``itself``: how it stands in the log, if it does."""
+        word, ends = self._hidden_by(alert, delivery.endpoint, words), alert.status in ENDED
         if word is None and not ends:
             return ""
-        steps = self._desk.steps(delivery)
+        steps = self._desk.steps(delivery) - itself
         if word is not None and not steps - HELD_BACK:
             return f"{Rule.MARKET_WIDE}: explained by {word.entity} {word.delivery_id}"
         return f"{Rule.MARKET_WIDE}: over before it was told" if ends and steps == {Status.INHIBITED} else ""
+
+
+def _held(delivery: Delivery, why: str) -> Delivery:
+    return delivery.model_copy(update={"status": Status.INHIBITED, "last_answer": why})

@@ -43,7 +43,7 @@ class Notifier:
         self._receivers = tuple(receivers)
         self._inhibitor = Inhibitor(desk, market_holds_ms)
         self._ended = threading.Event()
-        self._senders = tuple(Sender(receiver, desk, self._ended) for receiver in receivers)
+        self._senders = tuple(Sender(receiver, desk, self._inhibitor, self._ended) for receiver in receivers)
         self._senders_each = senders_each
         self._wake = threading.Condition()
         self._taken: Sequence[Record] = ()

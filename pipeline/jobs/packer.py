@@ -1,4 +1,4 @@
-"""Choosing what one webhook is about: one delivery, or several of one group; and leaving out what a silence hides.
+"""Choosing what one webhook is about: one delivery, or several of one group; and leaving out what is not to be sent any more.
 
 All rules are in ``core.grouping``. What goes together is sealed in the delivery log before it is sent.
 """
@@ -11,6 +11,7 @@ from pipeline.core.delivery import Delivery
 from pipeline.core.grouping import fitting, may_join
 from pipeline.core.silences import Silence
 from pipeline.jobs.desk import Desk
+from pipeline.jobs.inhibitor import Inhibitor
 from pipeline.jobs.silencer import Silencer
 
 LOOKED_AT: Final = 1_000  # alerts that wait for an endpoint, of which those of the leader's group are taken
@@ -19,35 +20,45 @@ LOOKED_AT: Final = 1_000  # alerts that wait for an endpoint, of which those of 
 class Packer:
     """Takes what is due for one endpoint. Its senders take turns, so that a group is not torn apart between them."""
 
-    def __init__(self, desk: Desk, endpoint: str) -> None:
-        self._desk = desk
+    def __init__(self, desk: Desk, endpoint: str, inhibitor: Inhibitor) -> None:
+        self._log = desk.log
+        self._lease_ms = desk.lease_ms
         self._endpoint = endpoint
+        self._inhibitor = inhibitor
         self._silencer = Silencer(desk)
         self._turn = threading.Lock()
 
     def take(self, now_ms: int) -> Sequence[Delivery] | None:
-        """Claim what goes into one webhook, the leader first; nothing where a silence hides it, None where nothing is due."""
+        """Claim what goes into one webhook, the leader first; nothing where it is held back, None where nothing is due."""
         with self._turn:
-            leader = self._desk.log.claim(self._endpoint, now_ms, self._desk.lease_ms)
-            return None if leader is None else self._packed(leader, self._desk.log.silences(), now_ms)
+            leader = self._log.claim(self._endpoint, now_ms, self._lease_ms)
+            return None if leader is None else self._packed(leader, self._log.silences(), now_ms)
 
     def _packed(self, leader: Delivery, silences: Sequence[Silence], now_ms: int) -> Sequence[Delivery]:
         if leader.members is not None:
-            known = (self._desk.log.get(self._endpoint, delivery_id) for delivery_id in leader.members)
+            known = (self._log.get(self._endpoint, delivery_id) for delivery_id in leader.members)
             members = [member for member in known if member is not None]
             if not any(self._silencer.why_not(each, silences) for each in (leader, *members)):
                 return leader, *members
-            leader = self._desk.log.unseal(leader, members, now_ms)
+            leader = self._log.unseal(leader, members, now_ms)
         if self._silencer.holds(leader, silences):
             return ()
-        return self._sealed(leader, silences) if leader.group is not None and leader.attempts == 0 else (leader,)
+        return self._with_group(leader, silences) if leader.group is not None and leader.attempts == 0 else (leader,)
 
-    def _sealed(self, leader: Delivery, silences: Sequence[Silence]) -> Sequence[Delivery]:
-        """Seal with the leader what may go with it, or it alone: or it could go again in another webhook after a kill."""
-        waiting = [each for each in self._desk.log.waiting_heads(self._endpoint, LOOKED_AT) if may_join(leader, each)]
-        members = list(fitting(leader, [each for each in waiting if not self._silencer.why_not(each, silences)]))
-        for chosen in (members, []):  # another notifier may have taken some meanwhile
+    def _with_group(self, leader: Delivery, silences: Sequence[Silence]) -> Sequence[Delivery]:
+        words = self._inhibitor.words()
+        if self._inhibitor.holds(leader, words):
+            return ()
+        waiting = [each for each in self._log.waiting_heads(self._endpoint, LOOKED_AT) if may_join(leader, each)]
+        free = (
+            each for each in waiting if not (self._silencer.why_not(each, silences) or self._inhibitor.why_not_now(each, words))
+        )
+        return self._sealed(leader, list(fitting(leader, list(free))))
+
+    def _sealed(self, leader: Delivery, members: Sequence[Delivery]) -> Sequence[Delivery]:
+        """Seal the members to the leader, or it alone: or it could go again in another webhook after a kill."""
+        for chosen in (members, ()):  # another notifier may have taken some meanwhile
             sealed = leader.model_copy(update={"members": tuple(member.delivery_id for member in chosen)})
-            if self._desk.log.seal(sealed, chosen):
+            if self._log.seal(sealed, chosen):
                 return sealed, *chosen
         return ()

@@ -22,6 +22,7 @@ from pipeline.core.delivery import (
 from pipeline.core.grouping import settled_with, webhook_body, webhook_id
 from pipeline.errors import Unavailable
 from pipeline.jobs.desk import Desk
+from pipeline.jobs.inhibitor import Inhibitor
 from pipeline.jobs.packer import Packer
 
 LEASE_MARGIN_MS = 5_000  # beyond the timeout of an attempt, before another sender may take what a dead one had claimed
@@ -49,11 +50,11 @@ class Receiver(Protocol):
 class Sender:
     """Takes what is due for one endpoint and sends it. Several may serve one endpoint at once."""
 
-    def __init__(self, receiver: Receiver, desk: Desk, ended: threading.Event) -> None:
+    def __init__(self, receiver: Receiver, desk: Desk, inhibitor: Inhibitor, ended: threading.Event) -> None:
         self.receiver = receiver
         self._desk = desk
         self._ended = ended
-        self._packer = Packer(desk, receiver.endpoint)
+        self._packer = Packer(desk, receiver.endpoint, inhibitor)
 
     def step(self) -> bool:
         """Send what is due longest and what goes with it, or hold it back where a silence hides it; say whether it was there."""

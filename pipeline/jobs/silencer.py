@@ -31,8 +31,8 @@ class Silencer:
         silence = silenced_by(silences, alert, self._desk.now_ms())
         if silence is not None:
             return str(silence)
-        steps = self._earlier(delivery) if alert.status in ENDED else set()
-        return UNTOLD if steps and not steps - HELD_BACK else ""
+        steps = self._earlier(delivery) if alert.status in ENDED else set[Status]()
+        return UNTOLD if Status.SILENCED in steps and not steps - HELD_BACK else ""
 
     def holds(self, delivery: Delivery, silences: Sequence[Silence]) -> bool:
         """Hold a claimed delivery back where it is not to be sent now; say whether it was.

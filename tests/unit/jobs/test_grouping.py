@@ -16,11 +16,12 @@ from pipeline.core.grouping import Grouping, webhook_id
 from pipeline.core.silences import make_silence
 from pipeline.events import Alert, AlertReason, AlertStatus, Severity
 from pipeline.jobs.notifier import Notifier
-from tests.alerts import make_alert
+from tests.alerts import make_alert, make_market_alert
 from tests.unit.jobs.test_notifier import DOWN, OK, House, Recorder
 
 GROUPING = Grouping(by=("rule",), wait_ms=30_000, interval_ms=300_000)
 CRITICAL = {"severity": Severity.CRITICAL, "status": AlertStatus.ESCALATED, "reason": AlertReason.SEVERITY_ROSE}
+RESOLVED: dict[str, Any] = {"status": AlertStatus.RESOLVED, "reason": AlertReason.QUIET}
 SECOND_MS = 1_000
 
 
@@ -36,8 +37,8 @@ class Exchange:
         self.receiver = Recorder(self.house.clock, **answers)
         self.notifier = self.start()
 
-    def start(self, grouping: Grouping | None = GROUPING) -> Notifier:
-        self.notifier = self.house.notifier(self.receiver, grouping=grouping)
+    def start(self, grouping: Grouping | None = GROUPING, market_holds_ms: int = 0) -> Notifier:
+        self.notifier = self.house.notifier(self.receiver, grouping=grouping, market_holds_ms=market_holds_ms)
         return self.notifier
 
     def say(self, *alerts: Alert, pass_ms: int = 0) -> list[list[str]]:
@@ -135,6 +136,34 @@ def test_what_becomes_critical_does_not_wait_and_takes_the_waiting_along_in_orde
     exchange.say(make_alert("a1"), pass_ms=40_000)
     assert exchange.say(make_alert("a1", 1), make_alert("a2"), pass_ms=10_000) == []
     assert exchange.say(make_alert("a1", 2, **CRITICAL)) == [["a1.1", "a2.0"], ["a1.2"]]
+
+
+MARKET = {"E0": False, "E1": False}
+
+
+def test_what_waits_is_held_back_when_its_market_speaks_and_released_after_it(exchange: Exchange) -> None:
+    exchange.start(market_holds_ms=86_400_000)
+    exchange.say(*crash(3), pass_ms=5_000)
+    told = exchange.say(make_market_alert(MARKET), pass_ms=40_000)
+    assert sorted(told) == [["a02.0"], ["m1.0"]]
+    assert [exchange.status(f"a0{n}.0") for n in (0, 1)] == [Status.INHIBITED] * 2
+    assert exchange.house.metric("inhibited_total", reason="market_wide") == 2
+    told = exchange.say(make_market_alert(MARKET, 1, **RESOLVED), pass_ms=400_000)
+    assert sorted(told) == [["a00.0", "a01.0"], ["m1.1"]]
+
+
+def test_what_was_told_goes_on_although_its_market_speaks_and_what_ended_meanwhile_does_not(exchange: Exchange) -> None:
+    exchange.start(market_holds_ms=86_400_000)
+    exchange.say(make_alert("a0", entity="E0"), pass_ms=40_000)
+    told = exchange.say(
+        make_alert("a0", 1, entity="E0"), make_alert("a1", entity="E1"), make_alert("a1", 1, entity="E1", **RESOLVED)
+    )
+    assert told == []
+    told = exchange.say(make_market_alert(MARKET), pass_ms=400_000)
+    assert sorted(told) == [["a0.1"], ["m1.0"]]
+    assert exchange.say(make_market_alert(MARKET, 1, **RESOLVED), pass_ms=400_000) == [["m1.1"]]
+    assert exchange.house.metric("released_total") == 0
+    assert (exchange.status("a1.0"), exchange.status("a1.1")) == (Status.INHIBITED, Status.INHIBITED)
 
 
 def test_a_retry_is_the_same_webhook_and_is_not_hastened() -> None:
