@@ -11,7 +11,7 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
@@ -160,6 +160,13 @@ class NotifySettings(Section):
     allow_http: bool = False
     metrics_host: str = "127.0.0.1"
     metrics_port: int = 0
+
+    @field_validator("group_by", mode="before")
+    @classmethod
+    def _no_bare_name(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            raise ValueError('write a JSON list, as in ["rule"]')
+        return value
 
 
 class StackSettings(Section):

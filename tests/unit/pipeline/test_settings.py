@@ -52,6 +52,8 @@ def test_the_last_started_stack_is_found_without_options(tmp_path: Path) -> None
         ),
         ("GROUNDSWELL_TRENDS__PARALLELISM", "0", "TRENDS__PARALLELISM: Input should be greater than 0"),
         ("GROUNDSWELL_NOTIFY__ENDPOINTS", '[{"url": "http://x"}]', r"NOTIFY__ENDPOINTS \[0\] \[secrets\]: Field required"),
+        ("GROUNDSWELL_NOTIFY__GROUP_BY", "hush", r'NOTIFY__GROUP_BY: Value error, write a JSON list, as in \["rule"\]'),
+        ("GROUNDSWELL_NOTIFY__GROUP_BY", '["price"]', r"NOTIFY__GROUP_BY \[0\]: Input should be 'entity', 'rule' or 'severity'"),
         ("GROUNDSWELL_NOTIFY__ENDPOINTS", "hush", 'field "notify" .*: Expecting value.*written as JSON'),
     ],
 )
