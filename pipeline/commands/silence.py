@@ -65,6 +65,8 @@ def add(
 
 def list_(home: HomeOption = None, as_json: JsonOption = False) -> None:
     """Show the silences, a day beyond their end, and how many alerts each holds back at the endpoints that are set here."""
+    from pipeline.core.shown import counted
+
     settings, now_ms = settings_module.load(home), _now_ms()
     with closing(_connect(settings)) as log:
         silences = sorted(log.silences(), key=lambda silence: (silence.ends_at_ms, silence.silence_id))
@@ -75,7 +77,7 @@ def list_(home: HomeOption = None, as_json: JsonOption = False) -> None:
     for silence in silences:
         holds = f"  holds {held[silence.silence_id]}" if silence.silence_id in held else ""
         typer.echo(_line(silence, now_ms) + holds)
-    typer.echo(f"{len(silences)} silences")
+    typer.echo(counted(len(silences), "silence"))
 
 
 def expire(silence_id: SilenceId, home: HomeOption = None) -> None:

@@ -49,7 +49,7 @@ def test_a_silence_is_added_listed_and_expired(log: KeptLog) -> None:
     added = run("add", "entity=ACME", "severity!=critical", *SAID, "--for", "2h")
     span = "2024-01-01 09:06 to 2024-01-01 11:06 UTC"
     assert re.fullmatch(rf"[0-9a-f]{{8}}  active   {span}  entity=ACME severity!=critical  wei: earnings call\n", added)
-    assert run("list") == f"{added}1 silences\n"
+    assert run("list") == f"{added}1 silence\n"
     silence_id = added.split()[0]
     assert run("expire", silence_id).startswith(f"{silence_id}  ended    2024-01-01 09:06 to 2024-01-01 09:06 UTC")
     (shown,) = json.loads(run("list", "--json"))
