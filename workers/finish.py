@@ -11,13 +11,14 @@ from torch import Tensor
 from workers import intents, shipped, wording, wording_fit
 from workers.calibration import Evidence, fit_cooling
 from workers.claim import versions
+from workers.feed import training_sample
 from workers.heads import SentimentHead, Whitening, fit_whitening
 from workers.lora import LowRankLinear
 from workers.metrics import Scores
 from workers.model_store import Manifest
 from workers.ngrams import of_tokens
 from workers.tokenizer import TextTokenizer
-from workers.training import DevAnswers, Watch, dev_answers, dev_scores, training_sample, tuned_vectors
+from workers.training import DevAnswers, Watch, dev_answers, dev_scores, tuned_vectors
 from workers.training_config import TrainConfig
 from workers.training_data import Prepared
 from workers.tuned import FullLinear, TunedModel, is_intent

@@ -18,16 +18,17 @@ from workers.trunk import LinearFactory, RowMap
 class LowRankLinear(nn.Module):
     """A frozen linear layer and a trainable low-rank term beside it. The masters are float32, the sums in the layer's format.
 
-    drop: share of the inputs of the low-rank term that training leaves out.
+    drop: share of the inputs of the low-rank term that training leaves out; after: of what leaves the layer.
     """
 
-    def __init__(self, weight: Tensor, bias: Tensor, rank: int, scale: float, drop: float = 0.0) -> None:
+    def __init__(self, weight: Tensor, bias: Tensor, rank: int, scale: float, drop: float = 0.0, after: float = 0.0) -> None:
         super().__init__()
         outputs, inputs = weight.shape
         self.weight = weight
         self.bias = bias
         self.scale = scale
         self.drop = drop
+        self.after = after
         self.down = nn.Parameter(torch.empty(rank, inputs))
         self.up = nn.Parameter(torch.zeros(outputs, rank))
         nn.init.kaiming_uniform_(self.down, a=math.sqrt(5))
@@ -35,7 +36,8 @@ class LowRankLinear(nn.Module):
     def forward(self, rows: Tensor) -> Tensor:
         """Apply both terms to (rows, inputs)."""
         low = linear(dropout(rows, self.drop, self.training), self.down.to(rows.dtype))
-        return torch.addmm(linear(rows, self.weight, self.bias), low, (self.scale * self.up).to(rows.dtype).T)
+        both = torch.addmm(linear(rows, self.weight, self.bias), low, (self.scale * self.up).to(rows.dtype).T)
+        return dropout(both, self.after, self.training)
 
     def scale_change(self, keep: float) -> None:
         """Keep a share of what was learned."""

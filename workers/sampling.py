@@ -17,11 +17,12 @@ def batches(lengths: Sequence[npt.NDArray[np.int64]], shares: Sequence[float], b
     chance = np.asarray(shares, dtype=np.float64) / sum(shares)
     draw = np.random.default_rng(seed)
     rows = [_endless(len(own), np.random.default_rng((seed, index))) for index, own in enumerate(lengths)]
+    drawn = _drawn(draw, chance)
     while True:
         picks: Picks = []
         tokens = 0
         while tokens < batch_tokens:
-            chosen = int(draw.choice(len(rows), p=chance))
+            chosen = next(drawn)
             row = next(rows[chosen])
             picks.append((chosen, row))
             tokens += int(lengths[chosen][row])
@@ -31,3 +32,8 @@ def batches(lengths: Sequence[npt.NDArray[np.int64]], shares: Sequence[float], b
 def _endless(size: int, draw: np.random.Generator) -> Iterator[int]:
     while True:
         yield from draw.permutation(size).tolist()
+
+
+def _drawn(draw: np.random.Generator, chance: npt.NDArray[np.float64]) -> Iterator[int]:
+    while True:
+        yield from draw.choice(len(chance), size=1024, p=chance).tolist()

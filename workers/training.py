@@ -1,8 +1,7 @@
 """The training loop: balanced batches, AdamW, warm-up, early stopping on dev, checkpoints that a killed run goes on from."""
 
-import itertools
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -16,15 +15,15 @@ from pipeline.errors import ModelError
 from workers.averaging import Average
 from workers.checkpoints import Progress, restore, save
 from workers.encoder import TokenIds
+from workers.feed import feed, training_sample
 from workers.heads import SentimentHead, fit_whitening
 from workers.metrics import Scores, score, without_class
 from workers.packing import pack
-from workers.sampling import Picks, batches
+from workers.recorded_step import RecordedStep, fits, shape_of
 from workers.training_config import TrainConfig
 from workers.training_data import NEUTRAL, Prepared
-from workers.tuned import Batch, Labels, TunedModel, is_intent
+from workers.tuned import Batch, TunedModel, is_intent
 
-WHITENING_TEXTS = 6_000
 EVALUATION_ROWS = (2_048, 16_384)  # on a CPU, on a GPU
 GRADIENT_NORM = 1.0
 GPU_LOOKS = 20  # steps between two looks at the losses, each of which waits for the device
@@ -86,12 +85,12 @@ def train(config: TrainConfig, model: TunedModel, sets: Sequence[Prepared], fold
     optimiser, average = _optimiser(model, config), Average(model, config.average)
     progress = restore(folder / "last", model, optimiser, average)
     watch.on_phase(f"going on after step {progress.step}" if progress.step else "training begins")
-    feed = _feed(config, sets, progress.step)
+    batches, run = feed(config, sets, progress.step), _pass(config, model, sets)
     look_every = 1 if model.trunk.device.type == "cpu" else GPU_LOOKS
     has_dev = any(one.dev_tokens for one in sets)
     while progress.step < config.steps and progress.idle < config.patience:
         progress.step += 1
-        losses = _step(config, model, sets, optimiser, [next(feed) for _ in range(config.accumulate)], progress.step)
+        losses = _step(config, model, run, optimiser, [next(batches) for _ in range(config.accumulate)], progress.step)
         average.update(progress.step)
         judging = has_dev and (progress.step % config.evaluate_every == 0 or progress.step == config.steps)
         saving = progress.step % config.checkpoint_every == 0 or progress.step == config.steps
@@ -173,48 +172,36 @@ def sentiment_scores(head: SentimentHead, one: Prepared, own: DevAnswers) -> Sco
     return score(without_class(probabilities, NEUTRAL) if one.two_class else probabilities, own.truth)
 
 
-def _feed(config: TrainConfig, sets: Sequence[Prepared], skip: int) -> Iterator[Batch]:
-    lengths = [one.lengths for one in sets]
-    endless = batches(lengths, [one.config.share for one in sets], config.batch_tokens, config.seed)
-    first = skip * config.accumulate
-    for number, picks in enumerate(itertools.islice(endless, first, None), start=first):
-        tokens = _forms(config, sets, picks, number)
-        classes = torch.tensor([int(sets[index].classes[row]) for index, row in picks])
-        yield Batch(list(tokens), Labels(torch.tensor([index for index, _ in picks]), classes))
+Pass = Callable[[Batch, bool], dict[str, Tensor]]
 
 
-def _forms(config: TrainConfig, sets: Sequence[Prepared], picks: Picks, number: int) -> list[TokenIds]:
-    """Return the tokens of each pick, of its altered form where augmentation draws it; a batch's number seeds the draws."""
-    if config.augment is None:
-        return [sets[index].tokens[row] for index, row in picks]
-    draws = np.random.default_rng((config.seed, number)).random(len(picks))
-    chosen = draws < config.augment.share
-    return [
-        (sets[index].altered if other else sets[index].tokens)[row] for (index, row), other in zip(picks, chosen, strict=True)
-    ]
+def _pass(config: TrainConfig, model: TunedModel, sets: Sequence[Prepared]) -> Pass:
+    """Return what adds up the gradients of a batch and tells its losses: a recorded step where that works and fits, or not."""
+
+    def plain(batch: Batch, with_base: bool) -> dict[str, Tensor]:
+        terms = model.losses(batch, with_base)
+        (model.total(terms) / config.accumulate).backward()  # type: ignore[no-untyped-call]
+        return {name: value.detach() for name, value in terms.items()}
+
+    if not model.has_kernel or config.accumulate > 1:
+        return plain
+    shape = shape_of(config, sets)
+    recorded = RecordedStep(model, shape)
+    return lambda batch, with_base: (recorded if fits(batch, shape) else plain)(batch, with_base)
 
 
 def _step(
-    config: TrainConfig,
-    model: TunedModel,
-    sets: Sequence[Prepared],
-    optimiser: torch.optim.Optimizer,
-    parts: list[Batch],
-    step: int,
+    config: TrainConfig, model: TunedModel, run: Pass, optimiser: torch.optim.Optimizer, parts: list[Batch], step: int
 ) -> dict[str, Tensor]:
     torch.manual_seed(config.seed * 1_000_003 + step)  # dropout, the same after a resume
     model.train()
     factor = _rate_factor(step, config)
     for group in optimiser.param_groups:
         group["lr"] = group["initial_lr"] * factor
-    weights = {"sentiment": 1.0, "intent": config.intent_weight, "distillation": config.distillation}
     with_base = config.mode != "frozen" and config.distillation > 0 and step % config.distil_every == 0
     noted: dict[str, Tensor] = {}
     for part in parts:
-        terms = model.losses(part, sets, with_base)
-        total = torch.stack([weights[name] * value for name, value in terms.items()]).sum() / len(parts)
-        total.backward()  # type: ignore[no-untyped-call]
-        noted |= {name: value.detach() for name, value in terms.items()}
+        noted |= run(part, with_base)
     torch.nn.utils.clip_grad_norm_(model.parameters(), GRADIENT_NORM)
     optimiser.step()
     optimiser.zero_grad(set_to_none=True)
@@ -264,14 +251,6 @@ def _optimiser(model: TunedModel, config: TrainConfig) -> torch.optim.AdamW:
         if parameters:
             groups.append({"params": parameters, "lr": rate, "initial_lr": rate})
     return torch.optim.AdamW(groups, weight_decay=config.weight_decay, fused=model.trunk.device.type == "cuda")
-
-
-def training_sample(sets: Sequence[Prepared], config: TrainConfig) -> list[TokenIds]:
-    """Return the training texts that a whitening is fitted on, in the shares of the batches."""
-    feed = batches([one.lengths for one in sets], [one.config.share for one in sets], config.batch_tokens, config.seed + 1)
-    count = min(WHITENING_TEXTS, sum(len(one.tokens) for one in sets))
-    picks = itertools.islice(itertools.chain.from_iterable(feed), count)
-    return [sets[index].tokens[row] for index, row in picks]
 
 
 def _forward(model: TunedModel, tokens: Sequence[TokenIds], advance: Advance, base: bool) -> tuple[Tensor, Tensor]:

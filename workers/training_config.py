@@ -61,8 +61,10 @@ class TrainConfig(Part):
     """A training run. One step sees ``accumulate`` batches of ``batch_tokens`` tokens.
 
     average: decay of the running mean of the weights that is judged and shipped; 0 ships the last ones. trunk_dropout: share
-    of a tuned layer's inputs that training leaves out (of the low-rank term's alone, in lora mode). keep: share of the
-    trunk's change that ships, the rest goes back to the base (Wortsman et al. 2022, "Robust fine-tuning of zero-shot models").
+    of a tuned layer's inputs that training leaves out (of the low-rank term's alone, in lora mode). residual_dropout: share of
+    what a tuned block adds to its input that training leaves out, in lora mode. consistency: weight of how far apart two
+    passes over one text are (``workers.losses``); each text stands twice in its batch then. keep: share of the trunk's change
+    that ships, the rest goes back to the base (Wortsman et al. 2022, "Robust fine-tuning of zero-shot models").
     word_share: how much what the words say counts beside the trunk.
     device: auto, cpu or cuda.
     """
@@ -83,6 +85,8 @@ class TrainConfig(Part):
     augment: Augment | None = None
     average: float = Field(default=0.0, ge=0, lt=1)
     trunk_dropout: float = Field(default=0.0, ge=0, lt=1)
+    residual_dropout: float = Field(default=0.0, ge=0, lt=1)
+    consistency: float = Field(default=0.0, ge=0)
     keep: float = Field(default=1.0, gt=0, le=1)
     word_share: float = Field(default=0.3, ge=0)
     trunk_rate: float = 5e-4
@@ -99,6 +103,11 @@ class TrainConfig(Part):
     checkpoint_every: int = Field(default=100, gt=0)
     patience: int = Field(default=6, gt=0)
     dev_rows: int = Field(default=500, gt=0)
+
+    @property
+    def forms(self) -> int:
+        """Return how often a text stands in its batch."""
+        return 2 if self.consistency else 1
 
     @field_validator("data")
     @classmethod

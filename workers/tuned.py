@@ -2,39 +2,24 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy, dropout, linear
+from torch.nn.functional import dropout, linear
 
 from workers import pooling
 from workers.encoder import TokenIds
 from workers.graphs import Shape, attend_packed, exact_shape, lay_out, pool
 from workers.heads import SentimentHead, Whitening
 from workers.lora import LowRankLinear
+from workers.losses import Labels, Tasks
 from workers.packing import Bin, pack
 from workers.training_config import TrainConfig
-from workers.training_data import NEUTRAL, Prepared
+from workers.training_data import Prepared
 from workers.trunk import Attend, Layer, LinearFactory, RowMap, Sizes, bucketed, build, float_linear, spans_of
 
 INTENT_SCALE = 16.0
-
-
-@dataclass(frozen=True, slots=True)
-class Labels:
-    """What texts should be answered. sets and classes: (n,) the set of each text, and its class there."""
-
-    sets: Tensor
-    classes: Tensor
-
-    def at(self, order: Tensor) -> "Labels":
-        """Return them in another order."""
-        return Labels(self.sets[order], self.classes[order])
-
-    def of(self, index: int, device: torch.device) -> tuple[Tensor, Tensor]:
-        """Return the places of one set's texts and their classes, on a device that need not be waited for."""
-        places = (self.sets == index).nonzero().squeeze(1)
-        return places.to(device, non_blocking=True), self.classes[places].to(device, non_blocking=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +28,19 @@ class Batch:
 
     tokens: list[TokenIds]
     labels: Labels
+
+
+class Rows(NamedTuple):
+    """A bin as tensors. ids, positions, owner: (rows,); starts: (texts + 1,)."""
+
+    ids: Tensor
+    positions: Tensor
+    owner: Tensor
+    starts: Tensor
+
+    def to(self, device: torch.device) -> "Rows":
+        """Return them on a device that need not be waited for."""
+        return Rows(*(part.to(device, non_blocking=True) for part in self))
 
 
 class FullLinear(nn.Module):
@@ -80,6 +78,7 @@ class TunedModel(nn.Module):
         self.first_tuned = sizes.layers - (config.lora.layers if config.mode != "frozen" else 0)
         self.trunk = build(own, sizes, self._factory(float_linear(self.dtype)), self.dtype)
         self.sentiment = SentimentHead(width)
+        self.tasks = Tasks(sets)
         self.intents = nn.ParameterDict(
             {str(index): nn.Parameter(torch.randn(len(one.names), width)) for index, one in enumerate(sets) if is_intent(one)}
         )
@@ -93,7 +92,8 @@ class TunedModel(nn.Module):
                 return frozen(name, weight, bias)
             layer: LowRankLinear | FullLinear
             if self.config.mode == "lora":
-                layer = LowRankLinear(weight, bias, lora.rank, lora.alpha / lora.rank, self.config.trunk_dropout)
+                after = self.config.residual_dropout if name.endswith("output.dense") else 0.0
+                layer = LowRankLinear(weight, bias, lora.rank, lora.alpha / lora.rank, self.config.trunk_dropout, after)
             else:
                 layer = FullLinear(weight, bias, self.config.trunk_dropout)
             self.layers[name.replace(".", "/")] = layer
@@ -104,35 +104,62 @@ class TunedModel(nn.Module):
     def pooled(self, packed: Bin, with_base: bool = False) -> tuple[Tensor, Tensor | None, Tensor]:
         """Return what the heads see of a bin's texts (n, 2 * hidden), the base's means if asked for, and the texts' places."""
         shape = exact_shape(packed)
-        layout, device = lay_out(packed, shape), self.trunk.device
-        ids, positions, owner, starts = (
-            torch.from_numpy(part).to(device, non_blocking=True)
-            for part in (layout.ids, layout.positions, layout.owner, layout.starts)
-        )
-        attend = self._attend(packed, starts, shape)
+        rows, members = rows_of(packed, shape)
+        rows = rows.to(self.trunk.device)
+        features, base_means = self(rows, self._attend(packed, rows.starts, shape.longest), with_base)
+        return features, base_means, members
+
+    def forward(self, packed: Rows, attend: Attend, with_base: bool) -> tuple[Tensor, Tensor | None]:
+        """Return what the heads see of the texts (n, 2 * hidden), and the base's means if asked for."""
         with torch.no_grad():
-            rows = self.base.norm(self.base.words[ids] + self.base.positions[positions])
+            rows = self.base.norm(self.base.words[packed.ids] + self.base.positions[packed.positions])
             rows = run_layers(self.base.layers[: self.first_tuned], rows, attend)
             base = run_layers(self.base.layers[self.first_tuned :], rows, attend) if with_base else None
-            base_means = None if base is None else pool(base.float(), owner, starts, self.sentiment.query)[:, : base.shape[1]]
         rows = run_layers(self.trunk.layers[self.first_tuned :], rows, attend)
-        return pool(rows.float(), owner, starts, self.sentiment.query), base_means, torch.from_numpy(layout.members)
+        features = pool(rows.float(), packed.owner, packed.starts, self.sentiment.query)
+        if base is None:
+            return features, None
+        with torch.no_grad():
+            return features, pool(base.float(), packed.owner, packed.starts, self.sentiment.query)[:, : base.shape[1]]
 
-    def _attend(self, packed: Bin, starts: Tensor, shape: Shape) -> Attend:
+    def _attend(self, packed: Bin, starts: Tensor, longest: int) -> Attend:
         """Return the attention for a bin: by one kernel where there is one, else bucket by bucket."""
-        if self.trunk.device.type == "cuda" and self.dtype == torch.bfloat16:
-            return lambda query_key_value, heads: attend_packed(query_key_value, starts, shape.longest, heads)
+        if self.has_kernel:
+            return lambda query_key_value, heads: attend_packed(query_key_value, starts, longest, heads)
         return bucketed(spans_of(packed, self.trunk.device))
 
-    def losses(self, batch: Batch, sets: Sequence[Prepared], with_base: bool) -> dict[str, Tensor]:
-        """Return the loss terms of a batch, each a mean over its texts."""
+    @property
+    def has_kernel(self) -> bool:
+        """Return whether attention is one kernel for texts of all lengths."""
+        return self.trunk.device.type == "cuda" and self.dtype == torch.bfloat16
+
+    def losses(self, batch: Batch, with_base: bool) -> dict[str, Tensor]:
+        """Return the loss terms of a batch, each a mean over the texts that are asked."""
         (packed,) = pack(batch.tokens, 1 << 30)
         features, base_means, order = self.pooled(packed, with_base)
-        labels, mean = batch.labels.at(order), features[:, : features.shape[1] // 2]
-        terms = self._sentiment_loss(features, labels, sets) | self._intent_loss(mean, labels, sets)
+        return self.terms(features, base_means, batch.labels.at(order).to(features.device))
+
+    def terms(self, features: Tensor, base_means: Tensor | None, labels: Labels) -> dict[str, Tensor]:
+        """Return the loss terms of texts by what the heads see of them."""
+        mean = features[:, : features.shape[1] // 2]
+        logits = self.sentiment(dropout(features, self.config.dropout, self.training))
+        terms = {"sentiment": self.tasks.sentiment(logits, labels, self.config.label_smoothing)}
+        if self.intents:
+            assert self.whitening is not None
+            prototypes = torch.cat([pooling.unit(own) for own in self.intents.values()])
+            terms["intent"] = self.tasks.intent(INTENT_SCALE * self.whitening(mean) @ prototypes.T, labels)
+        if self.config.consistency:
+            terms["consistency"] = self.tasks.disagreement(logits, labels)
         if base_means is not None and self.whitening is not None:
-            terms["distillation"] = (1 - (self.whitening(mean) * self.whitening(base_means)).sum(1)).mean()
+            distances = 1 - (self.whitening(mean) * self.whitening(base_means)).sum(1)
+            terms["distillation"] = self.tasks.apart(distances, labels)
         return terms
+
+    def total(self, terms: dict[str, Tensor]) -> Tensor:
+        """Return the sum of the loss terms by their weights."""
+        config = self.config
+        weights = {"intent": config.intent_weight, "distillation": config.distillation, "consistency": config.consistency}
+        return torch.stack([weights.get(name, 1.0) * value for name, value in terms.items()]).sum()
 
     def scale_change(self, keep: float) -> None:
         """Keep a share of what the trunk learned; the heads stay as they are."""
@@ -145,27 +172,12 @@ class TunedModel(nn.Module):
         assert self.whitening is not None
         return INTENT_SCALE * self.whitening(mean) @ pooling.unit(self.intents[str(index)]).T
 
-    def _sentiment_loss(self, features: Tensor, labels: Labels, sets: Sequence[Prepared]) -> dict[str, Tensor]:
-        losses = []
-        for index, one in enumerate(sets):
-            places, target = labels.of(index, features.device)
-            if one.config.task != "sentiment" or not len(places):
-                continue
-            logits = self.sentiment(dropout(features[places], self.config.dropout, self.training))
-            weight = torch.from_numpy(one.weights).to(features.device, non_blocking=True)
-            if one.two_class:
-                logits, target, weight = logits[:, [0, 2]], (target > NEUTRAL).long(), weight[[0, 2]]
-            each = cross_entropy(logits, target, reduction="none", label_smoothing=self.config.label_smoothing)
-            losses.append(each * weight[target])
-        return {"sentiment": torch.cat(losses).mean()} if losses else {}
 
-    def _intent_loss(self, mean: Tensor, labels: Labels, sets: Sequence[Prepared]) -> dict[str, Tensor]:
-        losses = []
-        for index, one in enumerate(sets):
-            places, target = labels.of(index, mean.device)
-            if is_intent(one) and len(places):
-                losses.append(cross_entropy(self.intent_logits(index, mean[places]), target, reduction="none"))
-        return {"intent": torch.cat(losses).mean()} if losses else {}
+def rows_of(packed: Bin, shape: Shape) -> tuple[Rows, Tensor]:
+    """Return a bin laid out in a shape, and the places of its texts in the batch."""
+    layout = lay_out(packed, shape)
+    parts = (layout.ids, layout.positions, layout.owner, layout.starts)
+    return Rows(*map(torch.from_numpy, parts)), torch.from_numpy(layout.members)
 
 
 def run_layers(layers: Sequence[Layer], rows: Tensor, attend: Attend) -> Tensor:

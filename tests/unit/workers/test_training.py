@@ -122,6 +122,13 @@ def test_every_mode_ships_weights_that_load(place: Path, mode: str) -> None:
 
 
 @pytest.mark.slow
+def test_a_run_may_ask_two_passes_over_a_text_to_agree(place: Path) -> None:
+    found = trained(place, "twice", steps=4, more="consistency: 1.0\nresidual_dropout: 0.1\n")
+    assert found.record["config"]["consistency"] == 1.0
+    load_encoder(EncoderSettings(model=str(place / "model"), weights=place / "twice" / "weights", device="cpu"), place)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["lora", "full"])
 def test_a_share_of_what_was_learned_goes_back_to_the_base(place: Path, mode: str) -> None:
     whole, half = (trained(place, f"keep-{keep}", mode, steps=3, more=f"keep: {keep}\n").part("adapter") for keep in (1.0, 0.5))
