@@ -40,11 +40,12 @@ from pipeline.backtest.market import market_alerts, said
 from pipeline.backtest.tiers import DAY_MS
 from pipeline.commands.options import EncoderChoice
 from pipeline.commands.replay import scoring_for
+from pipeline.core.shown import utc
 from pipeline.errors import ConfigurationError
 from pipeline.events import Alert, Rule, ScoredPost
 from pipeline.jobs.trends import make_host
 from pipeline.replay.raw import read_posts
-from pipeline.replay.recorded import order, utc
+from pipeline.replay.recorded import order
 
 FOUND_MS = 2 * 3_600_000
 HEARD_OF_MS = 14 * DAY_MS

@@ -14,10 +14,11 @@ from typing import Any
 from pipeline.backtest.compare import Comparison, compare
 from pipeline.backtest.run import run
 from pipeline.core.detector_config import DetectorConfig
+from pipeline.core.shown import utc
 from pipeline.core.trends import PANE_MS
 from pipeline.errors import ConfigurationError
 from pipeline.events import Alert, ScoredPost
-from pipeline.replay.recorded import known_ms, utc
+from pipeline.replay.recorded import known_ms
 
 DAY_MS = 86_400_000
 CUTS = 5

@@ -19,8 +19,8 @@ from pipeline.backtest.operating_points import OperatingPoint
 from pipeline.backtest.tiers import TierRow
 from pipeline.core.explain import ENDED
 from pipeline.core.prior import Prior
+from pipeline.core.shown import utc
 from pipeline.events import Trend
-from pipeline.replay.recorded import utc
 
 MOST_ENTITIES = 40
 ENTITY = "entity-"

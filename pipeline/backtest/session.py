@@ -21,9 +21,9 @@ from pipeline.backtest.sharded import Prepare, prepare
 from pipeline.backtest.tiers import DAY_MS
 from pipeline.backtest.truth import price_incidents, read_truth
 from pipeline.core.detector_config import DETECTOR_VERSION, DetectorConfig
+from pipeline.core.shown import utc
 from pipeline.errors import ConfigurationError
 from pipeline.events import ScoredPost
-from pipeline.replay.recorded import utc
 
 LIBRARIES = ("groundswell", "numpy", "pydantic", "matplotlib")
 LEAST_SPAN_MS = HOUR_MS

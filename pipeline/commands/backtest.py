@@ -118,7 +118,7 @@ def compare(
     """Say which alerts the second run gained, lost, or moved in time."""
     from pipeline.backtest.compare import compare as compare_alerts
     from pipeline.backtest.compare import read_alerts
-    from pipeline.replay.recorded import utc
+    from pipeline.core.shown import utc
 
     found = compare_alerts(read_alerts(run_a), read_alerts(run_b)).summary()
     if as_json:
@@ -184,7 +184,7 @@ def _page(recording: "Recording", outcome: "Outcome", facts: dict[str, Any], hea
     """Return what the page shows, without the operating points."""
     from pipeline.backtest.market import days_of_markets
     from pipeline.backtest.report import ReportInput
-    from pipeline.replay.recorded import utc
+    from pipeline.core.shown import utc
 
     span, config = recording.spans.test, outcome.config
     title = f"Backtest {utc(span[0])} to {utc(span[1])}"

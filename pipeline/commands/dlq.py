@@ -90,11 +90,11 @@ def _as_dict(each: "Listed") -> dict[str, Any]:
 
 
 def _print_blocks(found: "list[Listed]", limit: int) -> None:
-    from pipeline.core.shown import clock
+    from pipeline.core.shown import utc
 
     for each in found[:limit]:
         letter = each.found.letter
-        seen = clock(letter.first_seen_ms, seconds=True)
+        seen = utc(letter.first_seen_ms)
         typer.echo(f"{each.found.origin}  {letter.reason}  first seen {seen} UTC{'  (sent again)' if each.redriven else ''}")
         typer.echo(f"    {letter.field} = {letter.value!r}")
         typer.echo(f"    {letter.fix}")

@@ -92,10 +92,10 @@ def _describe_family(family: "Family", profile: "Profile", now_ms: int) -> dict[
 
 
 def _show(document: dict[str, Any]) -> None:
-    from pipeline.core.shown import clock, counted, printable
+    from pipeline.core.shown import counted, printable, utc
 
     console = Console(highlight=False)
-    head = f"{counted(document['events'], 'event')}, the last at {clock(document['last_event_ms'], seconds=True)} UTC"
+    head = f"{counted(document['events'], 'event')}, the last at {utc(document['last_event_ms'])} UTC"
     console.print(Text.assemble((printable(document["user_id"]), "bold"), f"  {head}"))
     console.print(f"vector space {document['model_revision']}, vector norm {document['vector_norm']:g}")
     masses = Table("half-life", "mass", "mass now", "norm", "concentration")
@@ -111,7 +111,7 @@ def _show(document: dict[str, Any]) -> None:
     items = Table("when (UTC)", "action", "item", "text")
     for item in document["recent"][:SHOWN_ITEMS]:
         shown = (Text(printable(item[name])) for name in ("item_id", "title"))
-        items.add_row(clock(item["event_time_ms"], seconds=True), item["action"], *shown)
+        items.add_row(utc(item["event_time_ms"]), item["action"], *shown)
     console.print(items)
 
 

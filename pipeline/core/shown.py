@@ -13,6 +13,11 @@ def printable(text: str) -> str:
     return text if text.isprintable() else "".join(c if c.isprintable() else "\ufffd" for c in text)
 
 
-def clock(time_ms: int, seconds: bool = False) -> str:
-    """Return a time in UTC, to the minute or to the second: ``2024-01-05 16:08``."""
-    return datetime.fromtimestamp(time_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S" if seconds else "%Y-%m-%d %H:%M")
+def clock(time_ms: int) -> str:
+    """Return a time in UTC, to the minute: ``2024-01-05 16:08``."""
+    return utc(time_ms)[:-3]
+
+
+def utc(time_ms: int) -> str:
+    """Return a time in UTC, to the second: ``2024-01-05 16:08:30``."""
+    return datetime.fromtimestamp(time_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")

@@ -12,7 +12,7 @@ from typing import Final, Literal, get_args
 
 from pydantic import Field
 
-from pipeline.core.shown import clock, printable
+from pipeline.core.shown import clock, printable, utc
 from pipeline.errors import ConfigurationError
 from pipeline.events import LATEST_MS, Alert, Contract, Name, Rule, Severity
 
@@ -118,7 +118,7 @@ def make_silence(matchers: Sequence[str], author: str, comment: str, span_ms: tu
 def _check_span(starts_at_ms: int, ends_at_ms: int, now_ms: int) -> None:
     if ends_at_ms >= LATEST_MS:
         raise ConfigurationError("a silence must end before the year 2100; set an earlier end")
-    end, start, now = (clock(moment, seconds=True) for moment in (ends_at_ms, starts_at_ms, now_ms))
+    end, start, now = (utc(moment) for moment in (ends_at_ms, starts_at_ms, now_ms))
     if ends_at_ms <= starts_at_ms:
         raise ConfigurationError(f"the silence would end {end} UTC, but begins {start} UTC; set a later end")
     if ends_at_ms <= now_ms:

@@ -15,6 +15,7 @@ from typing import IO, Final, cast
 
 from pydantic import TypeAdapter, ValidationError
 
+from pipeline.core.shown import utc
 from pipeline.errors import ConfigurationError
 from pipeline.events import EARLIEST_MS, LATEST_MS, ScoredPost
 
@@ -139,11 +140,6 @@ def _sorting(path: Path) -> str:
 def has_lines(path: Path) -> bool:
     """Return whether the name is that of a file of JSON lines, packed or not."""
     return any(name in {".jsonl", ".json", ".ndjson"} for name in path.suffixes)
-
-
-def utc(time_ms: int) -> str:
-    """Return a time as a person reads it, in UTC."""
-    return datetime.fromtimestamp(time_ms / 1000, UTC).isoformat(" ", "seconds").removesuffix("+00:00")
 
 
 def _chunks(lines: Iterable[bytes]) -> Iterator[list[Line]]:

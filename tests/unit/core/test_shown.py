@@ -1,6 +1,6 @@
 import pytest
 
-from pipeline.core.shown import clock, counted, printable
+from pipeline.core.shown import clock, counted, printable, utc
 
 
 @pytest.mark.parametrize(("number", "words"), [(0, "0 events"), (1, "1 event"), (1_234, "1,234 events")])
@@ -15,4 +15,4 @@ def test_what_commands_a_terminal_is_not_shown(text: str, shown: str) -> None:
 
 def test_a_time_is_told_in_utc() -> None:
     assert clock(1_704_470_939_999) == "2024-01-05 16:08"
-    assert clock(1_704_470_939_999, seconds=True) == "2024-01-05 16:08:59"
+    assert utc(1_704_470_939_999) == "2024-01-05 16:08:59"
