@@ -29,13 +29,13 @@ from pipeline.commands.options import EncoderChoice
 from pipeline.commands.replay import scoring_for
 from pipeline.core.detector_config import DetectorConfig
 from pipeline.core.entity_state import EntityState
+from pipeline.core.shown import utc
 from pipeline.core.spikes import make_operator
 from pipeline.core.trends import TrendOperator
 from pipeline.errors import ConfigurationError
 from pipeline.events import AlertStatus, ScoredPost
 from pipeline.jobs.trends import TrendHost
 from pipeline.replay.raw import read_posts
-from pipeline.replay.recorded import utc
 
 HOUR_MS = 3_600_000
 MINUTE_MS = 60_000
