@@ -31,7 +31,7 @@ def register(app: typer.Typer) -> None:
 
 def list_(
     reason: OnlyReason = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="Show at most so many.  [default: 100; with --json all]")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, show_default="100; with --json all", help="Show at most so many.")] = None,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:

@@ -45,7 +45,7 @@ def file(  # noqa: PLR0913 - one parameter an option
     tolerance_ms: Annotated[int, typer.Option(min=0, help="How far rows may lie out of event-time order.")] = 0,
     allow_unordered: Annotated[bool, typer.Option("--allow-unordered", help="Count rows out of order, send them.")] = False,
     rejects: Annotated[
-        Path | None, typer.Option(help="File of refused rows.  [default: HOME/produce/NAME.rejects.jsonl]")
+        Path | None, typer.Option(show_default="HOME/produce/NAME.rejects.jsonl", help="File of refused rows.")
     ] = None,
     home: HomeOption = None,
     as_json: JsonOption = False,
@@ -107,7 +107,7 @@ def synthetic(  # noqa: PLR0913 - one parameter an option
         Path | None, typer.Option(help="Write the posts here (JSON lines, gzipped if named .gz), send nothing.")
     ] = None,
     truth: Annotated[
-        Path | None, typer.Option(help="Where to write what was planted.  [default: truth.jsonl, beside --out]")
+        Path | None, typer.Option(show_default="truth.jsonl, beside --out", help="Where to write what was planted.")
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where an interrupted run of this world ended.")] = False,
     home: HomeOption = None,

@@ -102,6 +102,15 @@ def test_every_variable_of_ours_is_a_setting_and_has_a_valid_value(monkeypatch: 
         Settings()
 
 
+def test_what_may_be_set_from_outside_is_else_what_it_is_without_docker(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = Settings().notify
+    for name, value in _environment("notifier").items():
+        if (left := re.fullmatch(r"\$\{(\w+):-(.*)\}", str(value))) and is_setting(name):
+            assert left[1] == name
+            monkeypatch.setenv(name, left[2])
+    assert Settings().notify == before
+
+
 def test_clients_are_pointed_at_the_servers_of_the_file() -> None:
     for service in ("worker-cpu", "worker-gpu", "notifier", "provision", "trends-job"):
         environment = _environment(service)
