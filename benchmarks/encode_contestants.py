@@ -19,7 +19,6 @@ DEFAULT = "sentence-transformers fp32"
 Makers = dict[str, Callable[[], Contestant]]
 GPU_BATCH = 512  # texts at once: what sentence-transformers is fastest with
 GPU_ROWS = 16_384  # tokens of a call of our trunk
-GPU_BATCH_TOKENS = 1 << 20
 ONE_BY_ONE = "transformers one by one"
 FEW = 300  # texts for whoever takes them one by one, where all would take minutes
 
@@ -60,11 +59,11 @@ def gather(settings: Settings, device: str, tell: Callable[[str], None]) -> Fiel
         encoders[mode] = load_encoder(own, settings.cache, mode)
         taken = resident_bytes() - before
         found = found or Field(encoders[mode])
-        found.enter(f"ours {mode}", lambda encoder=encoders[mode]: ours(encoder, 1, chosen.type))  # type: ignore[misc]
+        found.enter(f"ours {mode}", lambda encoder=encoders[mode]: ours(encoder, 1))  # type: ignore[misc]
         found.memory[f"ours {mode}"] += max(0, taken)
     assert found is not None
     three = f"ours {modes[0]}, three passes"
-    found.enter(three, lambda: ours(encoders[modes[0]], 3, chosen.type))
+    found.enter(three, lambda: ours(encoders[modes[0]], 3))
     found.memory[three] = 3 * found.memory[f"ours {modes[0]}"]
     for name, make in peers(settings, chosen.type).items():
         found.enter(name, make)
@@ -103,13 +102,12 @@ def computes_bf16(device: str) -> bool:
     return device == "cuda" or torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
 
 
-def ours(encoder: TransformerEncoder, passes: int, device: str) -> Contestant:
+def ours(encoder: TransformerEncoder, passes: int) -> Contestant:
     """Return our encoder as a contestant; all three answers come with every pass."""
-    at_once = GPU_BATCH_TOKENS if device == "cuda" else evaluation.BATCH_TOKENS
 
     def run(texts: Sequence[str]) -> npt.NDArray[np.float32]:
         for _ in range(passes):
-            vectors = evaluation.answer(encoder, texts, lambda _: None, at_once).answers.vectors
+            vectors = evaluation.answer(encoder, texts, lambda _: None).answers.vectors
         return vectors
 
     return run

@@ -1,8 +1,7 @@
 """Measure an encoder on labelled files: sentiment, and intents with or without a head fitted first."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -13,7 +12,7 @@ import torch
 
 from pipeline.core.text import normalise
 from pipeline.errors import ConfigurationError
-from workers import intents
+from workers import ahead, intents
 from workers.encoder import SENTIMENTS, Encoder, Encodings, TokenIds
 from workers.labelled import Labelled, read_labelled, read_rows
 from workers.metrics import Floats, Scores, auroc, score, without_class
@@ -21,8 +20,6 @@ from workers.ngrams import of_tokens
 
 NEUTRAL: Final = SENTIMENTS.index("neutral")
 OOS_RECALL: Final = 0.85
-BATCH_TOKENS: Final = 8_192
-TEXTS_AHEAD: Final = 4_096
 _LENGTHS: Final = ((0, 16), (17, 32), (33, 64), (65, 512))
 Advance = Callable[[int], None]
 
@@ -46,18 +43,17 @@ class Measured:
         return len(self.ids) / max(self.seconds, 1e-9)
 
 
-def answer(encoder: Encoder, texts: Sequence[str], advance: Advance, batch_tokens: int = BATCH_TOKENS) -> Measured:
+def answer(encoder: Encoder, texts: Sequence[str], advance: Advance) -> Measured:
     """Return the answers for normal forms; ``advance`` hears how many texts are done."""
     if not texts:
         raise ConfigurationError("no text to encode")
     started = time.perf_counter()
     parts: list[Encodings] = []
     ids: list[TokenIds] = []
-    for some in tokenized_ahead(encoder, texts):
-        for batch in _batches(some, batch_tokens):
-            parts.append(encoder.encode(batch))
-            advance(len(batch))
-        ids += some
+    for batch, part in ahead.answered(encoder, texts):
+        ids += batch
+        parts.append(part)
+        advance(len(batch))
     answers = Encodings(
         vectors=np.concatenate([part.vectors for part in parts]),
         sentiment=np.concatenate([part.sentiment for part in parts]),
@@ -65,17 +61,6 @@ def answer(encoder: Encoder, texts: Sequence[str], advance: Advance, batch_token
         intent_names=parts[0].intent_names,
     )
     return Measured(answers, ids, time.perf_counter() - started)
-
-
-def tokenized_ahead(encoder: Encoder, texts: Sequence[str]) -> Iterator[list[TokenIds]]:
-    """Yield the token ids of the texts, some thousand at a time; the next ones are made while the caller works on these."""
-    with ThreadPoolExecutor(max_workers=1) as pool:
-        coming = pool.submit(encoder.tokenize, texts[:TEXTS_AHEAD])
-        for start in range(TEXTS_AHEAD, len(texts), TEXTS_AHEAD):
-            ready = coming.result()
-            coming = pool.submit(encoder.tokenize, texts[start : start + TEXTS_AHEAD])
-            yield ready
-        yield coming.result()
 
 
 def sentiment(encoder: Encoder, path: Path, advance: Advance) -> tuple[dict[str, Any], Scores]:
@@ -131,18 +116,6 @@ def fitted(encoder: Encoder, train: Path, tests: Sequence[Path], advance: Advanc
     measured = answer(encoder, rows.texts, advance)
     torch.set_num_threads(1)
     return intents.fit(torch.from_numpy(measured.answers.vectors), of_tokens(measured.ids), rows.labels)
-
-
-def _batches(tokens: Sequence[TokenIds], batch_tokens: int) -> Iterator[list[TokenIds]]:
-    batch: list[TokenIds] = []
-    total = 0
-    for ids in tokens:
-        if batch and total + len(ids) > batch_tokens:
-            yield batch
-            batch, total = [], 0
-        batch.append(ids)
-        total += len(ids)
-    yield batch
 
 
 def _own_names(encoder: Encoder) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ texts is most of the time. While the device works on one bin, the host lays out 
 """
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, Protocol
 
@@ -14,8 +14,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from workers.encoder import DIMENSIONS
 from workers.heads import SentimentHead
 from workers.packing import Bin, Index
+from workers.sending import Sent, Sorted, sort
 from workers.trunk import Trunk
 
 LONGEST: Final = (32, 64, 128, 256, 512)
@@ -47,35 +49,34 @@ PackedAttend = Callable[[Tensor, Tensor, int, int], Tensor]
 
 
 class Compute(Protocol):
-    """The device's part of a bin: the tensors of a layout to the mean and the head's own average of each text."""
+    """The device's part of a bin: what a shape holds, all int32, to the mean and the head's own average of each text."""
 
-    def __call__(self, ids: Tensor, positions: Tensor, owner: Tensor, starts: Tensor) -> Tensor:
-        """Return (texts, 2 * hidden)."""
+    def __call__(self, ids: Tensor, positions: Tensor, starts: Tensor) -> Tensor:
+        """Return (texts, 2 * hidden) for ids and positions (rows,) and starts (texts + 1,), whose ends are repeated."""
 
 
-def shapes(rows: int, max_tokens: int) -> list[Shape]:
+Plan = Callable[[Shape], Compute]
+"""Says what computes the bins of a shape."""
+
+
+def shapes(rows: Sequence[int], max_tokens: int) -> list[Shape]:
     """Return all shapes that graphs may be recorded for, the smallest first."""
     lengths = sorted({min(longest, max_tokens) for longest in LONGEST})
-    return [Shape(rows, max(1, rows // share), longest) for longest in lengths for share in _SHARES]
+    return [Shape(own, max(1, own // share), longest) for own in sorted(rows) for longest in lengths for share in _SHARES]
 
 
 def exact_shape(packed: Bin) -> Shape:
     """Return the shape of a bin's own tokens and texts, with nothing to spare."""
-    return Shape(packed.tokens, *_texts_and_longest(packed))
-
-
-def shape_for(packed: Bin, known: Sequence[Shape]) -> Shape:
-    """Return the smallest known shape that holds a bin. Raises ValueError where none does."""
-    texts, longest = _texts_and_longest(packed)
-    for shape in known:
-        if shape.rows >= packed.tokens and shape.texts >= texts and shape.longest >= longest:
-            return shape
-    raise ValueError(f"no shape holds {packed.tokens} tokens in {texts} texts, the longest of {longest}")
-
-
-def _texts_and_longest(packed: Bin) -> tuple[int, int]:
     texts = sum(len(group.members) for group in packed.groups)
-    return texts, max(int(group.present.sum(1).max()) for group in packed.groups)
+    return Shape(packed.tokens, texts, max(int(group.present.sum(1).max()) for group in packed.groups))
+
+
+def shape_for(wanted: Shape, known: Sequence[Shape]) -> Shape:
+    """Return the first known shape that holds what is wanted. Raises ValueError where none does."""
+    for shape in known:
+        if all(has >= needed for has, needed in zip(shape, wanted, strict=True)):
+            return shape
+    raise ValueError(f"no shape holds {wanted.rows} tokens in {wanted.texts} texts, the longest of {wanted.longest}")
 
 
 def lay_out(packed: Bin, shape: Shape) -> Layout:
@@ -107,16 +108,21 @@ def attend_packed(query_key_value: Tensor, starts: Tensor, longest: int, heads: 
     return mixed.reshape(rows, -1)
 
 
-def compute_for(trunk: Trunk, head: SentimentHead, shape: Shape, attend: PackedAttend) -> Compute:
-    """Return what a graph of this shape records."""
+def plain_plan(trunk: Trunk, head: SentimentHead, attend: PackedAttend = attend_packed) -> Plan:
+    """Return the plan of the plain layers, whose attention alone is one kernel for all texts."""
 
-    def compute(ids: Tensor, positions: Tensor, owner: Tensor, starts: Tensor) -> Tensor:
-        rows = trunk.norm(trunk.words[ids] + trunk.positions[positions])
-        for layer in trunk.layers:
-            rows = layer(rows, lambda query_key_value, heads: attend(query_key_value, starts, shape.longest, heads))
-        return pool(rows.float(), owner, starts, head.query)
+    def plan(shape: Shape) -> Compute:
+        def compute(ids: Tensor, positions: Tensor, starts: Tensor) -> Tensor:
+            rows = trunk.norm(trunk.words[ids.long()] + trunk.positions[positions.long()])
+            for layer in trunk.layers:
+                rows = layer(rows, lambda query_key_value, heads: attend(query_key_value, starts, shape.longest, heads))
+            each = torch.arange(len(ids), dtype=torch.int32, device=ids.device)
+            owner = (torch.searchsorted(starts, each, right=True) - 1).clamp(max=len(starts) - 2)
+            return pool(rows.float(), owner, starts.long(), head.query)
 
-    return compute
+        return compute
+
+    return plan
 
 
 def pool(rows: Tensor, owner: Tensor, starts: Tensor, query: Tensor) -> Tensor:
@@ -137,96 +143,117 @@ def _by_text(how: str, rows: Tensor, starts: Tensor) -> Tensor:
     return torch.segment_reduce(rows, how, offsets=starts, axis=0, unsafe=True, initial=None if how == "max" else 0)
 
 
-class Recorded:
-    """A CUDA graph of one shape with the memory that it reads and writes."""
+Pool = Any  # torch's type of it is private
+"""The memory of graphs: all of them share it, for nobody needs what one has computed once another one runs."""
+
+
+class Eager:
+    """Computes a shape at once, from memory of its own; for tests, and where graphs cannot be recorded."""
 
     def __init__(self, compute: Compute, shape: Shape, device: torch.device) -> None:
-        sizes = (shape.rows, shape.rows, shape.rows, shape.texts + 1)
-        self._inputs = [torch.zeros(size, dtype=torch.int64, device=device) for size in sizes]
-        self._pinned = [torch.zeros(size, dtype=torch.int64, pin_memory=True) for size in sizes]
-        self._copied = torch.cuda.Event()  # type: ignore[no-untyped-call]
+        self._compute = compute
+        self._ids, self._positions, self._starts = self.inputs = [
+            torch.zeros(size, dtype=torch.int32, device=device) for size in (shape.rows, shape.rows, shape.texts + 1)
+        ]
+
+    def __call__(self, batch: Sorted, texts: slice, rows: slice) -> Tensor:
+        """Return (texts, 2 * hidden) of some texts of a batch and their rows; the next call may overwrite it."""
+        tokens, count = rows.stop - rows.start, texts.stop - texts.start
+        self._ids[:tokens] = batch.ids[rows]
+        self._positions[:tokens] = batch.positions[rows]
+        torch.sub(batch.starts[texts], rows.start, out=self._starts[:count])
+        self._starts[count:] = tokens
+        return self.computed()[:count]
+
+    def computed(self) -> Tensor:
+        """Return the answer to what the memory holds."""
+        return self._compute(*self.inputs)
+
+
+class Recorded(Eager):
+    """A CUDA graph of one shape with the memory that it reads and writes."""
+
+    def __init__(self, compute: Compute, shape: Shape, device: torch.device, pool: Pool) -> None:
+        super().__init__(compute, shape, device)
         side = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
         side.wait_stream(torch.cuda.current_stream(device))
         with torch.cuda.stream(side):
             for _ in range(_WARM_UPS):
-                compute(*self._inputs)
+                compute(*self.inputs)
         torch.cuda.current_stream(device).wait_stream(side)
         self._graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self._graph):
-            self._output = compute(*self._inputs)
+        with torch.cuda.graph(self._graph, pool=pool):
+            self._output = compute(*self.inputs)
 
-    def __call__(self, layout: Layout) -> Tensor:
-        """Return (texts, 2 * hidden) on the device; the next call overwrites it, in the order of the stream."""
-        self._copied.synchronize()  # the last copy out of the pinned memory has ended
-        arrays = (layout.ids, layout.positions, layout.owner, layout.starts)
-        for pinned, target, array in zip(self._pinned, self._inputs, arrays, strict=True):
-            pinned.copy_(torch.from_numpy(array))
-            target.copy_(pinned, non_blocking=True)
-        self._copied.record()
+    def computed(self) -> Tensor:
+        """Return the answer to what the memory holds, in the order of the stream."""
         self._graph.replay()
         return self._output
 
 
-class Eager:
-    """The same without a graph, wherever there is none: for tests, and to compare with."""
-
-    def __init__(self, compute: Compute, device: torch.device) -> None:
-        self._compute = compute
-        self._device = device
-
-    def __call__(self, layout: Layout) -> Tensor:
-        """Return (texts, 2 * hidden)."""
-        arrays = (layout.ids, layout.positions, layout.owner, layout.starts)
-        return self._compute(*(torch.from_numpy(array).to(self._device) for array in arrays))
-
-
 class PackedTrunk:
-    """Bins to pooled texts, by one recorded graph per shape, each recorded when it is first needed."""
+    """Batches to pooled texts, by one recorded graph per shape, each recorded when it is first needed."""
 
-    def __init__(self, trunk: Trunk, head: SentimentHead, known: Sequence[Shape], attend: PackedAttend = attend_packed) -> None:
-        self._trunk = trunk
-        self._head = head
+    def __init__(self, plan: Plan, device: torch.device, known: Sequence[Shape]) -> None:
+        self._plan = plan
+        self._device = device
         self._known = known
-        self._attend = attend
-        self._runners: dict[Shape, Recorded | Eager] = {}
+        self._runners: dict[Shape, Eager] = {}
+        self._pool = torch.cuda.graph_pool_handle() if device.type == "cuda" else None
 
-    def __call__(self, bins: Sequence[Bin], texts: int) -> tuple[Tensor, Tensor]:
-        """Return means (texts, hidden) and features (texts, 2 * hidden), on the device; nothing waits for it."""
-        width = self._trunk.words.shape[1]
-        features = torch.empty((texts, 2 * width), device=self._trunk.device)
-        for packed in bins:
-            shape = shape_for(packed, self._known)
-            layout = lay_out(packed, shape)
-            members = torch.from_numpy(layout.members).to(features.device, non_blocking=True)
-            features[members] = self._runner(shape)(layout)[: len(layout.members)]
-        return features[:, :width], features
+    @property
+    def rows(self) -> int:
+        """Return how many rows the largest bin has."""
+        return self._known[-1].rows
 
-    def prepared(self, bins: Sequence[Bin]) -> Callable[[], None]:
-        """Return a call that computes bins laid out beforehand and drops what comes out."""
-        known = [shape_for(packed, self._known) for packed in bins]
-        ready = [(self._runner(shape), lay_out(packed, shape)) for packed, shape in zip(bins, known, strict=True)]
+    def __call__(self, sent: Sent) -> Tensor:
+        """Return features (texts, 2 * hidden) in the order of the batch, on the device; nothing waits for it."""
+        batch, features = sort(sent), torch.empty((len(sent.order), 2 * DIMENSIONS), device=self._device)
+        for runner, texts, rows in self._runs(sent):
+            features[texts] = runner(batch, texts, rows)
+        return torch.empty_like(features).index_copy_(0, sent.order.long(), features)
+
+    def prepared(self, sent: Sent) -> Callable[[], None]:
+        """Return a call that computes a batch laid out beforehand and drops what comes out."""
+        batch, runs = sort(sent), list(self._runs(sent))
 
         def run() -> None:
             with torch.inference_mode():
-                for runner, layout in ready:
-                    runner(layout)
+                for runner, texts, rows in runs:
+                    runner(batch, texts, rows)
 
         return run
 
-    def _runner(self, shape: Shape) -> "Recorded | Eager":
+    def _runs(self, sent: Sent) -> Iterator[tuple[Eager, slice, slice]]:
+        """Yield what computes each bin, its texts and its rows in the order of length."""
+        for first, last in sent.bins(self.rows):
+            rows = slice(int(sent.ends[first] - sent.lengths[first]), int(sent.ends[last - 1]))
+            wanted = Shape(rows.stop - rows.start, last - first, int(sent.lengths[first]))
+            yield self._runner(shape_for(wanted, self._known)), slice(first, last), rows
+
+    def _runner(self, shape: Shape) -> Eager:
         if shape not in self._runners:
-            compute, device = compute_for(self._trunk, self._head, shape, self._attend), self._trunk.device
-            self._runners[shape] = Recorded(compute, shape, device) if device.type == "cuda" else Eager(compute, device)
+            compute, device = self._plan(shape), self._device
+            graph = device.type == "cuda"
+            self._runners[shape] = Recorded(compute, shape, device, self._pool) if graph else Eager(compute, shape, device)
         return self._runners[shape]
 
 
-def to_host(parts: Sequence[Tensor]) -> list[np.ndarray[tuple[int, ...], np.dtype[np.float32]]]:
-    """Return tensors of a device as arrays: all copies go at once into pinned memory, and one wait is for all of them."""
+Arrays = list[np.ndarray[tuple[int, ...], np.dtype[np.float32]]]
+
+
+def to_host(parts: Sequence[Tensor]) -> Callable[[], Arrays]:
+    """Begin to copy tensors of a device into pinned memory, all at once; return a call that waits and gives the arrays."""
     pinned = [torch.empty(part.shape, dtype=torch.float32, pin_memory=part.device.type == "cuda") for part in parts]
     for target, part in zip(pinned, parts, strict=True):
         target.copy_(part, non_blocking=True)
-    if any(part.device.type == "cuda" for part in parts):
-        done = torch.cuda.Event()  # type: ignore[no-untyped-call]
+    done = torch.cuda.Event() if any(part.device.type == "cuda" for part in parts) else None  # type: ignore[no-untyped-call]
+    if done is not None:
         done.record()
-        done.synchronize()
-    return [target.numpy() for target in pinned]
+
+    def arrays() -> Arrays:
+        if done is not None:
+            done.synchronize()
+        return [target.numpy() for target in pinned]
+
+    return arrays

@@ -18,15 +18,17 @@ from workers.encoder import TokenIds
 BUCKETS: Final = 1 << 16
 PRIOR_VARIANCE: Final = 30.0
 _ITERATIONS: Final = 80
-_SPREAD = np.uint64(0x9E3779B97F4A7C15)
-_PAIR = np.uint64(0xC2B2AE3D27D4EB4F)
+_SPREAD: Final = 0x9E3779B97F4A7C15 - (1 << 64)  # as the int64 of these bits, which torch multiplies with wrapping round
+_PAIR: Final = 0xC2B2AE3D27D4EB4F - (1 << 64)
+_NOWHERE: Final = (1 << 63) - 1
 
 
 @dataclass(frozen=True, slots=True)
 class NGrams:
-    """Buckets of texts, one text after another, each bucket once. buckets: (total,); starts: (texts,); weights: (total,).
+    """Buckets of texts, one text after another. buckets: (total,), rising; starts: (texts,); weights: (total,).
 
-    The weights of a text are equal and its row has unit length, however long the text is.
+    The weights of a text's buckets are equal and its row has unit length, however long the text is; a bucket that comes again
+    in a text weighs nothing, so that the numbers are known before a device has looked at the texts.
     """
 
     buckets: Tensor
@@ -47,7 +49,8 @@ class NGrams:
     def where(self, kept: Tensor) -> "NGrams":
         """Return the texts of a mask (texts,)."""
         sizes = torch.diff(self.starts, append=torch.tensor([len(self.buckets)]))
-        return _laid_out(self.buckets[torch.repeat_interleave(kept, sizes)], sizes[kept])
+        own = torch.repeat_interleave(kept, sizes)
+        return NGrams(self.buckets[own], sizes[kept].cumsum(0) - sizes[kept], self.weights[own])
 
     def through(self, places: Tensor) -> "NGrams":
         """Return them with every bucket replaced by its place in another table; places: (BUCKETS,)."""
@@ -57,15 +60,31 @@ class NGrams:
 def of_tokens(tokens: Sequence[TokenIds]) -> NGrams:
     """Return the n-grams of texts."""
     sizes = np.array([len(ids) for ids in tokens], dtype=np.int64)
-    ids = np.concatenate(tokens).astype(np.uint64) if tokens else np.empty(0, dtype=np.uint64)
-    owner = np.repeat(np.arange(len(tokens), dtype=np.int64), sizes)
-    single, pair = ids * _SPREAD, (ids[:-1] * _SPREAD * _SPREAD) ^ (ids[1:] * _PAIR)
-    together = owner[:-1] == owner[1:]
-    hashes = np.concatenate([single, pair[together] * _SPREAD])
-    texts = np.concatenate([owner, owner[:-1][together]])
-    keys = np.unique(texts * BUCKETS + (hashes >> np.uint64(48)).astype(np.int64))
-    counts = np.bincount(keys // BUCKETS, minlength=len(tokens))
-    return _laid_out(torch.from_numpy(keys % BUCKETS), torch.from_numpy(counts))
+    ids = np.concatenate(tokens) if tokens else np.empty(0, dtype=np.int32)
+    return of_rows(torch.from_numpy(ids), torch.from_numpy(np.append(0, sizes.cumsum())), int((sizes - 1).clip(0).sum()))
+
+
+def of_rows(ids: Tensor, starts: Tensor, pairs: int) -> NGrams:
+    """Return the n-grams of texts that lie one after another, on their device. ids: (rows,); starts: (texts + 1,).
+
+    pairs: how many neighbours there are within texts; to count them here would mean to wait for the device.
+    """
+    sizes, ids = torch.diff(starts.long()), ids.long()
+    owner = torch.repeat_interleave(sizes, output_size=len(ids))
+    apart = owner[:-1] != owner[1:]
+    pair = (ids[:-1] * _SPREAD * _SPREAD) ^ (ids[1:] * _PAIR)
+    keys = torch.cat([_key(owner, ids), _key(owner[:-1], pair).masked_fill(apart, _NOWHERE)])
+    keys = keys.sort().values[: len(ids) + pairs]
+    fresh = torch.cat([torch.ones_like(keys[:1]), (keys[1:] != keys[:-1]).long()])
+    text = keys // BUCKETS
+    counts = torch.zeros_like(sizes).scatter_add_(0, text, fresh)
+    grams = (2 * sizes - 1).clamp(min=0)
+    return NGrams(keys % BUCKETS, grams.cumsum(0) - grams, fresh * counts[text].float().rsqrt())
+
+
+def _key(owner: Tensor, ids: Tensor) -> Tensor:
+    """Return a text's number and the bucket of what stands in it: the upper 16 bits of the spread number."""
+    return owner * BUCKETS + ((ids * _SPREAD >> 48) & (BUCKETS - 1))
 
 
 def regress(grams: NGrams, classes: Tensor, outputs: int, alike: bool = False) -> Tensor:
@@ -92,8 +111,3 @@ def regress(grams: NGrams, classes: Tensor, outputs: int, alike: bool = False) -
     table = torch.zeros((BUCKETS, outputs))
     table[used] = weight.detach()
     return table
-
-
-def _laid_out(buckets: Tensor, sizes: Tensor) -> NGrams:
-    weights = torch.repeat_interleave(sizes.clamp(min=1).float().rsqrt(), sizes)
-    return NGrams(buckets, sizes.cumsum(0) - sizes, weights)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from workers.packing import ROW_MULTIPLE
-from workers.trunk import LinearFactory, RowMap
+from workers.trunk import Linear, LinearFactory, RowMap
 
 Kind = tuple[int, int]
 
@@ -18,16 +18,24 @@ class FullRows:
     """A layer that always computes ``rows`` rows."""
 
     def __init__(self, layer: RowMap, rows: int) -> None:
-        self._layer = layer
+        self.layer = layer
         self._rows = rows
 
     def __call__(self, rows: Tensor) -> Tensor:
         """Apply the layer to at most as many rows as it computes."""
         if len(rows) == self._rows:
-            return self._layer(rows)
+            return self.layer(rows)
         full = rows.new_zeros((self._rows, rows.shape[1]))
         full[: len(rows)] = rows
-        return self._layer(full)[: len(rows)]
+        return self.layer(full)[: len(rows)]
+
+
+def bare(layer: RowMap) -> Linear:
+    """Return the ordinary layer within. Raises TypeError where there is none."""
+    own = layer.layer if isinstance(layer, FullRows) else layer
+    if not isinstance(own, Linear):
+        raise TypeError(f"{type(own).__name__} is no ordinary linear layer")
+    return own
 
 
 def steady_linear(then: LinearFactory, rows: int, dtype: torch.dtype) -> LinearFactory:

@@ -6,8 +6,10 @@ and on a CPU one thread does the sums.
 """
 
 import hashlib
+import importlib.util
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal, cast
@@ -21,13 +23,15 @@ from torch import Tensor
 from pipeline.errors import ConfigurationError, ModelError
 from pipeline.settings import EncoderSettings
 from workers import lora, model_store, pooling, shipped
+from workers.ahead import TOKENS
 from workers.encoder import DIMENSIONS, INT8_SCHEME, Encodings, TokenIds
-from workers.graphs import PackedTrunk, shapes, to_host
+from workers.graphs import PackedTrunk, plain_plan, shapes, to_host
 from workers.heads import SentimentHead, Whitening, load_sentiment
 from workers.intents import IntentHead, load_intents
-from workers.ngrams import NGrams, of_tokens
+from workers.ngrams import NGrams, of_rows, of_tokens
 from workers.packing import ROW_MULTIPLE, Bin, pack, round_up
 from workers.quantise import int8_linear, typical_inputs
+from workers.sending import send
 from workers.steady import steady_linear
 from workers.tokenizer import TextTokenizer
 from workers.trunk import LinearFactory, Sizes, Trunk, build, float_linear
@@ -36,7 +40,9 @@ from workers.wording import Wording, load_wording, said
 Mode = Literal["fp32", "int8", "bf16"]
 MODES: Final[tuple[Mode, ...]] = ("fp32", "int8", "bf16")
 CPU_ROWS: Final = 512
-HEAD_ROWS: Final = {"cpu": 64, "cuda": 1024}
+HEAD_ROWS: Final = {"cpu": 64, "cuda": 4096}
+GPU_ROWS: Final = 16_384  # of the largest graph of our own kernels: enough to keep every processor of a large GPU busy
+BINS_AT_ONCE: Final = 4
 TRIAL_LENGTHS: Final = (3, 16, 24)
 TRIAL_COSINE: Final = 0.99
 log = structlog.get_logger()
@@ -63,9 +69,7 @@ class TransformerEncoder:
         self._parts = parts
         self._rows = rows
         self._packed: PackedTrunk | None = None
-        candidate = _packed_trunk(parts, rows)
-        if candidate is not None and self.agrees_with(candidate):
-            self._packed = candidate
+        self._packed = next((trunk for trunk in _packed_trunks(parts, rows) if self.agrees_with(trunk)), None)
 
     @property
     def model(self) -> str:
@@ -83,6 +87,11 @@ class TransformerEncoder:
         return self._parts.trunk.device
 
     @property
+    def at_once(self) -> int:
+        """Return how many tokens are worth giving it together: on a GPU some bins, so that it works while the host does."""
+        return BINS_AT_ONCE * self._packed.rows if self._packed is not None else TOKENS
+
+    @property
     def intent_names(self) -> tuple[str, ...]:
         """Return the intents in the order of the answers."""
         return self._parts.intents.names
@@ -93,26 +102,28 @@ class TransformerEncoder:
 
     def encode(self, tokens: Sequence[TokenIds]) -> Encodings:
         """Return the answers for one batch. Raises MemoryError when it does not fit the device."""
-        try:
-            with torch.inference_mode():
-                means, features = self._pooled(tokens)
-                return self._answers(means, features, of_tokens(tokens).to(self.device))
-        except torch.OutOfMemoryError as error:
-            raise MemoryError(str(error)) from error
-        except RuntimeError as error:
-            if "can't allocate memory" in str(error) or "out of memory" in str(error):
-                raise MemoryError(str(error)) from error
-            raise
+        return self.start(tokens)()
+
+    def start(self, tokens: Sequence[TokenIds]) -> Callable[[], Encodings]:
+        """Begin with a batch; return a call that waits for its answers. Both raise MemoryError when it does not fit."""
+        with _memory_errors(), torch.inference_mode():
+            answers = to_host(self._answers(*self._read(tokens)))
+
+        def wait() -> Encodings:
+            with _memory_errors():
+                vectors, sentiment, intents = answers()
+                return Encodings(vectors, sentiment, intents, self.intent_names)
+
+        return wait
 
     def agrees_with(self, candidate: PackedTrunk) -> bool:
         """Return whether a trunk by graphs gives the answers of the plain one; a GPU without its kernels is no reason to end."""
         limit = self._parts.tokenizer.max_tokens
         trial: list[TokenIds] = [np.arange(4, 4 + min(length, limit), dtype=np.int32) for length in TRIAL_LENGTHS]
         with torch.inference_mode():
-            plain, _ = self._pooled(trial)
+            plain = self._features(trial)
             try:
-                quick, _ = candidate(pack(trial, self._rows), len(trial))
-                near = float(torch.cosine_similarity(quick.float(), plain.float()).min())
+                near = float(torch.cosine_similarity(candidate(send(trial, self.device)), plain).min())
             except RuntimeError as error:
                 log.warning("graphs_unusable", reason=str(error), effect="the plain trunk serves, more slowly")
                 return False
@@ -124,56 +135,74 @@ class TransformerEncoder:
         """Return a call that runs the trunk on texts laid out beforehand, for measuring. Raises ValueError without graphs."""
         if self._packed is None:
             raise ValueError("the bare trunk is measured on a GPU with its graphs only")
-        return self._packed.prepared(pack(tokens, self._rows))
+        return self._packed.prepared(send(tokens, self.device))
 
     def seen(self, tokens: Sequence[TokenIds]) -> Tensor:
         """Return what the sentiment head makes of texts before it answers, (n, units), for fitting what is added to it."""
         with torch.inference_mode():
-            return self._parts.sentiment.seen(self._pooled(tokens)[1]).cpu()
+            return self._parts.sentiment.seen(self._read(tokens)[0]).cpu()
 
-    def _pooled(self, tokens: Sequence[TokenIds]) -> tuple[Tensor, Tensor]:
-        if self._packed is not None:
-            return self._packed(pack(tokens, self._rows), len(tokens))
-        device = self._parts.trunk.device
-        means = torch.empty((len(tokens), DIMENSIONS), device=device)
-        features = torch.empty((len(tokens), 2 * DIMENSIONS), device=device)
+    def _read(self, tokens: Sequence[TokenIds]) -> tuple[Tensor, NGrams]:
+        """Return features (texts, 2 * hidden), whose first half are the means, and n-grams, both on the device."""
+        if self._packed is None:
+            return self._features(tokens), of_tokens(tokens).to(self.device)
+        sent = send(tokens, self.device)
+        return self._packed(sent), of_rows(sent.ids, sent.starts, sent.pairs)
+
+    def _features(self, tokens: Sequence[TokenIds]) -> Tensor:
+        features = torch.empty((len(tokens), 2 * DIMENSIONS), device=self.device)
         for packed in pack(tokens, self._rows):
-            self._pool_bin(packed, means, features)
-        return means, features
+            self._pool_bin(packed, features)
+        return features
 
-    def _pool_bin(self, packed: Bin, means: Tensor, features: Tensor) -> None:
+    def _pool_bin(self, packed: Bin, features: Tensor) -> None:
         rows, spans = self._parts.trunk(packed)
         for span in spans:
             where = pooling.present(span, rows).float()
             padded = pooling.padded(rows, span).float()
             mean = pooling.mean(padded, where)
-            members = span.members.to(means.device)
-            means[members] = mean
-            features[members] = self._parts.sentiment.features(padded, where, mean)
+            features[span.members.to(features.device)] = self._parts.sentiment.features(padded, where, mean)
 
-    def _answers(self, means: Tensor, features: Tensor, grams: NGrams) -> Encodings:
-        found = [means.new_empty((len(means), width)) for width in (DIMENSIONS, 3, len(self.intent_names))]
-        rows = HEAD_ROWS[means.device.type]
+    def _answers(self, features: Tensor, grams: NGrams) -> list[Tensor]:
+        found = [features.new_empty((len(features), width)) for width in (DIMENSIONS, 3, len(self.intent_names))]
+        rows = HEAD_ROWS[features.device.type]
         words, asked = self._parts.wording.told(grams), self._parts.intents.told(grams)
-        for start in range(0, len(means), rows):
-            stop = min(start + rows, len(means))
-            white = self._parts.whitening(_block(means[start:stop], rows))
+        for start in range(0, len(features), rows):
+            stop = min(start + rows, len(features))
+            white = self._parts.whitening(_block(features[start:stop, :DIMENSIONS], rows))
             aside = said(_block(words[start:stop], rows))
             logits = self._parts.sentiment(_block(features[start:stop], rows), aside)
             intents = self._parts.intents(white, _block(asked[start:stop], rows))
             for target, part in zip(found, (white, torch.softmax(logits, 1), intents), strict=True):
                 target[start:stop] = part[: stop - start]
-        vectors, sentiment, shares = to_host(found)
-        return Encodings(vectors, sentiment, shares, self.intent_names)
+        return found
 
 
-def _packed_trunk(parts: Parts, rows: int) -> PackedTrunk | None:
-    """Return the trunk by recorded graphs where its kernels are: in half precision on a GPU."""
-    trunk = parts.trunk
+@contextmanager
+def _memory_errors() -> Iterator[None]:
+    """Raise MemoryError for what torch says of a full memory."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise MemoryError(str(error)) from error
+    except RuntimeError as error:
+        if "can't allocate memory" in str(error) or "out of memory" in str(error):
+            raise MemoryError(str(error)) from error
+        raise
+
+
+def _packed_trunks(parts: Parts, rows: int) -> Iterator[PackedTrunk]:
+    """Yield the trunk by recorded graphs where its kernels are, in half precision on a GPU; the fastest first."""
+    trunk, head = parts.trunk, parts.sentiment
     if trunk.device.type != "cuda" or trunk.words.dtype != torch.bfloat16:
-        return None
-    known = shapes(round_up(rows, ROW_MULTIPLE), parts.tokenizer.max_tokens)
-    return PackedTrunk(trunk, parts.sentiment, known)
+        return
+    longest = parts.tokenizer.max_tokens
+    if importlib.util.find_spec("triton") is not None:
+        from workers import fused
+
+        sizes = [GPU_ROWS // share for share in (8, 4, 2, 1)]
+        yield PackedTrunk(fused.plan(trunk, head), trunk.device, shapes(sizes, longest))
+    yield PackedTrunk(plain_plan(trunk, head), trunk.device, shapes([round_up(rows, ROW_MULTIPLE)], longest))
 
 
 def load_encoder(settings: EncoderSettings, cache: Path, mode: Mode | None = None) -> TransformerEncoder:

@@ -32,6 +32,18 @@ class RowMap(Protocol):
         """Apply the layer."""
 
 
+@dataclass(frozen=True, slots=True)
+class Linear:
+    """An ordinary linear layer. weight: (outputs, inputs)."""
+
+    weight: Tensor
+    bias: Tensor
+
+    def __call__(self, rows: Tensor) -> Tensor:
+        """Apply the layer."""
+        return linear(rows, self.weight, self.bias)
+
+
 LinearFactory = Callable[[str, Tensor, Tensor], RowMap]
 """Makes a layer of its name, weight (outputs, inputs) and bias, both float32."""
 Attend = Callable[[Tensor, int], Tensor]
@@ -180,11 +192,7 @@ def spans_of(packed: Bin, device: torch.device) -> list[Span]:
 def float_linear(dtype: torch.dtype) -> LinearFactory:
     """Return the factory of ordinary layers of a floating type."""
 
-    def make(_name: str, weight: Tensor, bias: Tensor) -> RowMap:
-        own_weight, own_bias = weight.to(dtype), bias.to(dtype)
-        return lambda rows: linear(rows, own_weight, own_bias)
-
-    return make
+    return lambda _name, weight, bias: Linear(weight.to(dtype), bias.to(dtype))
 
 
 def _norm(weights: Mapping[str, Tensor], name: str, epsilon: float, dtype: torch.dtype) -> Norm:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pipeline.errors import ConfigurationError
-from workers import evaluation
+from workers import ahead, evaluation
 from workers.encoder import SENTIMENTS, Encodings, TokenIds
 
 
@@ -72,7 +72,8 @@ def test_slices_by_language_and_length_add_up(tmp_path: Path) -> None:
 def test_answers_of_many_texts_come_in_their_order(monkeypatch: pytest.MonkeyPatch) -> None:
     texts = [f"{'np'[place % 2]} text {place}" for place in range(25)]
     whole = evaluation.answer(ByFirstWord(), texts, lambda _: None)
-    monkeypatch.setattr(evaluation, "TEXTS_AHEAD", 4)
+    monkeypatch.setattr(ahead, "TEXTS", 4)
+    monkeypatch.setattr(ahead, "TOKENS", 20)
     done: list[int] = []
     by_some = evaluation.answer(ByFirstWord(), texts, done.append)
     assert sum(done) == 25

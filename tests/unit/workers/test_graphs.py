@@ -8,8 +8,21 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from pipeline.settings import EncoderSettings
 from tests.unit.workers.tiny_model import write_model, write_trained
-from workers.graphs import PackedAttend, PackedTrunk, Shape, attend_packed, lay_out, pool, shape_for, shapes, to_host
+from workers.graphs import (
+    PackedAttend,
+    PackedTrunk,
+    Shape,
+    attend_packed,
+    exact_shape,
+    lay_out,
+    plain_plan,
+    pool,
+    shape_for,
+    shapes,
+    to_host,
+)
 from workers.packing import pack
+from workers.sending import send
 from workers.transformer import load_encoder
 
 ROWS = 64
@@ -33,21 +46,20 @@ def attend_one_by_one(query_key_value: Tensor, starts: Tensor, longest: int, hea
 
 
 def test_the_shapes_are_few_and_hold_every_bin() -> None:
-    known = shapes(4096, 128)
+    known = shapes([4096], 128)
     assert len(known) == 12
     assert known[0] == Shape(4096, 64, 32)
     draw = np.random.default_rng(1)
     for _ in range(50):
         for packed in pack(tokens_of(*draw.integers(1, 129, draw.integers(1, 900))), 4096):
-            shape = shape_for(packed, known)
+            shape = shape_for(exact_shape(packed), known)
             assert shape.rows == 4096
     with pytest.raises(ValueError, match="no shape holds"):
-        shape_for(pack(tokens_of(200), 4096)[0], known)
+        shape_for(Shape(200, 1, 200), known)
 
 
 def test_a_short_bin_takes_the_smallest_shape() -> None:
-    (packed,) = pack(tokens_of(*[20] * 30), 4096)
-    assert shape_for(packed, shapes(4096, 128)) == Shape(4096, 64, 32)
+    assert shape_for(Shape(600, 30, 20), shapes([4096], 128)) == Shape(4096, 64, 32)
 
 
 def test_a_layout_holds_every_text_once_and_nothing_after_them() -> None:
@@ -80,12 +92,11 @@ def test_packed_texts_get_what_the_ordinary_trunk_gives(tmp_path: Path) -> None:
     )
     encoder = load_encoder(settings, tmp_path, "fp32")
     tokens = tokens_of(3, 40, 12, 7, 25, 64, 4, 31)
-    packed = PackedTrunk(encoder._parts.trunk, encoder._parts.sentiment, shapes(512, 64), attend_one_by_one)
+    plan = plain_plan(encoder._parts.trunk, encoder._parts.sentiment, attend_one_by_one)
+    packed = PackedTrunk(plan, torch.device("cpu"), shapes([512], 64))
     with torch.inference_mode():
-        means, features = packed(pack(tokens, 512), len(tokens))
-        exact_means, exact_features = encoder._pooled(tokens)
-    torch.testing.assert_close(means, exact_means)
-    torch.testing.assert_close(features, exact_features)
+        features, exact = packed(send(tokens, torch.device("cpu"))), encoder._features(tokens)
+    torch.testing.assert_close(features, exact)
 
 
 def test_a_trunk_whose_kernel_is_missing_or_wrong_is_not_taken(tmp_path: Path) -> None:
@@ -95,7 +106,8 @@ def test_a_trunk_whose_kernel_is_missing_or_wrong_is_not_taken(tmp_path: Path) -
     encoder = load_encoder(settings, tmp_path, "fp32")
 
     def with_kernel(attend: PackedAttend) -> PackedTrunk:
-        return PackedTrunk(encoder._parts.trunk, encoder._parts.sentiment, shapes(512, 64), attend)
+        plan = plain_plan(encoder._parts.trunk, encoder._parts.sentiment, attend)
+        return PackedTrunk(plan, torch.device("cpu"), shapes([512], 64))
 
     def missing(query_key_value: Tensor, starts: Tensor, longest: int, heads: int) -> Tensor:
         raise RuntimeError("no kernel image is available")
@@ -123,5 +135,5 @@ def test_the_packed_kernel_is_asked_in_the_words_that_it_knows(monkeypatch: pyte
 
 def test_answers_reach_the_host_as_they_are() -> None:
     parts = [torch.randn(3, 4), torch.randn(3, 2)]
-    for array, part in zip(to_host(parts), parts, strict=True):
+    for array, part in zip(to_host(parts)(), parts, strict=True):
         assert array.tolist() == part.tolist()
