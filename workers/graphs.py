@@ -21,7 +21,7 @@ from workers.sending import Sent, Sorted, sort
 from workers.trunk import Trunk
 
 LONGEST: Final = (32, 64, 128, 256, 512)
-_SHARES: Final = (64, 16, 4, 1)  # tokens a text that the numbers of texts are made for
+_SHARES: Final = (64, 32, 16, 8, 4, 1)  # tokens a text that the numbers of texts are made for
 _WARM_UPS: Final = 3
 
 

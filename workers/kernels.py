@@ -1,7 +1,8 @@
 """The trunk's layers as few passes over memory: Triton kernels for packed rows in half precision, sums in float32.
 
 A product is finished (bias, GELU, residual, normalisation) before it leaves the chip, and attention reads queries, keys and
-values where the product left them. Sums go along a text's own rows in blocks counted from its first one, in one fixed
+values where the product left them. Products take ``TensorDescriptor``s: blocks that the memory engine of a Hopper chip brings
+by itself, with no registers for addresses. Sums go along a text's own rows in blocks counted from its first one, in one fixed
 configuration for all shapes, so that an answer does not depend on its neighbours. The number of rows is a multiple of the
 rows of a block; rows that belong to no text hold anything and reach no text.
 """
@@ -70,25 +71,20 @@ def linear_kernel(
     bias,
     out,
     INPUTS: tl.constexpr,
-    OUTPUTS: tl.constexpr,
     GELU: tl.constexpr,
     BLOCK_ROWS: tl.constexpr,
     BLOCK_OUT: tl.constexpr,
     BLOCK_IN: tl.constexpr,
 ):
     """Write rows @ weight.T + bias, through GELU where asked for. Grid: blocks of outputs, blocks of rows."""
-    row = tl.program_id(1) * BLOCK_ROWS + tl.arange(0, BLOCK_ROWS)
-    column = tl.program_id(0) * BLOCK_OUT + tl.arange(0, BLOCK_OUT)
-    step = tl.arange(0, BLOCK_IN)
-    left = rows + row[:, None] * INPUTS + step[None, :]
-    right = weight + column[None, :] * INPUTS + step[:, None]
+    row, column = tl.program_id(1) * BLOCK_ROWS, tl.program_id(0) * BLOCK_OUT
     total = tl.zeros((BLOCK_ROWS, BLOCK_OUT), tl.float32)
     for start in range(0, INPUTS, BLOCK_IN):
-        total = tl.dot(tl.load(left + start), tl.load(right + start), total)
-    total += tl.load(bias + column).to(tl.float32)[None, :]
+        total = tl.dot(rows.load([row, start]), weight.load([column, start]).T, total)
+    total += tl.load(bias + column + tl.arange(0, BLOCK_OUT)).to(tl.float32)[None, :]
     if GELU:
         total = gelu(total)
-    tl.store(out + row[:, None] * OUTPUTS + column[None, :], total.to(out.dtype.element_ty))
+    out.store([row, column], total.to(out.dtype))
 
 
 @triton.jit
@@ -99,11 +95,12 @@ def begun(bias, residual, row, column, WIDTH: tl.constexpr):
 
 
 @triton.jit
-def put(apart, scale, gain, shift, out, row, column, WIDTH: tl.constexpr):
+def put(apart, scale, gain, shift, out, row, start, THIRD: tl.constexpr):
     """Write a block of normalised rows. apart: what is left of the mean."""
+    column = start + tl.arange(0, THIRD)
     gained = tl.load(gain + column).to(tl.float32)[None, :]
     result = apart * scale[:, None] * gained + tl.load(shift + column).to(tl.float32)[None, :]
-    tl.store(out + row[:, None] * WIDTH + column[None, :], result.to(out.dtype.element_ty))
+    out.store([row, start], result.to(out.dtype))
 
 
 @triton.jit
@@ -123,26 +120,24 @@ def linear_norm_kernel(
 ):
     """Write norm(residual + rows @ weight.T + bias); a program holds whole rows, in three parts of THIRD outputs."""
     WIDTH: tl.constexpr = 3 * THIRD
-    row = tl.program_id(0) * BLOCK_ROWS + tl.arange(0, BLOCK_ROWS)
+    first = tl.program_id(0) * BLOCK_ROWS
+    row = first + tl.arange(0, BLOCK_ROWS)
     column = tl.arange(0, THIRD)
-    step = tl.arange(0, BLOCK_IN)
-    left = rows + row[:, None] * INPUTS + step[None, :]
-    right = weight + column[None, :] * INPUTS + step[:, None]
     one = begun(bias, residual, row, column, WIDTH)
     two = begun(bias, residual, row, column + THIRD, WIDTH)
     three = begun(bias, residual, row, column + 2 * THIRD, WIDTH)
     for start in range(0, INPUTS, BLOCK_IN):
-        block = tl.load(left + start)
-        one = tl.dot(block, tl.load(right + start), one)
-        two = tl.dot(block, tl.load(right + start + THIRD * INPUTS), two)
-        three = tl.dot(block, tl.load(right + start + 2 * THIRD * INPUTS), three)
+        block = rows.load([first, start])
+        one = tl.dot(block, weight.load([0, start]).T, one)
+        two = tl.dot(block, weight.load([THIRD, start]).T, two)
+        three = tl.dot(block, weight.load([2 * THIRD, start]).T, three)
     mean = ((tl.sum(one, 1) + tl.sum(two, 1) + tl.sum(three, 1)) / WIDTH)[:, None]
     one, two, three = one - mean, two - mean, three - mean
     spread = (tl.sum(one * one, 1) + tl.sum(two * two, 1) + tl.sum(three * three, 1)) / WIDTH
     scale = tl.rsqrt(spread + EPSILON)
-    put(one, scale, gain, shift, out, row, column, WIDTH)
-    put(two, scale, gain, shift, out, row, column + THIRD, WIDTH)
-    put(three, scale, gain, shift, out, row, column + 2 * THIRD, WIDTH)
+    put(one, scale, gain, shift, out, first, 0, THIRD)
+    put(two, scale, gain, shift, out, first, THIRD, THIRD)
+    put(three, scale, gain, shift, out, first, 2 * THIRD, THIRD)
 
 
 @triton.jit
@@ -157,16 +152,16 @@ def attend_kernel(
     BLOCK_QUERIES: tl.constexpr,
     BLOCK_KEYS: tl.constexpr,
 ):
-    """Let each text attend to itself. triples: (rows, 3 * WIDTH). Grid: texts, blocks of queries, groups of heads."""
-    begin = tl.load(starts + tl.program_id(0)).to(tl.int32)
-    length = tl.load(starts + tl.program_id(0) + 1).to(tl.int32) - begin
+    """Let each text attend to itself. triples: (rows, 3 * WIDTH). Grid: groups of heads, blocks of queries, texts."""
+    begin = tl.load(starts + tl.program_id(2)).to(tl.int32)
+    length = tl.load(starts + tl.program_id(2) + 1).to(tl.int32) - begin
     first = tl.program_id(1) * BLOCK_QUERIES
     if first < length:
         query_at = first + tl.arange(0, BLOCK_QUERIES)
         asks = (query_at < length)[:, None]
         unit = tl.arange(0, HEAD)
         for turn in range(HEADS_EACH):
-            head = (tl.program_id(2) * HEADS_EACH + turn) * HEAD
+            head = (tl.program_id(0) * HEADS_EACH + turn) * HEAD
             own = triples + begin * (3 * WIDTH) + head
             query = tl.load(own + query_at[:, None] * (3 * WIDTH) + unit[None, :], mask=asks, other=0.0)
             highest = tl.full((BLOCK_QUERIES,), float("-inf"), tl.float32)

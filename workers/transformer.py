@@ -41,7 +41,6 @@ Mode = Literal["fp32", "int8", "bf16"]
 MODES: Final[tuple[Mode, ...]] = ("fp32", "int8", "bf16")
 CPU_ROWS: Final = 512
 HEAD_ROWS: Final = {"cpu": 64, "cuda": 4096}
-GPU_ROWS: Final = 16_384  # of the largest graph of our own kernels: enough to keep every processor of a large GPU busy
 BINS_AT_ONCE: Final = 4
 TRIAL_LENGTHS: Final = (3, 16, 24)
 TRIAL_COSINE: Final = 0.99
@@ -200,8 +199,7 @@ def _packed_trunks(parts: Parts, rows: int) -> Iterator[PackedTrunk]:
     if importlib.util.find_spec("triton") is not None:
         from workers import fused
 
-        sizes = [GPU_ROWS // share for share in (8, 4, 2, 1)]
-        yield PackedTrunk(fused.plan(trunk, head), trunk.device, shapes(sizes, longest))
+        yield PackedTrunk(fused.plan(trunk, head), trunk.device, shapes(fused.sizes(trunk.device), longest))
     yield PackedTrunk(plain_plan(trunk, head), trunk.device, shapes([round_up(rows, ROW_MULTIPLE)], longest))
 
 

@@ -61,7 +61,7 @@ def test_gelu_is_the_exact_one_where_numbers_are_common() -> None:
 def test_a_product_goes_past_and_is_normalised() -> None:
     rows, own, past = some(ROWS, 256), layer(256, 384), some(ROWS, 384)
     norm = Norm(some(384), some(384, scale=0.5), 1e-12)
-    found = fused.linear_norm(rows, own, past, norm, fused.Blocks(64, 384, 64, 4, 2))
+    found = fused.linear_norm(rows, own, past, norm, fused.Blocks(64, 128, 64, 4, 2))
     torch.testing.assert_close(found, norm(past + own(rows)), rtol=0, atol=1e-4)
 
 
