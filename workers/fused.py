@@ -36,12 +36,13 @@ class Blocks(NamedTuple):
 
 
 class Texts(NamedTuple):
-    """How attention is cut: blocks of queries and of keys, and heads of a program."""
+    """How attention is cut: blocks of queries and of keys, heads of a program, blocks of keys that are fetched ahead."""
 
     queries: int
     keys: int
     heads: int
     warps: int
+    stages: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,7 @@ class Tiling:
     """The configuration of every kernel; the fastest of some thirty each on an H200."""
 
     triple: Blocks = Blocks(ROWS, 128, 64, 4, 3)
-    attend: Texts = Texts(64, 32, 1, 4)
+    attend: Texts = Texts(64, 32, 1, 4, 3)
     attended: Blocks = Blocks(ROWS, _THIRD, 64, 8, 3)
     widen: Blocks = Blocks(ROWS, 128, 64, 8, 3)
     narrow: Blocks = Blocks(ROWS, _THIRD, 64, 8, 3)
@@ -116,6 +117,7 @@ def attend(triples: Tensor, starts: Tensor, longest: int, heads: int, texts: Tex
         BLOCK_QUERIES=texts.queries,
         BLOCK_KEYS=texts.keys,
         num_warps=texts.warps,
+        num_stages=texts.stages,
     )
     return out
 
