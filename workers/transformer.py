@@ -6,7 +6,6 @@ and on a CPU one thread does the sums.
 """
 
 import hashlib
-import importlib.util
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -25,10 +24,11 @@ from pipeline.settings import EncoderSettings
 from workers import lora, model_store, pooling, shipped
 from workers.ahead import TOKENS
 from workers.encoder import DIMENSIONS, INT8_SCHEME, Encodings, TokenIds
-from workers.graphs import PackedTrunk, plain_plan, shapes, to_host
+from workers.graphs import PackedTrunk, to_host
 from workers.heads import SentimentHead, Whitening, load_sentiment
 from workers.intents import IntentHead, load_intents
 from workers.ngrams import NGrams, of_rows, of_tokens
+from workers.packed import packed_trunks
 from workers.packing import ROW_MULTIPLE, Bin, pack, round_up
 from workers.quantise import int8_linear, typical_inputs
 from workers.sending import send
@@ -68,7 +68,14 @@ class TransformerEncoder:
         self._parts = parts
         self._rows = rows
         self._packed: PackedTrunk | None = None
-        self._packed = next((trunk for trunk in _packed_trunks(parts, rows) if self.agrees_with(trunk)), None)
+        self._packed = next(
+            (
+                trunk
+                for trunk in packed_trunks(parts.trunk, parts.sentiment, rows, parts.tokenizer.max_tokens)
+                if self.agrees_with(trunk)
+            ),
+            None,
+        )
 
     @property
     def model(self) -> str:
@@ -188,19 +195,6 @@ def _memory_errors() -> Iterator[None]:
         if "can't allocate memory" in str(error) or "out of memory" in str(error):
             raise MemoryError(str(error)) from error
         raise
-
-
-def _packed_trunks(parts: Parts, rows: int) -> Iterator[PackedTrunk]:
-    """Yield the trunk by recorded graphs where its kernels are, in half precision on a GPU; the fastest first."""
-    trunk, head = parts.trunk, parts.sentiment
-    if trunk.device.type != "cuda" or trunk.words.dtype != torch.bfloat16:
-        return
-    longest = parts.tokenizer.max_tokens
-    if importlib.util.find_spec("triton") is not None:
-        from workers import fused
-
-        yield PackedTrunk(fused.plan(trunk, head), trunk.device, shapes(fused.sizes(trunk.device), longest))
-    yield PackedTrunk(plain_plan(trunk, head), trunk.device, shapes([round_up(rows, ROW_MULTIPLE)], longest))
 
 
 def load_encoder(settings: EncoderSettings, cache: Path, mode: Mode | None = None) -> TransformerEncoder:
