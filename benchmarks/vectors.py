@@ -72,7 +72,7 @@ def measure(count: int, tell: Callable[[str], None]) -> dict[str, Any]:
     folder = encode_peers.plain_folder(model_store.verified(settings.encoder.model, settings.cache)[0], settings.cache)
     base = encode_peers.sentence_transformers_default(folder, settings.encoder.max_tokens, "cpu")
     found: dict[str, Any] = {"revision": encoder.revision, "machine": machine.describe(("torch", "sentence-transformers"))}
-    for name, encode in (("ours", ours(encoder, 1, "cpu")), ("base", base)):
+    for name, encode in (("ours", ours(encoder, 1)), ("base", base)):
         found[name] = {f"{one}_neighbours": neighbours(encode, settings.data / "intent", one, count) for one in SETS}
         for split in ("dev", "train"):
             ranked = pairs(encode, settings.data / f"nli/ocnli.{split}.jsonl.gz", count)

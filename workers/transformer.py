@@ -42,7 +42,7 @@ MODES: Final[tuple[Mode, ...]] = ("fp32", "int8", "bf16")
 CPU_ROWS: Final = 512
 HEAD_ROWS: Final = {"cpu": 64, "cuda": 4096}
 BINS_AT_ONCE: Final = 4
-TRIAL_LENGTHS: Final = (3, 16, 24)
+TRIAL_LENGTHS: Final = (3, 16, 24, 65, 130, 257)  # across the blocks of every kernel
 TRIAL_COSINE: Final = 0.99
 log = structlog.get_logger()
 
