@@ -2,12 +2,15 @@
 
 from dataclasses import replace
 
+import pytest
+
 from pipeline.backtest.operating_points import operating_points
 from pipeline.backtest.session import Bounds, backtest, load
 from pipeline.core.detector_config import DetectorConfig
 from tests.unit.core.streams import background, in_order
 
 
+@pytest.mark.slow
 def test_alerts_fall_with_the_target_and_each_point_is_reported_once() -> None:
     posts = in_order(*(background(f"E{i}", 30, 25, i) for i in range(3)))
     recording = load(posts, None, None, Bounds())

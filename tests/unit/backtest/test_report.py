@@ -86,6 +86,7 @@ def test_a_sweep_tunes_early_and_says_how_many_were_tried(tmp_path: Path) -> Non
     assert "test" not in json.loads(lines[0])
 
 
+@pytest.mark.slow
 def test_two_equal_runs_compare_as_the_same(tmp_path: Path) -> None:
     run(tmp_path, "--no-report")
     out = str(tmp_path / "out")

@@ -18,6 +18,7 @@ def in_two() -> Iterator[Prepare]:
         yield prepared
 
 
+@pytest.mark.slow
 def test_two_processes_say_what_one_says(in_two: Prepare, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sharded, "LEAST_POSTS", 1)
     posts = eventful()

@@ -44,6 +44,7 @@ def test_times_are_in_the_second_half_at_the_right_hours_and_away_from_alerts(ex
     assert near == []
 
 
+@pytest.mark.slow
 def test_many_negatives_are_found_fast_and_none_are_not() -> None:
     found = make_background()
     rng = np.random.default_rng(1)
@@ -56,6 +57,7 @@ def test_many_negatives_are_found_fast_and_none_are_not() -> None:
     assert all(delay is None for delay in injection.delays(found, nothing, seed=1).values())
 
 
+@pytest.mark.slow
 def test_a_plant_does_not_change_what_follows_it() -> None:
     found = make_background()
     times = injection._times(found, ["E3"], injection.ANY, 4, np.random.default_rng(1))

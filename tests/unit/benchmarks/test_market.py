@@ -54,6 +54,7 @@ def test_a_broad_drop_is_found_a_narrow_one_is_not_and_none_changes_another() ->
     assert dict(market.outcomes(found, [[last]], seed=1))[last] == together[last]
 
 
+@pytest.mark.slow
 def test_the_command_tells_a_row_a_size_and_wrong_sizes_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "posts.jsonl"
     path.write_bytes(b"".join(post.to_json() + b"\n" for post in POSTS))

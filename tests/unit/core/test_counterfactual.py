@@ -56,6 +56,7 @@ recent = st.lists(st.tuples(st.integers(1, 59), moods), min_size=4, max_size=16)
 spread = st.lists(st.tuples(st.integers(1, 1439), moods), min_size=3, max_size=16)
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None)
 @given(recent, spread, st.sampled_from([0.02, 0.1, 0.3, 0.6]))
 def test_with_fewer_negative_posts_than_told_the_rules_do_not_fire(

@@ -51,6 +51,7 @@ def settled(steps: list[Step]) -> tuple[object, object, list[str]]:
     )
 
 
+@pytest.mark.slow
 @settings(max_examples=15, deadline=None)
 @given(
     st.lists(st.integers(min_value=0, max_value=60), min_size=1, max_size=9),

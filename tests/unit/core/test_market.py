@@ -163,6 +163,7 @@ def test_the_residual_tells_who_stands_out_beyond_the_market(dropped: list[Alert
     assert not any(member.own for member in plain.members)
 
 
+@pytest.mark.slow
 def test_silent_members_count_in_what_is_expected() -> None:
     """Half of the market stays silent: the factor is half of what it would be if only those who speak counted."""
     half = drop(NAMES[:20], each=2)

@@ -65,6 +65,7 @@ def test_a_product_goes_past_and_is_normalised() -> None:
     torch.testing.assert_close(found, norm(past + own(rows)), rtol=0, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_texts_attend_to_themselves_whatever_their_length_and_neighbours() -> None:
     triples = some(256, 1152)
     starts = torch.tensor([0, 1, 6, 48, 117, 247, 247, 247], dtype=torch.int32)
@@ -98,6 +99,7 @@ def answers(plan: object, texts: Sequence[TokenIds], *known: Shape) -> Tensor:
         return PackedTrunk(plan, CPU, known)(send(texts, CPU))  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_the_whole_trunk_answers_as_the_plain_one_in_every_shape() -> None:
     trunk, head = tiny_trunk()
     draw = np.random.default_rng(0)

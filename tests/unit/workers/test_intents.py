@@ -24,6 +24,7 @@ def fitted(vectors: torch.Tensor, labels: list[str], words: list[int] | None = N
     return intents.fit(vectors, of_tokens(tokens), labels)
 
 
+@pytest.mark.slow
 def test_words_help_where_the_vector_does_not_tell(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(intents, "MANY_TEXTS", 80)
     draw = torch.Generator().manual_seed(3)
@@ -46,6 +47,7 @@ def test_words_that_tell_nothing_are_left_out(monkeypatch: pytest.MonkeyPatch) -
     assert not head.told(of_tokens([np.array([1, 2], dtype=np.int32)])).any()
 
 
+@pytest.mark.slow
 def test_a_head_knows_its_intents_and_turns_the_rest_away() -> None:
     vectors, labels = clusters(6, 12)
     head = fitted(vectors, labels)

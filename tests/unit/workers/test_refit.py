@@ -60,6 +60,7 @@ def settings(tmp_path: Path) -> Settings:
     return Settings().model_copy(update=own)
 
 
+@pytest.mark.slow
 def test_words_teach_a_trunk_that_knows_nothing(tmp_path: Path, settings: Settings) -> None:
     scores = refit_wording(tmp_path / "recipe.yaml", settings, tmp_path / "out", QUIET)
     assert scores["talk"]["accuracy"] > 0.9
