@@ -1,8 +1,9 @@
 """The encoder on a GPU: packed rows without padding, one CUDA graph for each of a few shapes, copies that nobody waits for.
 
-Every bin has the same number of rows, so that a text's answer does not depend on its batch; shapes differ only in how many
-texts a bin holds and how long the longest one is. A graph replays some hundred kernels as one launch, which for short
-texts is most of the time. While the device works on one bin, the host lays out the next one in pinned memory.
+A bin has as many rows as the smallest of a few sizes that holds it; shapes differ besides in how many texts a bin holds and how
+long the longest one is. Layers are steady in the number of rows, so that a text's answer does not depend on its batch. A graph
+replays some hundred kernels as one launch, which for short texts is most of the time. Training lays its bins out on the host
+(``lay_out``), serving on the device (``workers.sending``).
 """
 
 import inspect

@@ -72,8 +72,9 @@ class Tasks(nn.Module):
         """Return the weighted cross entropy with smoothed labels, a mean over the texts that are asked for a sentiment."""
         known = self.classes[labels.sets]
         chances = log_softmax(logits.masked_fill(~known, NEVER), 1)
-        weight = self.weights[labels.sets].gather(1, labels.classes.clamp(max=2)[:, None])[:, 0]
-        hit = chances.gather(1, labels.classes.clamp(max=2)[:, None])[:, 0]
+        target = labels.classes.clamp(max=2)[:, None]  # an intent's class counts for nothing here
+        weight = self.weights[labels.sets].gather(1, target)[:, 0]
+        hit = chances.gather(1, target)[:, 0]
         even = (chances * known).sum(1) / known.sum(1)
         asked = self.weights[labels.sets].sum(1) > 0
         each = -((1 - smoothing) * hit + smoothing * even) * weight

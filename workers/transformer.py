@@ -67,15 +67,8 @@ class TransformerEncoder:
         self._revision = revision
         self._parts = parts
         self._rows = rows
-        self._packed: PackedTrunk | None = None
-        self._packed = next(
-            (
-                trunk
-                for trunk in packed_trunks(parts.trunk, parts.sentiment, rows, parts.tokenizer.max_tokens)
-                if self.agrees_with(trunk)
-            ),
-            None,
-        )
+        candidates = packed_trunks(parts.trunk, parts.sentiment, rows, parts.tokenizer.max_tokens)
+        self._packed = next(filter(self.agrees_with, candidates), None)
 
     @property
     def model(self) -> str:
