@@ -118,7 +118,7 @@ def supervise(options: WorkOptions, replicas: int) -> None:
     stop = _forward_signals(processes)
     for process in processes:
         process.start()
-    _await_end(processes, stop)
+    await_end(processes, stop)
     patience_s = options.settings(0).worker.drain_timeout_s + KILLED_AFTER_S
     for process in processes:
         process.join(patience_s)
@@ -186,14 +186,14 @@ def _forward_signals(processes: Sequence[SpawnProcess]) -> threading.Event:
     return stop
 
 
-def _await_end(processes: Sequence[SpawnProcess], stop: threading.Event) -> None:
+def await_end(processes: Sequence[SpawnProcess], stop: threading.Event) -> None:
     """Return when all have ended, or when one has ended with an error and the others are told to stop."""
     running = list(processes)
     while running and not stop.is_set():
         wait([process.sentinel for process in running], timeout=1.0)
-        ended = [process for process in running if not process.is_alive()]
-        running = [process for process in running if process.is_alive()]
-        if any(process.exitcode != 0 for process in ended):
+        exits = [(process, process.exitcode) for process in running]  # asked once: one may end between two questions
+        running = [process for process, code in exits if code is None]
+        if any(code for _, code in exits):
             break
     for process in running:
         if process.is_alive() and not stop.is_set():
