@@ -27,7 +27,7 @@ down: setup ## stop them all; the data stay
 status: setup ## what runs, and the accounting
 	$(GS) status
 
-check: setup ## lint, format, types, import contracts, fast tests: some two minutes
+check: setup ## lint, format, types, import contracts, fast tests: about a minute
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy

@@ -50,12 +50,14 @@ def live(posts: list[ScoredPost], batch: int, restart: bool) -> tuple[bytes, byt
     return trends, alerts
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("batch", "restart"), [(1, False), (17, False), (101, True), (5_000, True)])
 def test_replay_is_live_byte_for_byte(tmp_path: Path, batch: int, restart: bool) -> None:
     posts = eventful()
     assert replayed(tmp_path, posts) == live(posts, batch, restart)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("batch", "restart"), [(1, False), (101, True)])
 def test_what_a_market_says_is_replayed_byte_for_byte_too(tmp_path: Path, batch: int, restart: bool) -> None:
     names = [f"E{n}" for n in range(8)]
@@ -80,6 +82,7 @@ def test_hosts_that_share_the_entities_say_what_one_replay_says(tmp_path: Path, 
     assert whole[1]
 
 
+@pytest.mark.slow
 def test_arrival_order_replays_late_posts_as_late_as_they_were(tmp_path: Path) -> None:
     rng = random.Random(3)
     posts = [

@@ -131,6 +131,7 @@ def test_dominance_counts_copies_by_negative_mass() -> None:
     assert dominant_share([]) == 0.0
 
 
+@pytest.mark.slow
 def test_tiers_come_from_the_training_span_and_newcomers_stand_apart() -> None:
     posts = [background(f"E{i}", 10, 2 + 4 * i, i) for i in range(20)]
     late = [scored_post("late", TEST[0], entity="Late")]

@@ -29,6 +29,7 @@ def heard() -> list[MarketAlert]:
     return found
 
 
+@pytest.mark.slow
 def test_the_markets_alerts_of_the_span_are_told_with_members_and_who_stands_out(heard: list[MarketAlert]) -> None:
     (told,) = [alert.summary() for alert in heard]
     assert told["market"] == "market:all"

@@ -21,6 +21,7 @@ def greenest(png: bytes) -> int:
     return int((pixels[:, :, 1] - np.maximum(pixels[:, :, 0], pixels[:, :, 2])).max())
 
 
+@pytest.mark.slow
 def test_an_hour_of_truth_is_seen_in_half_a_year() -> None:
     begin = START_MS + 90 * DAY_MS
     truth = [Incident("A", "negative_spike", begin, begin + HOUR_MS)]
@@ -28,6 +29,7 @@ def test_an_hour_of_truth_is_seen_in_half_a_year() -> None:
     assert greenest(entity_picture("A", DAYS, [], truth)) >= 20
 
 
+@pytest.mark.slow
 def test_a_day_is_drawn_from_its_beginning_to_its_end() -> None:
     """An alert in the evening must stand in the bar of its day, not in that of the next."""
     days = [Day(START_MS + n * DAY_MS, 100 if n == 2 else 0, 0.0, None, None) for n in range(4)]

@@ -24,6 +24,7 @@ SETTINGS = {
 }
 
 
+@pytest.mark.slow
 def test_every_setting_gives_the_alerts_and_scores_of_a_replay() -> None:
     """One after the other on the same panes: what one run wrote, the next may not read."""
     posts = [post.model_copy(update={"text": f"$A {i}"}) if i % 3 == 0 else post for i, post in enumerate(eventful())]

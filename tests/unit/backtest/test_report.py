@@ -97,6 +97,7 @@ def test_two_equal_runs_compare_as_the_same(tmp_path: Path) -> None:
     assert "0 gained, 0 lost, 0 moved" in RUNNER.invoke(app, ["compare", out, out]).stdout
 
 
+@pytest.mark.slow
 def test_an_unsorted_file_is_refused_with_the_command_that_sorts_it(tmp_path: Path) -> None:
     if not app.registered_commands:
         verbs.register(app)

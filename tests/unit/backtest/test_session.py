@@ -42,6 +42,7 @@ def test_a_planted_spike_is_found_and_judged(tmp_path: Path) -> None:
     assert outcome.study is None
 
 
+@pytest.mark.slow
 def test_equal_input_gives_equal_output(tmp_path: Path) -> None:
     one, two = (backtest(recording(tmp_path, recorded()), CONFIG, "UTC", seed=1) for _ in range(2))
     assert one.told == two.told

@@ -32,6 +32,7 @@ def test_two_processes_say_what_one_says(in_two: Prepare, monkeypatch: pytest.Mo
     assert list(spread.volumes(span, LOOSE).items()) == list(alone.volumes(span, LOOSE).items())
 
 
+@pytest.mark.slow
 def test_a_next_recording_takes_the_place_of_the_last(in_two: Prepare, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sharded, "LEAST_POSTS", 1)
     in_two(eventful())

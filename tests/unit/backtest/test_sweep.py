@@ -39,6 +39,7 @@ def made(folder: Path) -> Recording:
     return load(posts, None, truth, Bounds(from_ms=START_MS + 11 * DAY_MS))
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(240)
 def test_processes_hold_the_training_posts_alone_and_find_what_one_process_finds(tmp_path: Path, recording: Recording) -> None:
     data = sweeps.prepare(recording, CONFIG, tmp_path, "UTC")
@@ -50,6 +51,7 @@ def test_processes_hold_the_training_posts_alone_and_find_what_one_process_finds
     assert found[0]["train"]["recall"] == 1.0
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(240)
 def test_no_point_of_a_grid_is_left_out(tmp_path: Path, recording: Recording) -> None:
     """More points than are handed out at once."""

@@ -31,6 +31,7 @@ def test_planted_posts_are_k_different_contents_within_the_hour_and_repeatable()
     assert posts != injection.planted_posts(plant, POSTS[:5], seed=2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("exchange", [NEW_YORK, SHANGHAI])
 def test_times_are_in_the_second_half_at_the_right_hours_and_away_from_alerts(exchange: Exchange) -> None:
     found = make_background(exchange=exchange)
@@ -93,6 +94,7 @@ def test_options_that_no_plant_can_have_are_refused_by_name(option: list[str], c
     assert f"argument {option[0]}: '{option[1]}'" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(240)
 def test_the_command_prints_the_promised_fields_and_draws(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path, picture = tmp_path / "posts.jsonl", tmp_path / "curves.png"

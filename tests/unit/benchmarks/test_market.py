@@ -21,6 +21,7 @@ def make_background() -> Background:
     return background(load(POSTS, None, None, Bounds()), 0.05, NEW_YORK)
 
 
+@pytest.mark.slow
 def test_moments_are_in_market_hours_of_the_second_half_and_a_day_after_a_markets_alert() -> None:
     found = make_background()
     spoke_ms = found.recording.spans.test[0] + 5 * DAY_MS

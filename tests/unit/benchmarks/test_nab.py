@@ -36,6 +36,7 @@ def write_corpus(path: Path, rows: int = 3_000) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_planted_bursts_are_found_at_once_and_json_has_the_promised_fields(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -59,6 +60,7 @@ def test_a_score_depends_on_the_past_alone(tmp_path: Path) -> None:
         assert np.array_equal(full[:1500], early)
 
 
+@pytest.mark.slow
 def test_a_left_out_series_does_not_choose_its_own_threshold(tmp_path: Path) -> None:
     data = nab.read_counts(write_corpus(tmp_path / "counts.jsonl.gz"))
     scores = nab.volume_scores(data, VolumeRules(), "UTC")

@@ -29,6 +29,7 @@ def test_the_curves_become_pictures(tmp_path: Path) -> None:
     assert (tmp_path / "speed.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(240)
 def test_a_year_is_judged_and_a_sweep_runs_every_point() -> None:
     recording = load(stream(5, 300, 10.0), None, None, Bounds())

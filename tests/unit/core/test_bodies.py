@@ -1,5 +1,6 @@
 import json
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -19,6 +20,7 @@ def test_the_body_carries_type_time_and_evidence() -> None:
     assert Alert.model_validate(data) == make_alert(revision=1)
 
 
+@pytest.mark.slow
 @given(
     texts=st.lists(st.text(st.characters(codec="utf-8"), min_size=0, max_size=60), max_size=9),
     times=st.integers(1, 3000),

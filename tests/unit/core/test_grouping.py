@@ -121,6 +121,7 @@ def test_many_alerts_are_cut_rather_than_left_out() -> None:
     assert len(AlertGroup.model_validate(json.loads(encoded)["data"]).alerts) == 12
 
 
+@pytest.mark.slow
 @given(
     st.integers(1, 150), st.integers(0, 400), st.sampled_from(["x", "糟", '"', "\x01"]), st.integers(0, 40), st.text(max_size=40)
 )

@@ -84,17 +84,20 @@ def test_the_market_speaks_before_its_members_of_the_same_moment(dropped: list[A
     assert all(alert.event_time_ms < dropped[at].event_time_ms for alert in dropped[:at])
 
 
+@pytest.mark.slow
 def test_a_market_of_which_everybody_says_one_thing_is_found() -> None:
     alerts = of_the_market(told(in_order(QUIET, drop(each=1))))
     assert alerts[0].event_time_ms <= DROP_MS + 40 * MINUTE_MS
 
 
+@pytest.mark.slow
 def test_one_loud_entity_is_not_the_market() -> None:
     loud = shift("E07", DROP_MS, 60, MINUTE_MS // 2)
     some = drop(NAMES[:3])
     assert of_the_market(told(in_order(QUIET, loud, some))) == []
 
 
+@pytest.mark.slow
 def test_a_loud_but_narrow_hour_does_not_hide_a_broad_day() -> None:
     """Within a day two posts about each, while one entity is loud for an hour; here only two posts make a member exceed."""
     config = replace(CONFIG, market=replace(CONFIG.market, member_mass=1.0))
@@ -111,6 +114,7 @@ def test_a_loud_but_narrow_hour_does_not_hide_a_broad_day() -> None:
     assert alerts[0].windows[-1].size_ms == DAY_MS
 
 
+@pytest.mark.slow
 def test_an_entity_whose_crash_names_others_is_not_the_market() -> None:
     """Many different posts, each about the loud one and two others: without those that name it nothing is left."""
     rng = random.Random(1)
@@ -124,6 +128,7 @@ def test_an_entity_whose_crash_names_others_is_not_the_market() -> None:
     assert of_the_market(alerts) == []
 
 
+@pytest.mark.slow
 def test_one_text_pushed_at_forty_entities_is_not_the_market() -> None:
     pushed = [
         scored_post(f"push-{name}-{n}", DROP_MS + at * 20_000 + n * 1_000, 0.95, entity=name, simhash=f"{0xABCDEF ^ n:016x}")
@@ -133,6 +138,7 @@ def test_one_text_pushed_at_forty_entities_is_not_the_market() -> None:
     assert of_the_market(told(in_order(QUIET, pushed))) == []
 
 
+@pytest.mark.slow
 def test_a_few_posts_that_name_forty_entities_are_not_the_market() -> None:
     posts = [
         scored_post(
@@ -144,6 +150,7 @@ def test_a_few_posts_that_name_forty_entities_are_not_the_market() -> None:
     assert of_the_market(told(in_order(QUIET, posts))) == []
 
 
+@pytest.mark.slow
 def test_one_author_is_not_the_market() -> None:
     posts = [
         post.model_copy(update={"author_id": "one", "event_time_ms": DROP_MS + n * 1_000}) for n, post in enumerate(drop(each=1))
@@ -151,6 +158,7 @@ def test_one_author_is_not_the_market() -> None:
     assert of_the_market(told(in_order(QUIET, posts))) == []
 
 
+@pytest.mark.slow
 def test_the_residual_tells_who_stands_out_beyond_the_market(dropped: list[Alert]) -> None:
     alerts = of_the_market(told(in_order(DROPPED, shift("E11", DROP_MS, 30, MINUTE_MS))))
     market = alerts[-2].market
@@ -186,6 +194,7 @@ def test_late_posts_correct_the_market_too(seed: int, dropped: list[Alert]) -> N
     assert settled_alerts(told(posts)) == settled_alerts(dropped)
 
 
+@pytest.mark.slow
 def test_late_originals_that_explain_the_drop_away_take_the_alert_back() -> None:
     """What looked like forty voices had been said before by one, in one minute, of other entities: that came late."""
     texts = drop(each=2)
@@ -256,6 +265,7 @@ def test_any_order_within_the_lateness_settles_alike(rng: random.Random, restart
     assert settled_alerts(of_the_market(told([posts[n] for _, n in arrivals], config, restart_every))) == expected
 
 
+@pytest.mark.slow
 def test_a_host_that_went_ahead_of_the_watermark_still_takes_what_comes_behind(dropped: list[Alert]) -> None:
     """As in Flink: what half of the members said is folded to its end, because they went quiet, before the others come."""
     host = TrendHost(make_operator(CONFIG, tells_panes=True), CONFIG.out_of_orderness_ms)

@@ -52,6 +52,7 @@ events_lists = st.lists(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=300)
 @given(events_lists, st.randoms(use_true_random=False))
 def test_order_and_duplication_do_not_change_a_byte(events: list[ProfileEvent], random: object) -> None:
@@ -60,6 +61,7 @@ def test_order_and_duplication_do_not_change_a_byte(events: list[ProfileEvent], 
     assert encode(folded(shuffled)) == encode(folded(events))
 
 
+@pytest.mark.slow
 @settings(max_examples=300)
 @given(events_lists, st.data())
 def test_split_and_merge_do_not_change_a_byte(events: list[ProfileEvent], data: st.DataObject) -> None:

@@ -239,6 +239,7 @@ def test_contents_repeated_by_many_authors_count_once() -> None:
     assert trends[0].posts_effective == 1.0
 
 
+@pytest.mark.slow
 def test_a_busy_entity_that_is_new_is_learned_and_not_alerted_for_its_volume() -> None:
     _, alerts, _ = run(background("A", 6, 1_500, 9))
     assert alerts == []

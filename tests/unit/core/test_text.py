@@ -37,6 +37,7 @@ def test_long_text_is_cut() -> None:
     assert len(normalise("word " * 100_000)) <= MAX_CHARS
 
 
+@pytest.mark.slow
 @settings(max_examples=500)
 @given(st.text(max_size=300) | st.text("e\u0301\u200b\u0336 @h0:/w.", max_size=30))
 def test_normalising_twice_changes_nothing(text: str) -> None:

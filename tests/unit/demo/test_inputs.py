@@ -99,6 +99,7 @@ def test_bad_records_stand_between_the_good_ones_once_each() -> None:
     assert values[0] == values[-1] == post.to_json()
 
 
+@pytest.mark.slow
 def test_the_synthetic_world_depends_on_the_seed_alone() -> None:
     first = list(synthetic(3))
     assert first == list(synthetic(3))

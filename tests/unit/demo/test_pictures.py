@@ -8,6 +8,8 @@ from pipeline.demo.pictures import draw_all, drawable, file_name, font_families,
 from pipeline.events import AlertStatus, Band, Rule, Trend, WindowEvidence
 from tests.alerts import BAND, START_MS, make_alert
 
+pytestmark = pytest.mark.slow
+
 PANE_MS, HOUR_MS = 300_000, 3_600_000
 HOUR = WindowEvidence(size_ms=HOUR_MS, observed=21.0, band=BAND, tail_log10=-7.5, share_of_score=0.6)
 
@@ -87,7 +89,6 @@ def test_an_entity_without_panes_is_drawn_all_the_same(tmp_path: Path) -> None:
     assert path.stat().st_size > 5_000
 
 
-@pytest.mark.slow
 def test_later_revisions_replace_panes(tmp_path: Path) -> None:
     corrected = pane(0, posts=40).model_copy(update={"revision": 1})
     first = draw_all([corrected], [make_alert()], tmp_path)[0].read_bytes()

@@ -102,6 +102,7 @@ class Contested(MemoryDeliveryLog):
         return super().waiting_heads(endpoint, limit)
 
 
+@pytest.mark.slow
 def test_senders_do_not_tear_a_group_apart(exchange: Exchange) -> None:
     exchange.house.log = Contested()
     exchange.start()
@@ -283,6 +284,7 @@ PASS = st.tuples(st.just("pass"), st.integers(1, 90))
 TROUBLE = st.tuples(st.sampled_from(["fail", "die", "take and die"]), st.just(0))
 
 
+@pytest.mark.slow
 @example([("alert", 0), ("take and die", 0), ("pass", 30), ("pass", 1), ("alert", 1)], 0)
 @given(st.lists(st.one_of(ALERT, ALERT, PASS, TROUBLE), max_size=40), st.integers(0, 2))
 def test_who_drops_a_webhook_id_it_has_seen_gets_each_step_once_and_in_order(steps: list[tuple[str, int]], by: int) -> None:

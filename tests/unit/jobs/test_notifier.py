@@ -239,6 +239,7 @@ def test_a_record_that_is_no_alert_is_a_dead_letter_and_the_next_one_is_sent(hou
     assert list(house.broker.committed("notifier").values()) == [4]
 
 
+@pytest.mark.slow
 def test_the_threads_deliver_everything_and_end_when_idle(house: House) -> None:
     receivers = [Recorder(house.clock, endpoint=f"e{n}") for n in range(3)]
     house.produce(*(make_alert(f"a{n}", revision) for n in range(20) for revision in range(3)))

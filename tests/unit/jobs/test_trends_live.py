@@ -1,3 +1,5 @@
+import pytest
+
 from pipeline.adapters.memory import MemoryBroker, MemorySink, MemorySource
 from pipeline.core.corrections import settled_alerts, settled_trends
 from pipeline.core.fold import pane_end_ms
@@ -68,6 +70,7 @@ def test_a_pane_that_still_runs_by_the_wall_clock_stays_open() -> None:
     assert max(trend.window_end_ms for trend in trends_in(broker)) < pane_end_ms(POSTS[-1].event_time_ms)
 
 
+@pytest.mark.slow
 def test_a_restart_says_the_same_again_under_the_same_ids() -> None:
     broker, clock = filled(), Clock()
     drain(live(broker, clock, "first"))

@@ -43,6 +43,7 @@ def test_every_module_of_verbs_stands_in_one_panel() -> None:
     assert sorted(name for panel in commands.PANELS.values() for name in panel) == sorted(with_verbs)
 
 
+@pytest.mark.slow
 def test_registering_the_verbs_loads_nothing_heavy() -> None:
     heavy = {"numpy", "kafka", "redis", "torch", "pyarrow", "matplotlib"}
     register = "import sys, typer; from pipeline import commands; commands.register_all(typer.Typer())"

@@ -68,6 +68,7 @@ def test_turns_of_any_size_give_the_same_trends_alerts_and_profiles() -> None:
         assert profiles(whole) == profiles(cut)
 
 
+@pytest.mark.slow
 def test_every_alert_arrives_although_each_first_attempt_fails() -> None:
     recorder = Recorder()
     with opened(recorder) as pipeline:

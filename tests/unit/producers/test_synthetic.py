@@ -80,6 +80,7 @@ def test_activity_follows_the_hour() -> None:
     assert max(hours) == hours[16] == pytest.approx(1.0)
 
 
+@pytest.mark.slow
 def test_a_file_of_posts_reads_back_as_posts_and_equal_files_are_equal_bytes(tmp_path: Path, made: list[SocialPost]) -> None:
     one, two = tmp_path / "one.jsonl.gz", tmp_path / "sub" / "two.jsonl.gz"
     assert write_posts(one, CONFIG) == write_posts(two, CONFIG) == 3_000

@@ -128,6 +128,7 @@ def test_a_recording_is_scored_alike_whatever_day_it_is(tmp_path: Path) -> None:
     assert len(list(read_posts(raw_file(tmp_path, rows), scoring(tmp_path, [])))) == len(ROWS)
 
 
+@pytest.mark.slow
 def test_posts_that_cannot_be_scored_are_told_and_a_file_of_them_is_refused(tmp_path: Path) -> None:
     blank: dict[str, object] = {**ROWS[0], "text": "\u200b"}
     with capture_logs() as logs:

@@ -90,6 +90,7 @@ def test_rows_without_one_label_are_left_out_and_counted(tmp_path: Path) -> None
     assert (report["n"], report["left_out"]) == (1, 2)
 
 
+@pytest.mark.slow
 def test_many_classes_are_told_in_a_matrix_too(tmp_path: Path) -> None:
     rows = [(f"{chr(97 + place // 2)} text {place}", f"class{place // 2:02}") for place in range(46)]
     path = written(tmp_path / "a.jsonl", rows)
@@ -98,6 +99,7 @@ def test_many_classes_are_told_in_a_matrix_too(tmp_path: Path) -> None:
     assert (len(names), len(report["confusion"])) == (23, 23)
 
 
+@pytest.mark.slow
 def test_a_head_is_fitted_first_and_out_of_scope_rows_are_ranked(tmp_path: Path) -> None:
     letters = {"a": "first", "b": "second", "c": "third", "d": "fourth", "e": "fifth"}
     train = [(f"{letter} {word}", label) for letter, label in letters.items() for word in range(10)]

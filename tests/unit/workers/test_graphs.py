@@ -25,6 +25,8 @@ from workers.packing import pack
 from workers.sending import send
 from workers.transformer import load_encoder
 
+pytestmark = pytest.mark.slow
+
 ROWS = 64
 
 

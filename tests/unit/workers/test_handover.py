@@ -1,6 +1,8 @@
 import threading
 from collections.abc import Mapping, Sequence
 
+import pytest
+
 from pipeline.adapters.memory import MemorySink, MemorySource
 from pipeline.adapters.streams import Record, TopicPartition
 from pipeline.adapters.waiting import wait_until
@@ -46,6 +48,7 @@ def test_what_is_in_flight_is_committed_before_the_poll_that_gives_partitions_aw
     assert worker.totals == (10, 10, 0)
 
 
+@pytest.mark.slow
 def test_a_device_that_takes_longer_than_the_drain_timeout_no_longer_holds_the_group_up() -> None:
     seconds, encoder = [0.0], Slow()
     ground = Playground(encoder=encoder, rules=rules(max_poll_records=5, drain_timeout_s=10.0))

@@ -39,6 +39,7 @@ def test_words_help_where_the_vector_does_not_tell(monkeypatch: pytest.MonkeyPat
     torch.testing.assert_close(loaded.table, head.table, atol=2e-3, rtol=2e-3)
 
 
+@pytest.mark.slow
 def test_words_that_tell_nothing_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(intents, "MANY_TEXTS", 72)
     vectors, labels = clusters(6, 12)
@@ -60,6 +61,7 @@ def test_a_head_knows_its_intents_and_turns_the_rest_away() -> None:
     torch.testing.assert_close(probabilities.sum(1), torch.ones(120))
 
 
+@pytest.mark.slow
 def test_examples_of_no_intent_are_learned() -> None:
     vectors, labels = clusters(5, 12)
     head = fitted(vectors, [intents.NONE if label == "intent4" else label for label in labels])

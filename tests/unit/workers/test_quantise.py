@@ -40,6 +40,7 @@ def test_a_row_gets_the_same_bits_in_any_batch(count: int) -> None:
     assert torch.equal(layer(rows[-count:]), whole[-count:])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(5))
 def test_the_largest_products_do_not_overflow(seed: int) -> None:
     draw = torch.Generator().manual_seed(seed)

@@ -119,6 +119,7 @@ def test_a_worker_changes_its_model_between_chunks_and_loses_nothing() -> None:
     assert len(ground.profiles()) == 5
 
 
+@pytest.mark.slow
 def test_a_hosted_worker_takes_over_the_intents_that_a_user_fitted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reloading, "LOOK_EVERY_S", 0.0)
     weights = write_trained(tmp_path / "weights")

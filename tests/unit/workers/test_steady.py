@@ -17,6 +17,7 @@ def test_a_layer_that_depends_on_the_number_of_rows_is_found_and_mended() -> Non
     assert is_steady(FullRows(restless, 64), 32, 64, torch.float32)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [torch.float32, pytest.param(torch.bfloat16, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(("inputs", "outputs"), [(384, 1152), (384, 384), (1536, 384)])
 def test_layers_of_the_encoders_shapes_are_steady(dtype: torch.dtype, inputs: int, outputs: int) -> None:

@@ -15,8 +15,7 @@ from workers.refit import refit_intents
 from workers.transformer import MODES, Mode, TransformerEncoder, choose_mode, load_encoder
 from workers.trunk import Sizes, build, float_linear
 
-# Most CPUs have no bf16 and make do.
-EACH_MODE = [pytest.param(mode, marks=[pytest.mark.slow] if mode == "bf16" else []) for mode in MODES]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +43,6 @@ def rows_of(answers: Encodings, index: int) -> bytes:
     return b"".join(part[index].tobytes() for part in (answers.vectors, answers.sentiment, answers.intents))
 
 
-@pytest.mark.slow
 def test_the_packed_trunk_computes_what_transformers_computes() -> None:
     from transformers import BertConfig, BertModel  # seconds, which only this test needs
 
@@ -64,7 +62,7 @@ def test_the_packed_trunk_computes_what_transformers_computes() -> None:
                     torch.testing.assert_close(rows[at[: len(tokens[member])]], expected, atol=2e-5, rtol=1e-4)
 
 
-@pytest.mark.parametrize("mode", EACH_MODE)
+@pytest.mark.parametrize("mode", MODES)
 def test_an_answer_is_the_same_bits_in_any_company(folder: Path, mode: Mode) -> None:
     encoder = encoder_in(folder, mode)
     tokens = encoder.tokenize(random_texts(50, seed=3))
@@ -77,7 +75,7 @@ def test_an_answer_is_the_same_bits_in_any_company(folder: Path, mode: Mode) -> 
             assert rows_of(answers, row) == alone[place], f"text {place} of length {len(tokens[place])}"
 
 
-@pytest.mark.parametrize("mode", EACH_MODE)
+@pytest.mark.parametrize("mode", MODES)
 def test_every_mode_gives_nearly_the_answers_of_fp32(folder: Path, mode: Mode) -> None:
     texts = random_texts(40, seed=8)
     exact, encoder = encoder_in(folder, "fp32"), encoder_in(folder, mode)
@@ -120,7 +118,6 @@ def test_the_adapter_changes_the_answers_and_the_revision(folder: Path, tmp_path
     assert encoder.revision != bare.revision
 
 
-@pytest.mark.slow
 def test_new_intents_are_fitted_on_the_weights_that_are_there(folder: Path, tmp_path: Path) -> None:
     lines = [
         f"  {name}: [{', '.join(f'w{start + step} w{start}' for step in range(6))}]" for name, start in (("a", 10), ("b", 90))
@@ -142,7 +139,6 @@ def test_the_revision_tells_what_the_intents_are_called(folder: Path, tmp_path: 
     assert other.revision != encoder_in(folder, "fp32").revision
 
 
-@pytest.mark.slow
 def test_the_revision_names_the_mode(folder: Path) -> None:
     revisions = {encoder_in(folder, mode).revision for mode in MODES}
     assert len(revisions) == len(MODES)

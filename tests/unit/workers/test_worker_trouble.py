@@ -244,6 +244,7 @@ class Watched(MemorySource):
         return super().poll(max_records, timeout_ms)
 
 
+@pytest.mark.slow
 def test_while_the_device_computes_the_source_is_paused_and_polled_and_readiness_tells_a_stuck_record() -> None:
     seconds = [0.0]
     encoder = Slow()
