@@ -8,7 +8,8 @@ UV := .tools/bin/uv
 BIN := .venv/bin
 GS := $(BIN)/groundswell
 PYTEST := $(BIN)/pytest
-FAST := not integration and not flink and not data and not model and not slow
+PARALLEL := --numprocesses auto --dist loadfile
+NEEDS_MORE := integration or flink or data or model
 
 help: ## show the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,15 +28,16 @@ down: setup ## stop them all; the data stay
 status: setup ## what runs, and the accounting
 	$(GS) status
 
-check: setup ## lint, format, types, import contracts, fast tests: about a minute
+check: setup ## lint, format, types, import contracts, fast tests: a minute
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(PYTEST) -q --numprocesses auto --dist loadfile -m "$(FAST)"
+	$(PYTEST) -q $(PARALLEL) -m "not (slow or $(NEEDS_MORE))"
 
 test: check servers ## everything, on real Kafka, Redis and Flink
-	$(PYTEST) -q -m "not ($(FAST))"
+	$(PYTEST) -q $(PARALLEL) -m "slow and not ($(NEEDS_MORE))"
+	$(PYTEST) -q -m "$(NEEDS_MORE)"
 
 bench: setup servers ## measure; prints machine, versions and ratios
 	$(BIN)/python -m benchmarks.pipeline
