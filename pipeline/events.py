@@ -5,9 +5,9 @@ epoch milliseconds, UTC. Nothing here reads a clock: ``check_not_future`` takes 
 """
 
 from enum import StrEnum
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, field_validator, model_validator
 
 from pipeline.errors import InvalidRecord, Reason
 
@@ -15,6 +15,7 @@ EARLIEST_MS = 946_684_800_000  # 2000-01-01: anything before is a unit mistake o
 LATEST_MS = 4_102_444_800_000  # 2100-01-01: anything after is microseconds or nanoseconds
 FUTURE_TOLERANCE_MS = 3_600_000  # the broker's own limit (message.timestamp.after.max.ms)
 MAX_TEXT_CHARS = 200_000
+SUM_TOLERANCE = 0.02  # three probabilities, each rounded to two decimals, may miss 1 by 0.015
 
 
 def _check_time(value: int) -> int:
@@ -123,6 +124,15 @@ class Sentiment(Contract):
     negative: Probability
     neutral: Probability
     positive: Probability
+
+    @model_validator(mode="after")
+    def _sums_to_one(self) -> Self:
+        total = self.negative + self.neutral + self.positive
+        if abs(total - 1.0) > SUM_TOLERANCE:
+            raise ValueError(
+                f"negative, neutral and positive sum to {total:.4g}; give the probabilities of three classes, which sum to 1"
+            )
+        return self
 
 
 class ScoredPost(TimedContract):

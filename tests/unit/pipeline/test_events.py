@@ -5,7 +5,7 @@ import pytest
 from pydantic import ValidationError
 
 from pipeline.errors import InvalidRecord, Reason
-from pipeline.events import BehaviorEvent, DeadLetter, SocialPost, check_not_future
+from pipeline.events import BehaviorEvent, Contract, DeadLetter, ScoredPost, Sentiment, SocialPost, check_not_future
 
 T = 1_388_531_408_000
 
@@ -20,7 +20,12 @@ def behaviour(**overrides: Any) -> bytes:
     return json.dumps(fields).encode()
 
 
-def error_of(value: bytes, contract: type[SocialPost] | type[BehaviorEvent] = SocialPost) -> str:
+def scored(negative: float, neutral: float, positive: float) -> bytes:
+    sentiment = {"negative": negative, "neutral": neutral, "positive": positive}
+    return post(entity="X", sentiment=sentiment, simhash="0" * 16, model="m", model_revision="r")
+
+
+def error_of(value: bytes, contract: type[Contract] = SocialPost) -> str:
     with pytest.raises(ValidationError) as caught:
         contract.model_validate_json(value)
     (error,) = caught.value.errors()
@@ -59,6 +64,19 @@ def test_a_lone_surrogate_is_not_json() -> None:
 def test_numbers_that_are_none_are_refused(number: bytes) -> None:
     value = behaviour(value=0).replace(b'"value": 0', b'"value": ' + number)
     assert error_of(value, BehaviorEvent).startswith("value:")
+
+
+@pytest.mark.parametrize("classes", [(0.9, 0.9, 0.9), (0.0, 0.0, 0.0), (0.5, 0.0, 0.4), (0.7, 0.1, 0.23)])
+def test_what_is_no_distribution_is_refused_with_its_sum(classes: tuple[float, float, float]) -> None:
+    error = error_of(scored(*classes), ScoredPost)
+    assert error.startswith("sentiment: ")
+    assert f"sum to {sum(classes):.4g};" in error
+
+
+@pytest.mark.parametrize("classes", [(0.33, 0.33, 0.33), (1.0, 0.0, 0.0), (0.3334, 0.3334, 0.3334), (0.01, 0.5, 0.49)])
+def test_a_rounded_distribution_is_one(classes: tuple[float, float, float]) -> None:
+    expected = Sentiment(negative=classes[0], neutral=classes[1], positive=classes[2])
+    assert ScoredPost.model_validate_json(scored(*classes)).sentiment == expected
 
 
 def test_unknown_fields_are_kept_out() -> None:
