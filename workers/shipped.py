@@ -50,18 +50,19 @@ class Shipped:
 
 def load(folder: Path) -> Shipped:
     """Return the weights of a folder. Raises ModelError that names a missing or altered file."""
+    fix = "reinstall" if folder == SHIPPED else "train again, or name another folder in GROUNDSWELL_ENCODER__WEIGHTS"
     try:
         record = json.loads((folder / RECORD).read_text("utf-8"))
         files = dict(record["files"])
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ModelError(f"{folder / RECORD} is missing or cannot be read ({error}); train again or reinstall") from error
+        raise ModelError(f"{folder / RECORD} is missing or cannot be read ({error}); {fix}") from error
     tensors: dict[str, Tensor] = {}
     for name, expected in files.items():
         path = folder / Path(name).name
         if not path.is_file():
-            raise ModelError(f"{path} is missing; train again or reinstall")
+            raise ModelError(f"{path} is missing; {fix}")
         if (found := sha256_of(path)) != expected:
-            raise ModelError(f"{path} was altered: its SHA-256 is {found}, {RECORD} says {expected}; train again or reinstall")
+            raise ModelError(f"{path} was altered: its SHA-256 is {found}, {RECORD} says {expected}; {fix}")
         tensors |= load_file(path)
     return Shipped(tensors, record)
 
