@@ -43,6 +43,11 @@ def check_not_future(event_time_ms: int, now_ms: int) -> None:
         raise InvalidRecord(Reason.TIME_OUT_OF_RANGE, "event_time_ms", str(event_time_ms), fix)
 
 
+def delivery_id(alert_id: str, revision: int) -> str:
+    """Return the id of one step of an alert: the same alert and revision always give the same id."""
+    return f"{alert_id}.{revision}"
+
+
 class Contract(BaseModel):
     """What all wire contracts share."""
 
@@ -321,8 +326,8 @@ class Alert(TimedContract):
 
     @property
     def delivery_id(self) -> str:
-        """Identify this step for receivers: the same alert and revision always give the same id."""
-        return f"{self.alert_id}.{self.revision}"
+        """Identify this step for receivers."""
+        return delivery_id(self.alert_id, self.revision)
 
 
 class AlertGroup(Contract):

@@ -10,7 +10,7 @@ from typing import Final
 
 from pipeline.core.alerts import SEVERITIES
 from pipeline.core.explain import ENDED
-from pipeline.events import Alert, Contract, Rule, Severity
+from pipeline.events import Alert, Contract, Rule, Severity, delivery_id
 
 MOODS: Final = (Rule.NEGATIVE_SPIKE, Rule.NEGATIVE_TREND)
 
@@ -34,7 +34,7 @@ class MarketWord(Contract):
     @property
     def delivery_id(self) -> str:
         """Return the id under which receivers know this word."""
-        return f"{self.alert_id}.{self.revision}"
+        return delivery_id(self.alert_id, self.revision)
 
 
 def word_after(known: MarketWord | None, alert: Alert, now_ms: int) -> MarketWord | None:

@@ -8,7 +8,7 @@ from pipeline.adapters.delivery_log import DeliveryLog
 from pipeline.adapters.streams import Sink
 from pipeline.core.delivery import Delivery, RetryPolicy, Status
 from pipeline.core.grouping import Grouping
-from pipeline.events import DeadLetter
+from pipeline.events import DeadLetter, delivery_id
 from pipeline.telemetry import Metrics
 
 
@@ -43,6 +43,6 @@ class Desk:
 
     def steps(self, delivery: Delivery) -> set[Status]:
         """Return where the steps of an alert up to this one, itself included, stand at its endpoint."""
-        ids = (f"{delivery.alert_id}.{revision}" for revision in range(delivery.revision + 1))
-        known = (self.log.get(delivery.endpoint, delivery_id) for delivery_id in ids)
+        ids = (delivery_id(delivery.alert_id, revision) for revision in range(delivery.revision + 1))
+        known = (self.log.get(delivery.endpoint, each) for each in ids)
         return {each.status for each in known if each is not None}
