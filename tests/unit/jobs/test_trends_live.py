@@ -1,3 +1,5 @@
+import json
+
 import pytest
 
 from pipeline.adapters.memory import MemoryBroker, MemorySink, MemorySource
@@ -91,6 +93,16 @@ def test_bytes_that_are_no_post_become_a_dead_letter_and_the_rest_goes_on() -> N
     assert (letter.reason, letter.field, letter.value) == (Reason.INVALID_JSON, "record", "\ufffd{")
     assert letter.fix.endswith("raw control characters; only the worker writes this topic")
     assert trends_in(broker)
+
+
+def test_sentiment_that_is_no_distribution_becomes_a_dead_letter_that_names_it() -> None:
+    broker, clock = filled(), Clock()
+    fields = POSTS[-1].model_dump(mode="json") | {"sentiment": {"negative": 0.9, "neutral": 0.9, "positive": 0.9}}
+    broken = broker.append(JOB.scored, b"A", json.dumps(fields).encode(), POSTS[-1].event_time_ms)
+    drain(live(broker, clock))
+    (letter,) = [DeadLetter.model_validate_json(record.value) for record in broker.records(JOB.dead_letters)]
+    assert (letter.offset, letter.field) == (broken.offset, "sentiment")
+    assert "sum to 2.7;" in letter.fix
 
 
 def test_metrics_and_readiness_tell_how_the_host_is() -> None:

@@ -18,7 +18,7 @@ def test_a_layer_that_depends_on_the_number_of_rows_is_found_and_mended() -> Non
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("dtype", [torch.float32, pytest.param(torch.bfloat16, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize(("inputs", "outputs"), [(384, 1152), (384, 384), (1536, 384)])
 def test_layers_of_the_encoders_shapes_are_steady(dtype: torch.dtype, inputs: int, outputs: int) -> None:
     threads = torch.get_num_threads()
