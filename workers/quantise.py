@@ -1,7 +1,8 @@
 """Linear layers in 8 bits on a CPU: exact integer sums, one scale and middle per token, one scale per output.
 
 Every row of activations is mapped onto [-1, 1] by its own middle and half width, so its levels never depend on the rows beside
-it; integer sums are exact in any order, and all that follows is element by element. So an answer cannot depend on the batch.
+it; integer sums are exact in any order, and all that follows is element by element. (With AMX oneDNN scales four rows of a small
+layer otherwise than many, in the last bit; ``workers.steady`` tries at load whether a layer of the encoder does.)
 
 Inputs that are large in every text would take all levels for themselves, so each input is divided by what is typical of it and
 its weights are multiplied by the same (Xiao et al. 2022, "SmoothQuant", with its exponent of one half).
