@@ -30,7 +30,7 @@ from pipeline.settings import Settings, load
 from workers.encoder import TokenIds
 from workers.packing import pack, padding_ratio
 from workers.publishing import published_file, refuse_unwritable
-from workers.transformer import CPU_ROWS, TransformerEncoder
+from workers.transformer import TransformerEncoder
 
 LAYERS, WIDTH, INNER = 12, 384, 1536
 TEI_RATIO = 2.4  # the short-text ratio published for it: Snowflake, "Scaling vLLM for Embeddings"
@@ -67,7 +67,10 @@ def measure(settings: Settings, texts: Sequence[str], rounds: int, device: str, 
         "tokens": sum(lengths),
         "rates": {name: asdict(rate) for name, rate in rates.items()},
         "ratios": found,
-        "padding": {"ours": padding_ratio(pack(tokens, CPU_ROWS)), "batches_of_32": encode_peers.padded_share(lengths)},
+        "padding": {
+            "ours": padding_ratio(pack(tokens, field.encoder.bin_tokens)),
+            "batches_of_32": encode_peers.padded_share(lengths),
+        },
         "cosine_to_fp32": _agreement(vectors),
         "peak_gflops": {kind: value / 1e9 for kind, value in peaks.items()},
         "machine": {**machine.describe(PACKAGES), "device": device, "threads": 1},

@@ -7,7 +7,7 @@ import torch
 
 from workers.graphs import PackedTrunk, plain_plan, shapes
 from workers.heads import SentimentHead
-from workers.packing import ROW_MULTIPLE, round_up
+from workers.packing import filled_rows
 from workers.trunk import Trunk
 
 
@@ -22,4 +22,4 @@ def packed_trunks(trunk: Trunk, head: SentimentHead, rows: int, longest: int) ->
         from workers import fused
 
         yield PackedTrunk(fused.plan(trunk, head), trunk.device, shapes(fused.sizes(trunk.device), longest))
-    yield PackedTrunk(plain_plan(trunk, head), trunk.device, shapes([round_up(rows, ROW_MULTIPLE)], longest))
+    yield PackedTrunk(plain_plan(trunk, head), trunk.device, shapes([filled_rows(rows)], longest))

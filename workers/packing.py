@@ -1,7 +1,7 @@
 """Lay the texts of a batch out as rows without padding, and say where each of them lies.
 
 A text's own length alone decides how it is computed: its attention runs in a bucket of lengths (a multiple of 16, the
-rest masked), and the rows of a bin are filled up to a multiple of 16. So an answer does not depend on its neighbours.
+rest masked), and the rows of a bin are filled up to one of few numbers. So an answer does not depend on its neighbours.
 """
 
 from collections.abc import Sequence
@@ -15,6 +15,8 @@ from workers.encoder import TokenIds
 
 ROW_MULTIPLE: Final = 16
 LENGTH_MULTIPLE: Final = 16
+MANY_ROWS: Final = 512
+MANY_ROWS_MULTIPLE: Final = 128
 Index = npt.NDArray[np.int64]
 
 
@@ -73,11 +75,21 @@ def round_up(value: int, multiple: int) -> int:
     return -(-value // multiple) * multiple
 
 
+def filled_rows(tokens: int) -> int:
+    """Return how many rows a bin of so many tokens has."""
+    return round_up(tokens, ROW_MULTIPLE if tokens <= MANY_ROWS else MANY_ROWS_MULTIPLE)
+
+
+def row_counts(rows: int) -> list[int]:
+    """Return the numbers of rows that bins of up to ``rows`` tokens have, in rising order."""
+    return sorted({filled_rows(tokens) for tokens in range(1, rows + 1)})
+
+
 def _bin(tokens: Sequence[TokenIds], lengths: Index, chosen: list[int]) -> Bin:
     own = lengths[chosen]
     total = int(own.sum())
     starts = np.cumsum(own) - own
-    ids = np.zeros(round_up(total, ROW_MULTIPLE), np.int64)
+    ids = np.zeros(filled_rows(total), np.int64)
     positions = np.zeros_like(ids)
     ids[:total] = np.concatenate([tokens[place] for place in chosen])
     positions[:total] = np.arange(total) - np.repeat(starts, own)

@@ -5,7 +5,7 @@ Rows are tokens of many texts without padding (``workers.packing``). Linear laye
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -42,6 +42,27 @@ class Linear:
     def __call__(self, rows: Tensor) -> Tensor:
         """Apply the layer."""
         return linear(rows, self.weight, self.bias)
+
+
+@runtime_checkable
+class Fusing(RowMap, Protocol):
+    """A linear layer that does what comes after it in the same pass."""
+
+    def curved(self, rows: Tensor) -> Tensor:
+        """Return GELU of the layer."""
+
+    def added(self, rows: Tensor, to: Tensor) -> Tensor:
+        """Return the layer of (rows, inputs), added to (rows, outputs)."""
+
+
+def curved(layer: RowMap, rows: Tensor) -> Tensor:
+    """Return GELU of the layer."""
+    return layer.curved(rows) if isinstance(layer, Fusing) else gelu(layer(rows))
+
+
+def added(layer: RowMap, rows: Tensor, to: Tensor) -> Tensor:
+    """Return the layer of (rows, inputs), added to (rows, outputs)."""
+    return layer.added(rows, to) if isinstance(layer, Fusing) else to + layer(rows)
 
 
 LinearFactory = Callable[[str, Tensor, Tensor], RowMap]
@@ -87,8 +108,8 @@ class Layer:
     def __call__(self, rows: Tensor, attend: Attend) -> Tensor:
         """Apply the layer."""
         mixed = attend(self.query_key_value(rows), self.heads)
-        rows = self.attention_norm(rows + self.attended(mixed))
-        return self.output_norm(rows + self.narrow(gelu(self.widen(rows))))
+        rows = self.attention_norm(added(self.attended, mixed, rows))
+        return self.output_norm(added(self.narrow, curved(self.widen, rows), rows))
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +149,7 @@ class Trunk:
         """Return the rows that leave the last layer, and where each text lies in them."""
         spans = spans_of(packed, self.device)
         rows = self.embed(packed)
-        attend = bucketed(spans)
+        attend = bucketed(spans, len(rows))
         for layer in self.layers:
             rows = layer(rows, attend)
         return rows, spans
@@ -147,23 +168,32 @@ def build(weights: Mapping[str, Tensor], sizes: Sizes, factory: LinearFactory, d
     return Trunk(words, positions, norm, layers)
 
 
-def bucketed(spans: list[Span]) -> Attend:
-    """Return attention bucket by bucket, on any device and in any number format."""
-    return lambda query_key_value, heads: attention(query_key_value, spans, heads)
+def bucketed(spans: list[Span], rows: int) -> Attend:
+    """Return attention bucket by bucket over so many rows, on any device and in any number format."""
+    gather = torch.cat([span.gather for span in spans])
+    back = gather.new_zeros(rows)  # where each row stands in the buckets; one of no text takes anything
+    begin = 0
+    for span in spans:
+        back[span.targets] = begin + span.places
+        begin += len(span.gather)
+    return lambda query_key_value, heads: attention(query_key_value.index_select(0, gather), spans, heads).index_select(0, back)
 
 
 def attention(query_key_value: Tensor, spans: list[Span], heads: int) -> Tensor:
-    """Return (rows, hidden): every text attends to itself, bucket by bucket."""
-    rows, width = query_key_value.shape
-    mixed = query_key_value.new_zeros((rows, width // 3))
+    """Return (places, hidden) of rows laid out in buckets (places, 3 * hidden): every text attends to itself.
+
+    One layout for all buckets: a gradient to the rows is then summed up once, not once for each of them.
+    """
+    mixed = []
+    begin = 0
     for span in spans:
-        split = query_key_value.index_select(0, span.gather).view(span.texts, span.bucket, 3, heads, -1)
-        query, key, value = (part.transpose(1, 2) for part in split.unbind(2))
+        own = query_key_value[begin : begin + len(span.gather)].view(span.texts, span.bucket, 3, heads, -1)
+        query, key, value = own.permute(2, 0, 3, 1, 4)
         attend = _attend_for_gradient if query.requires_grad else scaled_dot_product_attention
         out = attend(query, key, value, attn_mask=span.mask)
-        flat = out.transpose(1, 2).reshape(span.texts * span.bucket, -1)
-        mixed = mixed.index_copy(0, span.targets, flat.index_select(0, span.places))
-    return mixed
+        mixed.append(out.transpose(1, 2).reshape(len(span.gather), -1))
+        begin += len(span.gather)
+    return torch.cat(mixed)
 
 
 def _attend_for_gradient(query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None) -> Tensor:

@@ -126,7 +126,7 @@ class TunedModel(nn.Module):
         """Return the attention for a bin: by one kernel where there is one, else bucket by bucket."""
         if self.has_kernel:
             return lambda query_key_value, heads: attend_packed(query_key_value, starts, longest, heads)
-        return bucketed(spans_of(packed, self.trunk.device))
+        return bucketed(spans_of(packed, self.trunk.device), packed.tokens)
 
     @property
     def has_kernel(self) -> bool:

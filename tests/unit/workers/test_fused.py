@@ -17,7 +17,7 @@ from workers.encoder import TokenIds
 from workers.graphs import PackedTrunk, Shape, plain_plan, pool
 from workers.heads import SentimentHead
 from workers.sending import send
-from workers.steady import FullRows, bare
+from workers.steady import FilledRows, bare
 from workers.trunk import Linear, Norm, Sizes, Trunk, build, float_linear
 
 with pytest.MonkeyPatch.context() as patched:
@@ -114,6 +114,6 @@ def test_the_whole_trunk_answers_as_the_plain_one_in_every_shape() -> None:
 
 def test_only_an_ordinary_layer_is_taken_apart() -> None:
     own = layer(4, 4)
-    assert bare(FullRows(own, 16)) is own
+    assert bare(FilledRows(own, [16])) is own
     with pytest.raises(TypeError, match="no ordinary linear layer"):
         bare(lambda rows: rows)
