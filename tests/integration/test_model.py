@@ -73,7 +73,10 @@ def test_an_answer_is_the_same_bits_in_any_company(mode: Mode) -> None:
 def test_every_mode_stays_close_to_fp32(mode: Mode) -> None:
     exact, answers = answers_in("fp32"), answers_in(mode)
     assert float((exact.vectors * answers.vectors).sum(1).min()) >= 0.99
-    assert (exact.sentiment.argmax(1) == answers.sentiment.argmax(1)).mean() > 0.97
+    changed = exact.sentiment.argmax(1) != answers.sentiment.argmax(1)
+    assert changed.mean() < 0.05
+    best, second = np.sort(exact.sentiment, axis=1)[:, ::-1][:, :2].T
+    assert ((best - second)[changed] < 0.05).all()  # a coin's toss in float32 too
 
 
 @pytest.mark.parametrize(
