@@ -9,9 +9,10 @@ from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import dropout, linear
+from torch.nn.functional import linear
 
 from pipeline.errors import ModelError
+from workers.dropout import dropout
 from workers.trunk import LinearFactory, RowMap
 
 

@@ -182,17 +182,15 @@ def bucketed(spans: list[Span], rows: int) -> Attend:
 def attention(query_key_value: Tensor, spans: list[Span], heads: int) -> Tensor:
     """Return (places, hidden) of rows laid out in buckets (places, 3 * hidden): every text attends to itself.
 
-    One layout for all buckets: a gradient to the rows is then summed up once, not once for each of them.
+    One layout for all buckets, split once: a gradient to the rows is then summed up once, not once for each of them.
     """
     mixed = []
-    begin = 0
-    for span in spans:
-        own = query_key_value[begin : begin + len(span.gather)].view(span.texts, span.bucket, 3, heads, -1)
-        query, key, value = own.permute(2, 0, 3, 1, 4)
+    sizes = [len(span.gather) for span in spans]
+    for span, own in zip(spans, query_key_value.split_with_sizes(sizes), strict=True):
+        query, key, value = own.view(span.texts, span.bucket, 3, heads, -1).permute(2, 0, 3, 1, 4)
         attend = _attend_for_gradient if query.requires_grad else scaled_dot_product_attention
         out = attend(query, key, value, attn_mask=span.mask)
-        mixed.append(out.transpose(1, 2).reshape(len(span.gather), -1))
-        begin += len(span.gather)
+        mixed.append(out.transpose(1, 2).reshape(len(own), -1))
     return torch.cat(mixed)
 
 

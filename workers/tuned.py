@@ -6,9 +6,10 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import dropout, linear
+from torch.nn.functional import linear
 
 from workers import pooling
+from workers.dropout import dropout
 from workers.encoder import TokenIds
 from workers.graphs import Shape, attend_packed, exact_shape, lay_out, pool
 from workers.heads import SentimentHead, Whitening
