@@ -12,14 +12,14 @@ def test_about_the_share_is_left_out_and_the_expectation_stays(share: float, dty
     found = dropout(rows, share, training=True).float()
     assert float((found == 0).float().mean()) == pytest.approx(share, abs=0.005)
     assert float(found.mean()) == pytest.approx(1, abs=0.01)
-    assert len(found[found > 0].unique()) == 1
+    assert len(set(found[found > 0].tolist())) == 1
 
 
 def test_no_gradient_reaches_what_is_left_out() -> None:
     torch.manual_seed(3)
     rows = torch.ones((40, 50), requires_grad=True)
     found = dropout(rows, 0.3, training=True)
-    found.sum().backward()
+    found.sum().backward()  # type: ignore[no-untyped-call]
     assert rows.grad is not None
     assert torch.equal(rows.grad, found.detach())
 
