@@ -37,6 +37,6 @@ def _float_product(size: int, kind: str, device: str) -> Callable[[], object]:
 
 
 def _int8_product(size: int) -> Callable[[], object]:
-    layer = Int8Linear(torch.randn(size, size), torch.zeros(size), torch.ones(size), vnni=False)
+    layer = Int8Linear(torch.randn(size, size), torch.zeros(size), torch.ones(size), wide=False)
     rows = torch.full((size, size), ZERO, dtype=torch.uint8)
     return lambda: layer.products(rows)

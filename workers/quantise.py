@@ -28,15 +28,15 @@ _TRIAL_TOKENS: Final = 24
 class Int8Linear:
     """A layer of 8-bit sums by oneDNN. evened rows = middle + half · unit, so W·rows = half · (W·unit) + middle · (sum of W).
 
-    typical: (inputs,) the root mean square of each input; their number is even. vnni: whether the processor has it.
+    typical: (inputs,) the root mean square of each input; their number is even. wide: what ``adds_wide`` says.
     """
 
-    def __init__(self, weight: Tensor, bias: Tensor, typical: Tensor, vnni: bool) -> None:
+    def __init__(self, weight: Tensor, bias: Tensor, typical: Tensor, wide: bool) -> None:
         largest = weight.abs().amax(dim=0)
         spread = typical.clamp(min=1e-4) ** SMOOTHING / largest.clamp(min=1e-6) ** (1 - SMOOTHING)
         weight = weight * spread
         self.evened = 1 / spread
-        self.scale = (weight.abs().amax(dim=1) if vnni else largest_pair(weight)).clamp(min=1e-12) / LEVELS
+        self.scale = (weight.abs().amax(dim=1) if wide else largest_pair(weight)).clamp(min=1e-12) / LEVELS
         whole = (weight / self.scale[:, None]).round()
         self.packed = torch.ops.onednn.qlinear_prepack(whole.to(torch.int8), None)
         self.no_offset = torch.zeros(len(weight), dtype=torch.long)
@@ -61,7 +61,7 @@ class Int8Linear:
 
 
 def largest_pair(weight: Tensor) -> Tensor:
-    """Return the largest sum of like sign of two weights of a row that a processor without VNNI adds in 16 bits, (outputs,).
+    """Return the largest sum of like sign of two weights of a row that are added in 16 bits where sums are not wide, (outputs,).
 
     It adds the products of inputs 2k and 2k + 1 there. With that sum at 127 levels, and one more from rounding, the most is
     255 · 128, which does not overflow; a single large weight keeps nearly all levels.
@@ -70,12 +70,23 @@ def largest_pair(weight: Tensor) -> Tensor:
     return torch.maximum(pairs.clamp(min=0).sum(2).amax(1), pairs.neg().clamp(min=0).sum(2).amax(1))
 
 
+def adds_wide() -> bool:
+    """Return whether two neighbouring products are added in 32 bits here, as VNNI does.
+
+    Tried, for a processor may have VNNI and oneDNN be told not to use it (``ONEDNN_MAX_CPU_ISA``).
+    """
+    inputs = outputs = 384
+    layer = Int8Linear(torch.ones(outputs, inputs), torch.zeros(outputs), torch.ones(inputs), wide=True)
+    largest = torch.full((64, inputs), 2 * ZERO - 1, dtype=torch.uint8)
+    return bool((layer.products(largest) - inputs).abs().max() < 0.5)
+
+
 def int8_linear(typical: Mapping[str, Tensor]) -> LinearFactory:
     """Return the factory of 8-bit layers, as fine as this processor can sum them. typical: each layer's inputs, by its name."""
-    vnni = torch.cpu._is_vnni_supported()
+    wide = adds_wide()
 
     def make(name: str, weight: Tensor, bias: Tensor) -> RowMap:
-        return Int8Linear(weight.float(), bias.float(), typical[name], vnni)
+        return Int8Linear(weight.float(), bias.float(), typical[name], wide)
 
     return make
 

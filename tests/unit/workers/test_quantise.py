@@ -6,7 +6,7 @@ from torch import Tensor
 
 from tests.unit.workers.tiny_model import HEADS, LAYERS, tiny_weights
 from workers.packing import pack, row_counts
-from workers.quantise import LEVELS, ZERO, Int8Linear, int8_linear, largest_pair, typical_inputs
+from workers.quantise import LEVELS, ZERO, Int8Linear, adds_wide, int8_linear, largest_pair, typical_inputs
 from workers.steady import steady_counts
 from workers.trunk import LinearFactory, RowMap, Sizes, Trunk, build, float_linear
 
@@ -40,10 +40,11 @@ def test_a_row_gets_the_same_bits_in_bins_of_any_size() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(5))
-def test_the_largest_products_do_not_overflow(seed: int) -> None:
+@pytest.mark.parametrize("wide", sorted({False, adds_wide()}))
+def test_the_largest_products_do_not_overflow(seed: int, wide: bool) -> None:
     draw = torch.Generator().manual_seed(seed)
     weight = torch.randn((64, 96), generator=draw) * torch.rand((64, 1), generator=draw)
-    layer = Int8Linear(weight, torch.zeros(64), torch.ones(96), vnni=False)
+    layer = Int8Linear(weight, torch.zeros(64), torch.ones(96), wide=wide)
     whole = (weight / layer.evened / layer.scale[:, None]).round()
     levels = torch.cat([whole > 0, whole < 0]).to(torch.uint8) * 255  # all that can add up does
     exact = (levels.double() - ZERO) @ whole.T.double() / LEVELS * layer.scale
