@@ -40,7 +40,7 @@ def encoder_in(mode: Mode) -> TransformerEncoder:
 @functools.cache
 def sentences() -> tuple[str, ...]:
     examples = read_intents(DEFAULT_INTENTS).rows()[0]
-    return (*examples[::3], " ".join(examples[:40]), "涨")
+    return (*examples, " ".join(examples[:40]), "涨")
 
 
 @functools.cache
@@ -74,7 +74,7 @@ def test_every_mode_stays_close_to_fp32(mode: Mode) -> None:
     exact, answers = answers_in("fp32"), answers_in(mode)
     assert float((exact.vectors * answers.vectors).sum(1).min()) >= 0.99
     changed = exact.sentiment.argmax(1) != answers.sentiment.argmax(1)
-    assert changed.mean() < 0.05
+    assert changed.mean() < 0.03
     best, second = np.sort(exact.sentiment, axis=1)[:, ::-1][:, :2].T
     assert ((best - second)[changed] < 0.2).all()  # on 7,207 other texts at most 0.16
 
