@@ -6,10 +6,10 @@ torch lays the weights out anew in every call, and goes over the widest rows onc
 import torch
 from torch import Tensor
 
-from workers.trunk import RowMap
+from workers.trunk import Fusing, RowMap
 
 
-class OneDnnLinear:
+class OneDnnLinear(Fusing):
     """A layer in bfloat16. weight: (outputs, inputs)."""
 
     def __init__(self, weight: Tensor, bias: Tensor) -> None:

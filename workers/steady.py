@@ -12,13 +12,13 @@ import torch
 from torch import Tensor
 
 from workers.packing import row_counts
-from workers.trunk import Linear, LinearFactory, RowMap, added, curved
+from workers.trunk import Fusing, Linear, LinearFactory, RowMap, added, curved
 
 Use = Callable[[RowMap, Tensor, int], Tensor]
 """What the trunk does with a layer: from it, (rows, inputs) and the number of outputs to (rows, outputs)."""
 
 
-class FilledRows:
+class FilledRows(Fusing):
     """A layer that computes only the given numbers of rows, in rising order."""
 
     def __init__(self, layer: RowMap, counts: Sequence[int]) -> None:

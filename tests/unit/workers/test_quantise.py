@@ -32,7 +32,16 @@ def test_the_answer_is_near_the_float_layer() -> None:
     assert torch.nn.functional.cosine_similarity(near, exact, dim=1).min() > 0.999
 
 
-def test_a_row_gets_the_same_bits_in_bins_of_any_size() -> None:
+@pytest.mark.parametrize("count", [1, 7, 16, 33])
+def test_a_row_gets_the_same_bits_in_any_batch_of_the_encoders_layers(count: int) -> None:
+    rows, weight, bias = example(inputs=384, outputs=384)
+    layer = layer_of(rows, weight, bias)
+    whole = layer(rows)
+    assert torch.equal(layer(rows[:count]), whole[:count])
+    assert torch.equal(layer(rows[-count:]), whole[-count:])
+
+
+def test_a_row_of_a_small_layer_gets_the_same_bits_in_bins_of_any_size() -> None:
     rows, weight, bias = example()
     counts = row_counts(len(rows))
     assert steady_counts(layer_of(rows, weight, bias), rows.shape[1], counts, torch.float32) == counts == [16, 32, 48]
