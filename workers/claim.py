@@ -13,7 +13,7 @@ from workers.publishing import published_file, refuse_unwritable
 from workers.training_config import TrainConfig
 
 RUN: Final = "run.json"
-PACKAGES: Final = ("torch", "numpy", "safetensors", "tokenizers")
+PACKAGES: Final = ("torch", "numpy", "safetensors", "sentencepiece", "tokenizers")
 _FREE: Final = frozenset({"threads", "device", "checkpoint_every"})  # these change no batch and no score worth the name
 
 

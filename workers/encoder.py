@@ -16,7 +16,8 @@ TokenIds = npt.NDArray[np.int32]
 SENTIMENTS = ("negative", "neutral", "positive")
 DIMENSIONS = 384
 INT8_SCHEME: Final = "int8 smoothed, levels by pairs"
-"""How int8 rounds: part of a revision's name and of kept scores, for another way to quantise gives other answers."""
+CUT_SCHEME: Final = "sentencepiece"
+"""How int8 rounds, how texts become tokens: parts of a revision's name and of kept scores; other ways give other answers."""
 
 
 @dataclass(frozen=True, slots=True)

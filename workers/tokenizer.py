@@ -1,28 +1,100 @@
-"""From normal forms to token ids: the model's own tokenizer, with the prefix that e5 was trained on."""
+"""From normal forms to token ids: the model's own pieces, with the prefix that e5 was trained on.
 
-from collections.abc import Sequence
+The model was made with sentencepiece, which cuts texts in a seventh of the time that the tokenizers package takes for the same
+pieces. Where several cuts are equally likely (QQQ: Q and QQ, or QQ and Q) the two may choose differently.
+"""
+
+import base64
+import json
+from collections.abc import Iterator, Sequence
+from itertools import chain, pairwise
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, Protocol
 
 import numpy as np
 
+from pipeline.errors import ModelError
 from workers.encoder import TokenIds
 
 PREFIX: Final = "query: "
+_START, _END, _UNKNOWN, _PADDING, _MASK = "<s>", "</s>", "<unk>", "<pad>", "<mask>"
+_KIND: Final = {_UNKNOWN: 2} | dict.fromkeys((_START, _END, _PADDING, _MASK), 3)  # "control": never found in a text
+_UNIGRAM: Final = 1
+
+
+class Cutter(Protocol):
+    """Cuts texts into pieces."""
+
+    def __call__(self, texts: list[str]) -> list[list[int]]:
+        """Return the ids of each text, start and end marks included."""
 
 
 class TextTokenizer:
     """Tokenises whole batches; a text longer than ``max_tokens`` is cut, its end mark kept."""
 
     def __init__(self, folder: Path, max_tokens: int) -> None:
-        from tokenizers import Tokenizer
-
         self.max_tokens = max_tokens
-        self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-        self._tokenizer.no_padding()
-        self._tokenizer.enable_truncation(max_tokens)
+        self._cut = _cutter(folder / "tokenizer.json")
 
     def __call__(self, texts: Sequence[str]) -> list[TokenIds]:
         """Return the ids of each text, prefix and special tokens included."""
-        encodings = self._tokenizer.encode_batch_fast([PREFIX + text for text in texts])
-        return [np.array(encoding.ids, dtype=np.int32) for encoding in encodings]
+        limit = self.max_tokens
+        found = self._cut([PREFIX + text for text in texts])
+        short = (ids if len(ids) <= limit else [*ids[: limit - 1], ids[-1]] for ids in found)
+        return list(_as_arrays(list(short)))
+
+
+def _as_arrays(found: list[list[int]]) -> Iterator[TokenIds]:
+    """Yield the lists as views of one array, which is made in a third of the time of many."""
+    ends = np.cumsum([0, *map(len, found)]).tolist()
+    flat = np.fromiter(chain.from_iterable(found), np.int32, ends[-1])
+    return (flat[start:end] for start, end in pairwise(ends))
+
+
+def _cutter(path: Path) -> Cutter:
+    """Return what cuts as a ``tokenizer.json`` says: sentencepiece where the model's pieces are its, else the tokenizers package.
+
+    Raises ModelError for a file that neither can read.
+    """
+    try:
+        described = json.loads(path.read_bytes())
+        return _sentencepiece(described) if _is_sentencepiece(described) else _tokenizers(path)
+    except Exception as error:  # the tokenizers package raises nothing narrower
+        raise ModelError(f"{path.name}: no tokenizer that can be read ({error}); fetch the model again") from error
+
+
+def _is_sentencepiece(described: dict[str, Any]) -> bool:
+    """Return whether the file describes a unigram model between a start and an end mark, with sentencepiece's own normal form."""
+    normalizer, before = described.get("normalizer") or {}, described.get("pre_tokenizer") or {}
+    first = (normalizer.get("normalizers") or [normalizer])[0]
+    return (
+        described["model"].get("type") == "Unigram"
+        and "precompiled_charsmap" in first
+        and before.get("type") == "Metaspace"
+        and [piece for piece, _ in described["model"]["vocab"][:4]] == [_START, _PADDING, _END, _UNKNOWN]
+    )
+
+
+def _sentencepiece(described: dict[str, Any]) -> Cutter:
+    from sentencepiece import SentencePieceProcessor
+    from sentencepiece.sentencepiece_model_pb2 import ModelProto  # type: ignore[attr-defined]
+
+    vocabulary = described["model"]["vocab"]
+    normalizer = described["normalizer"]
+    first = (normalizer.get("normalizers") or [normalizer])[0]
+    model = ModelProto(
+        pieces=[ModelProto.SentencePiece(piece=piece, score=score, type=_KIND.get(piece, 1)) for piece, score in vocabulary],
+        trainer_spec={"model_type": _UNIGRAM, "bos_id": 0, "pad_id": 1, "eos_id": 2, "unk_id": 3},
+        normalizer_spec={"precompiled_charsmap": base64.b64decode(first["precompiled_charsmap"])},
+    )
+    processor = SentencePieceProcessor(model_proto=model.SerializeToString())
+    return lambda texts: processor.encode(texts, out_type=int, add_bos=True, add_eos=True, num_threads=1)
+
+
+def _tokenizers(path: Path) -> Cutter:
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(str(path))
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    return lambda texts: [encoding.ids for encoding in tokenizer.encode_batch_fast(texts)]

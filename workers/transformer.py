@@ -23,7 +23,7 @@ from pipeline.errors import ConfigurationError, ModelError
 from pipeline.settings import EncoderSettings
 from workers import lora, model_store, pooling, shipped
 from workers.ahead import TOKENS
-from workers.encoder import DIMENSIONS, INT8_SCHEME, Encodings, TokenIds
+from workers.encoder import CUT_SCHEME, DIMENSIONS, INT8_SCHEME, Encodings, TokenIds
 from workers.graphs import PackedTrunk, to_host
 from workers.heads import SentimentHead, Whitening, load_sentiment
 from workers.intents import IntentHead, load_intents
@@ -231,7 +231,7 @@ def load_encoder(settings: EncoderSettings, cache: Path, mode: Mode | None = Non
 
 def revision_of(hashes: dict[str, str], name: str, mode: str, max_tokens: int) -> str:
     """Return the name of a set of weights with what they were hashed to, for example ``joint-bf16-1f00c0ffee12``."""
-    what = json.dumps([hashes, INT8_SCHEME if mode == "int8" else mode, max_tokens], sort_keys=True).encode()
+    what = json.dumps([hashes, INT8_SCHEME if mode == "int8" else mode, max_tokens, CUT_SCHEME], sort_keys=True).encode()
     return f"{name}-{mode}-{hashlib.sha256(what).hexdigest()[:12]}"
 
 

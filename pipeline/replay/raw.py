@@ -22,7 +22,7 @@ from pipeline.replay.scoring_pool import scored_turns
 from pipeline.settings import Settings
 from producers.mapping import FieldMapping
 from producers.rows import read_rows
-from workers.encoder import INT8_SCHEME, Encoder
+from workers.encoder import CUT_SCHEME, INT8_SCHEME, Encoder
 from workers.hosting import make_linker
 
 POST_TOPIC = "posts"
@@ -66,6 +66,7 @@ class Scoring:
             "weights": _weights_identity(encoder.weights),
             "mode": encoder.mode,
             "int8": INT8_SCHEME,
+            "cut": CUT_SCHEME,
             "max_tokens": encoder.max_tokens,
             "mapping": None if self.mapping is None else self.mapping.digest,
             "entities": None if own is None else hashlib.sha256(own.read_bytes()).hexdigest(),

@@ -114,3 +114,15 @@ def test_the_default_intents_know_most_of_their_own_examples() -> None:
     named = [answers.intent_names[index] for index in answers.intents[:, :-1].argmax(1)]
     known = [(name, label) for name, label in zip(named, labels[::4], strict=True) if label != "none"]
     assert np.mean([name == label for name, label in known]) > 0.85
+
+
+def test_texts_are_cut_as_the_tokenizers_package_cuts_them() -> None:
+    from tokenizers import Tokenizer
+
+    settings = load()
+    peer = Tokenizer.from_file(str(model_store.folder_of(settings.encoder.model, settings.cache) / "tokenizer.json"))
+    texts = [normalise(text) for text in sentences()]
+    ours = encoder_in("fp32").tokenize(texts)
+    pairs = zip(ours, peer.encode_batch_fast([f"query: {text}" for text in texts]), strict=True)
+    other = [text for text, (own, his) in zip(texts, pairs, strict=True) if own.tolist() != his.ids and len(own) < 256]
+    assert not other

@@ -71,13 +71,14 @@ def test_an_edited_file_is_scored_again(tmp_path: Path) -> None:
     assert len(made) == 2
 
 
-def test_other_settings_and_another_way_to_quantise_never_meet_stale_scores(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("scheme", ["INT8_SCHEME", "CUT_SCHEME"])
+def test_other_settings_and_another_way_to_quantise_or_to_cut_never_meet_stale_scores(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scheme: str
 ) -> None:
     asked = scoring(tmp_path, [])
     shorter = asked.settings.model_copy(update={"encoder": asked.settings.encoder.model_copy(update={"max_tokens": 64})})
     known = {asked.identity, replace(asked, settings=shorter).identity}
-    monkeypatch.setattr(raw, "INT8_SCHEME", "another")
+    monkeypatch.setattr(raw, scheme, "another")
     assert len(known | {asked.identity}) == 3
 
 
