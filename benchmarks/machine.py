@@ -17,7 +17,7 @@ def describe(packages: tuple[str, ...] = PACKAGES) -> dict[str, Any]:
         "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
         "system": platform.platform(terse=True),
         "python": platform.python_version(),
-        "versions": {name: metadata.version(name) for name in packages},
+        "versions": {name: _version(name) for name in packages},
     }
 
 
@@ -25,6 +25,13 @@ def quantile(values: list[float], share: float) -> float:
     """Return the value that ``share`` of the values do not exceed (nearest rank)."""
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
+
+
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "absent"  # a peer that only runs on another device
 
 
 def _processor() -> str:

@@ -94,13 +94,22 @@ class Tasks(nn.Module):
         real = labels.sets < self.filling
         return (distances * real).sum() / real.sum()
 
-    def disagreement(self, logits: Tensor, labels: Labels) -> Tensor:
-        """Return how far the sentiments of two forms of a text are apart: both ways' Kullback-Leibler divergence, a mean.
+    def disagreement(self, sentiments: Tensor, intents: Tensor | None, labels: Labels) -> Tensor:
+        """Return how far the answers to two forms of a text are apart, a mean over the texts that are asked for any.
 
-        Wu et al. 2021, "R-Drop: regularized dropout for neural networks".
+        Both ways' Kullback-Leibler divergence: Wu et al. 2021, "R-Drop: regularized dropout for neural networks". sentiments:
+        (n, 3) logits; intents: (n, intents) logits, None where no set has any.
         """
-        known = self.classes[labels.sets]
-        chances = log_softmax(logits.masked_fill(~known, NEVER), 1)
         asked = self.weights[labels.sets].sum(1) > 0
-        each = (chances.exp() * (chances - chances[labels.partner])).sum(1)
-        return (each * asked).sum() / asked.sum().clamp(min=1)
+        total, count = (_divergence(sentiments, self.classes[labels.sets], labels) * asked).sum(), asked.sum()
+        if intents is not None:
+            own = self.own[labels.sets]
+            asked = own.any(1)
+            total, count = total + (_divergence(intents, own, labels) * asked).sum(), count + asked.sum()
+        return total / count.clamp(min=1)
+
+
+def _divergence(logits: Tensor, known: Tensor, labels: Labels) -> Tensor:
+    """Return the divergence of each text's chances among the known classes from those of its other form, (n,)."""
+    chances = log_softmax(logits.masked_fill(~known, NEVER), 1)
+    return (chances.exp() * (chances - chances[labels.partner])).sum(1)

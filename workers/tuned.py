@@ -145,16 +145,22 @@ class TunedModel(nn.Module):
         mean = features[:, : features.shape[1] // 2]
         logits = self.sentiment(dropout(features, self.config.dropout, self.training))
         terms = {"sentiment": self.tasks.sentiment(logits, labels, self.config.label_smoothing)}
-        if self.intents:
-            assert self.whitening is not None
-            prototypes = torch.cat([pooling.unit(own) for own in self.intents.values()])
-            terms["intent"] = self.tasks.intent(INTENT_SCALE * self.whitening(mean) @ prototypes.T, labels)
+        intents = self._all_intents(mean) if self.intents else None
+        if intents is not None:
+            terms["intent"] = self.tasks.intent(intents, labels)
         if self.config.consistency:
-            terms["consistency"] = self.tasks.disagreement(logits, labels)
+            terms["consistency"] = self.tasks.disagreement(logits, intents, labels)
         if base_means is not None and self.whitening is not None:
             distances = 1 - (self.whitening(mean) * self.whitening(base_means)).sum(1)
             terms["distillation"] = self.tasks.apart(distances, labels)
         return terms
+
+    def _all_intents(self, mean: Tensor) -> Tensor:
+        """Return the logits of the intents of all sets, set by set, for mean-pooled vectors (n, hidden)."""
+        assert self.whitening is not None
+        places = sorted(self.intents, key=int)  # it keeps them sorted as text, 10 before 9
+        prototypes = torch.cat([pooling.unit(self.intents[place]) for place in places])
+        return INTENT_SCALE * self.whitening(mean) @ prototypes.T
 
     def total(self, terms: dict[str, Tensor]) -> Tensor:
         """Return the sum of the loss terms by their weights."""

@@ -70,14 +70,28 @@ def test_the_intent_loss_is_torchs_cross_entropy_over_the_intents_of_each_set(se
     torch.testing.assert_close(Tasks(sets).intent(logits, labels), wanted.mean())
 
 
-def test_disagreement_is_the_divergence_of_two_forms_both_ways(sets: list[Prepared]) -> None:
-    draw = torch.Generator().manual_seed(3)
-    one, other = torch.randn(3, generator=draw), torch.randn(3, generator=draw)
-    labels = Labels(torch.tensor([0, 2, 0]), torch.tensor([1, 0, 1]), torch.tensor([2, 1, 0]))
-    found = Tasks(sets).disagreement(torch.stack([one, torch.zeros(3), other]), labels)
-    chances = [torch.log_softmax(logits, 0) for logits in (one, other)]
-    both = [kl_div(left, right, log_target=True, reduction="sum") for left, right in (chances, chances[::-1])]
-    torch.testing.assert_close(found, torch.stack(both).mean())
+def test_what_is_trained_for_an_intent_set_is_what_answers_for_it_whatever_its_place(sets: list[Prepared]) -> None:
+    three = ("negative", "neutral", "positive")
+    many = [prepared(f"set{number}", "sentiment", three, [0, 1, 2]) for number in range(9)]
+    many += sets[2:]  # in the places 9 and 10, which text sorts the other way
+    model = model_of(config_of(many), many)
+    features = torch.randn(6, 768, generator=torch.Generator().manual_seed(4))
+    for index, classes in ((9, torch.arange(6) % 2), (10, torch.arange(6) % 3)):
+        asked = Labels(torch.full((6,), index), classes, torch.arange(6))
+        wanted = cross_entropy(model.intent_logits(index, features[:, :384]), classes)
+        torch.testing.assert_close(model.terms(features, None, asked)["intent"], wanted)
+
+
+def test_disagreement_is_the_divergence_of_two_forms_both_ways_by_whatever_head_is_asked(sets: list[Prepared]) -> None:
+    sentiments, intents = (torch.randn(4, width, generator=torch.Generator().manual_seed(3)) for width in (3, 5))
+    labels = Labels(torch.tensor([0, 3, 0, 3]), torch.tensor([1, 0, 1, 0]), torch.tensor([2, 3, 0, 1]))
+    pairs = [(sentiments[0], sentiments[2]), (intents[1, 2:], intents[3, 2:])]
+    both = []
+    for pair in pairs:
+        one, other = (torch.log_softmax(logits, 0) for logits in pair)
+        both += [kl_div(one, other, log_target=True, reduction="sum"), kl_div(other, one, log_target=True, reduction="sum")]
+    torch.testing.assert_close(Tasks(sets).disagreement(sentiments, intents, labels), torch.stack(both).mean())
+    torch.testing.assert_close(Tasks(sets).disagreement(sentiments, None, labels), torch.stack(both[:2]).mean())
 
 
 def test_partners_stay_partners_in_another_order() -> None:
