@@ -40,8 +40,7 @@ class TextTokenizer:
         """Return the ids of each text, prefix and special tokens included."""
         limit = self.max_tokens
         found = self._cut([PREFIX + text for text in texts])
-        short = (ids if len(ids) <= limit else [*ids[: limit - 1], ids[-1]] for ids in found)
-        return list(_as_arrays(list(short)))
+        return list(_as_arrays([ids if len(ids) <= limit else [*ids[: limit - 1], ids[-1]] for ids in found]))
 
 
 def _as_arrays(found: list[list[int]]) -> Iterator[TokenIds]:
@@ -58,34 +57,38 @@ def _cutter(path: Path) -> Cutter:
     """
     try:
         described = json.loads(path.read_bytes())
-        return _sentencepiece(described) if _is_sentencepiece(described) else _tokenizers(path)
+        charsmap = _charsmap(described)
+        return _tokenizers(path) if charsmap is None else _sentencepiece(described["model"]["vocab"], charsmap)
+    except ImportError:
+        raise
     except Exception as error:  # the tokenizers package raises nothing narrower
         raise ModelError(f"{path.name}: no tokenizer that can be read ({error}); fetch the model again") from error
 
 
-def _is_sentencepiece(described: dict[str, Any]) -> bool:
-    """Return whether the file describes a unigram model between a start and an end mark, with sentencepiece's own normal form."""
+def _charsmap(described: dict[str, Any]) -> bytes | None:
+    """Return how sentencepiece brings texts to its normal form; None where the file is not of a model that it made.
+
+    That is a unigram model which marks the beginnings of words, and whose first pieces are those of XLM-R.
+    """
     normalizer, before = described.get("normalizer") or {}, described.get("pre_tokenizer") or {}
     first = (normalizer.get("normalizers") or [normalizer])[0]
-    return (
+    own = (
         described["model"].get("type") == "Unigram"
         and "precompiled_charsmap" in first
         and before.get("type") == "Metaspace"
         and [piece for piece, _ in described["model"]["vocab"][:4]] == [_START, _PADDING, _END, _UNKNOWN]
     )
+    return base64.b64decode(first["precompiled_charsmap"]) if own else None
 
 
-def _sentencepiece(described: dict[str, Any]) -> Cutter:
+def _sentencepiece(vocabulary: list[tuple[str, float]], charsmap: bytes) -> Cutter:
     from sentencepiece import SentencePieceProcessor
     from sentencepiece.sentencepiece_model_pb2 import ModelProto  # type: ignore[attr-defined]
 
-    vocabulary = described["model"]["vocab"]
-    normalizer = described["normalizer"]
-    first = (normalizer.get("normalizers") or [normalizer])[0]
     model = ModelProto(
         pieces=[ModelProto.SentencePiece(piece=piece, score=score, type=_KIND.get(piece, 1)) for piece, score in vocabulary],
         trainer_spec={"model_type": _UNIGRAM, "bos_id": 0, "pad_id": 1, "eos_id": 2, "unk_id": 3},
-        normalizer_spec={"precompiled_charsmap": base64.b64decode(first["precompiled_charsmap"])},
+        normalizer_spec={"precompiled_charsmap": charsmap},
     )
     processor = SentencePieceProcessor(model_proto=model.SerializeToString())
     return lambda texts: processor.encode(texts, out_type=int, add_bos=True, add_eos=True, num_threads=1)
