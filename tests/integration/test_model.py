@@ -76,7 +76,7 @@ def test_every_mode_stays_close_to_fp32(mode: Mode) -> None:
     changed = exact.sentiment.argmax(1) != answers.sentiment.argmax(1)
     assert changed.mean() < 0.03
     best, second = np.sort(exact.sentiment, axis=1)[:, ::-1][:, :2].T
-    assert ((best - second)[changed] < 0.2).all()  # on 7,207 other texts at most 0.16
+    assert ((best - second)[changed] < 0.05).all()  # a coin's toss in float32 too
 
 
 @pytest.mark.parametrize(
