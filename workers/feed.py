@@ -24,11 +24,14 @@ def feed(config: TrainConfig, sets: Sequence[Prepared], skip: int = 0) -> Iterat
     """
     endless = batches(_lengths(sets), _shares(sets), config.batch_tokens // config.forms, config.seed)
     first = skip * config.accumulate
+    targets = [one.targets(config.taught_share) for one in sets]
     for number, own in enumerate(itertools.islice(endless, first, None), start=first):
         picks = own * config.forms
         classes = torch.tensor([int(sets[index].classes[row]) for index, row in picks])
         partner = torch.arange(len(picks)).roll(len(own))
-        yield Batch(_forms(config, sets, picks, number), Labels(torch.tensor([index for index, _ in picks]), classes, partner))
+        own_targets = torch.from_numpy(np.stack([targets[index][row] for index, row in picks]))
+        labels = Labels(torch.tensor([index for index, _ in picks]), classes, partner, own_targets)
+        yield Batch(_forms(config, sets, picks, number), labels)
 
 
 def training_sample(sets: Sequence[Prepared], config: TrainConfig) -> list[TokenIds]:

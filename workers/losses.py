@@ -19,18 +19,20 @@ NEVER = -1e4  # a logit that no class is chosen by, and that stays finite in eve
 class Labels(NamedTuple):
     """What texts should be answered. sets and classes: (n,) the set of each text, and its class there.
 
-    partner: (n,) the place of each text's other form in the batch; its own where it has none.
+    partner: (n,) the place of each text's other form in the batch; its own where it has none. targets: (n, 3) float32, the chance
+    that each sentiment should have; zeros for texts that are asked for an intent.
     """
 
     sets: Tensor
     classes: Tensor
     partner: Tensor
+    targets: Tensor
 
     def at(self, order: Tensor) -> "Labels":
         """Return them in another order."""
         places = torch.empty_like(order)
         places[order] = torch.arange(len(order))
-        return Labels(self.sets[order], self.classes[order], places[self.partner[order]])
+        return Labels(self.sets[order], self.classes[order], places[self.partner[order]], self.targets[order])
 
     def to(self, device: torch.device) -> "Labels":
         """Return them on a device that need not be waited for."""
@@ -69,16 +71,13 @@ class Tasks(nn.Module):
         return len(self.first) - 1
 
     def sentiment(self, logits: Tensor, labels: Labels, smoothing: float) -> Tensor:
-        """Return the weighted cross entropy with smoothed labels, a mean over the texts that are asked for a sentiment."""
+        """Return the weighted cross entropy with smoothed targets, a mean over the texts that are asked for a sentiment."""
         known = self.classes[labels.sets]
         chances = log_softmax(logits.masked_fill(~known, NEVER), 1)
-        target = labels.classes.clamp(max=2)[:, None]  # an intent's class counts for nothing here
-        weight = self.weights[labels.sets].gather(1, target)[:, 0]
-        hit = chances.gather(1, target)[:, 0]
-        even = (chances * known).sum(1) / known.sum(1)
-        asked = self.weights[labels.sets].sum(1) > 0
-        each = -((1 - smoothing) * hit + smoothing * even) * weight
-        return each.sum() / asked.sum().clamp(min=1)
+        even = (chances * known).sum(1, keepdim=True) / known.sum(1, keepdim=True)
+        weights = self.weights[labels.sets]
+        each = -(labels.targets * weights * ((1 - smoothing) * chances + smoothing * even)).sum(1)
+        return each.sum() / (weights.sum(1) > 0).sum().clamp(min=1)
 
     def intent(self, logits: Tensor, labels: Labels) -> Tensor:
         """Return the cross entropy, a mean over the texts that are asked for an intent. logits: (n, intents)."""

@@ -44,11 +44,12 @@ def filled(batch: Batch, shape: Shape, filling: int) -> Batch:
     rows, texts = _left(batch, shape)
     lengths = np.full(texts, rows // texts)
     lengths[: rows % texts] += 1
-    sets, classes, partner = batch.labels
+    sets, classes, partner, targets = batch.labels
     labels = Labels(
         torch.cat([sets, torch.full((texts,), filling)]),
         torch.cat([classes, torch.zeros(texts, dtype=torch.int64)]),
         torch.cat([partner, torch.arange(len(batch.tokens), shape.texts)]),
+        torch.cat([targets, targets.new_zeros(texts, targets.shape[1])]),
     )
     return Batch([*batch.tokens, *(np.zeros(length, np.int32) for length in lengths)], labels)
 

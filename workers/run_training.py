@@ -16,6 +16,7 @@ from workers.claim import claim
 from workers.finish import Texts, finish, publish
 from workers.intents import read_intents
 from workers.publishing import sha256_of
+from workers.teaching import taught_hashes, with_teachers
 from workers.tokenizer import TextTokenizer
 from workers.training import Curves, NoCurves, Watch, train
 from workers.training_config import TrainConfig, read_config
@@ -51,13 +52,13 @@ def run(config_path: Path, intents_path: Path, settings: Settings, folder: Path,
     config, examples = read_config(config_path), read_intents(intents_path)
     show, tell = tellers
     shipped.refuse_others(folder / "weights")
-    hashes = data_hashes(config.data, settings.data)
+    hashes = data_hashes(config.data, settings.data) | taught_hashes(config.data, config_path.parent)
     base_folder, manifest = model_store.verified(settings.encoder.model, settings.cache)
     _refuse_more_layers(config, read_sizes(base_folder).layers)
     tokenizer = TextTokenizer(base_folder, config.max_tokens)
     torch.set_num_threads(config.threads)
     tell("reading data")
-    base = Base(base_folder, prepared(config, settings.data, tokenizer))
+    base = Base(base_folder, with_teachers(prepared(config, settings.data, tokenizer), config_path.parent))
     tell(", ".join(f"{one.config.name} {len(one.tokens):,} texts" for one in base.sets))
     claim(folder, config, {"data": hashes, "base": manifest.files})
     with closing(_curves(folder)) as curves:

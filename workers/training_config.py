@@ -22,7 +22,8 @@ class DataSet(Part):
 
     task: ``sentiment``, or ``intent`` (a head of its own that only shapes the trunk). share: relative number of texts in a
     batch. Two-class sentiment files are found by their labels; their neutral logit is masked. kind: sets of one kind of text
-    share what their words say (``workers.wording``); a set without one has no part in that.
+    share what their words say (``workers.wording``); a set without one has no part in that. taught: what teachers say of a
+    sentiment set's training texts (``workers.teaching``), a path from the recipe's own folder.
     """
 
     name: str
@@ -32,6 +33,7 @@ class DataSet(Part):
     share: float = Field(gt=0)
     kind: str | None = Field(default=None, pattern=r"^[a-z0-9_]+$")
     metric: Literal["accuracy", "macro_recall", "macro_f1"] = "accuracy"
+    taught: str | None = None
 
 
 class Lora(Part):
@@ -65,7 +67,8 @@ class TrainConfig(Part):
     what a tuned block adds to its input that training leaves out, in lora mode. consistency: weight of how far apart two
     passes over one text are (``workers.losses``); each text stands twice in its batch then. keep: share of the trunk's change
     that ships, the rest goes back to the base (Wortsman et al. 2022, "Robust fine-tuning of zero-shot models").
-    word_share: how much what the words say counts beside the trunk.
+    word_share: how much what the words say counts beside the trunk. taught_share: how much of a text's target is what a teacher
+    says of it, where one does; the rest is its label (Hinton et al. 2015, "Distilling the knowledge in a neural network").
     device: auto, cpu or cuda.
     """
 
@@ -89,6 +92,7 @@ class TrainConfig(Part):
     consistency: float = Field(default=0.0, ge=0)
     keep: float = Field(default=1.0, gt=0, le=1)
     word_share: float = Field(default=0.3, ge=0)
+    taught_share: float = Field(default=0.5, ge=0, le=1)
     trunk_rate: float = 5e-4
     head_rate: float = 1e-3
     weight_decay: float = 0.01

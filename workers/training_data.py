@@ -3,7 +3,7 @@
 import re
 import zlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,11 +15,11 @@ from workers.augment import Chances, altered
 from workers.encoder import SENTIMENTS, TokenIds
 from workers.labelled import Labelled, read_labelled
 from workers.publishing import sha256_of
-from workers.tokenizer import TextTokenizer
 from workers.training_config import DataSet, TrainConfig
 
 NEUTRAL = SENTIMENTS.index("neutral")
 _ADDRESSED = re.compile(r"\bhttp\b|@user\b")
+Tokenize = Callable[[Sequence[str]], list[TokenIds]]
 _NO_WORD = re.compile(r"[\W_]+")
 
 
@@ -27,7 +27,8 @@ _NO_WORD = re.compile(r"[\W_]+")
 class Prepared:
     """One labelled set. weights: (k,) of each class in the loss; two_class: no neutral text in it.
 
-    altered: one altered form of each training text, where the run augments.
+    texts: their normal forms; altered: one altered form of each training text, where the run augments. taught: (n, 3) float32,
+    the chance of each sentiment by the set's teachers.
     """
 
     config: DataSet
@@ -37,7 +38,9 @@ class Prepared:
     weights: npt.NDArray[np.float32]
     dev_tokens: list[TokenIds]
     dev_classes: npt.NDArray[np.int64]
+    texts: Sequence[str] = ()
     altered: list[TokenIds] = field(default_factory=list)
+    taught: npt.NDArray[np.float32] | None = None
 
     @property
     def two_class(self) -> bool:
@@ -48,6 +51,13 @@ class Prepared:
     def lengths(self) -> npt.NDArray[np.int64]:
         """Return the tokens of each training text."""
         return np.array([len(ids) for ids in self.tokens], dtype=np.int64)
+
+    def targets(self, taught_share: float) -> npt.NDArray[np.float32]:
+        """Return the chances that a sentiment head should give each training text, (n, 3) float32; zeros for a set of intents."""
+        if self.config.task == "intent":
+            return np.zeros((len(self.tokens), len(SENTIMENTS)), dtype=np.float32)
+        own = np.eye(len(SENTIMENTS), dtype=np.float32)[self.classes]
+        return own if self.taught is None else (1 - taught_share) * own + taught_share * self.taught
 
 
 def held_out(sets: Sequence[DataSet], root: Path) -> frozenset[str]:
@@ -61,7 +71,7 @@ def outline(text: str) -> str:
     return _NO_WORD.sub("", _ADDRESSED.sub("", text.lower()))
 
 
-def prepare(config: DataSet, root: Path, tokenizer: TextTokenizer, run: TrainConfig, kept_apart: frozenset[str]) -> Prepared:
+def prepare(config: DataSet, root: Path, tokenizer: Tokenize, run: TrainConfig, kept_apart: frozenset[str]) -> Prepared:
     """Read, check and tokenise one set. Training texts whose outline is in ``kept_apart`` are left out."""
     allowed = SENTIMENTS if config.task == "sentiment" else None
     train = read_labelled(root / config.train, allowed)
@@ -80,11 +90,12 @@ def prepare(config: DataSet, root: Path, tokenizer: TextTokenizer, run: TrainCon
         weights=class_weights(classes, len(names), run.class_balance),
         dev_tokens=tokenizer(dev.texts),
         dev_classes=_indices(dev.labels, names),
+        texts=texts,
         altered=tokenizer(_altered(texts, config.name, run)) if run.augment else [],
     )
 
 
-def prepared(run: TrainConfig, root: Path, tokenizer: TextTokenizer) -> list[Prepared]:
+def prepared(run: TrainConfig, root: Path, tokenizer: Tokenize) -> list[Prepared]:
     """Return every set of a run."""
     apart = held_out(run.data, root)
     return [prepare(one, root, tokenizer, run, apart) for one in run.data]

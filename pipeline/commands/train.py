@@ -1,4 +1,4 @@
-"""`train`: fine-tune the trunk and its heads from one YAML file; a killed run goes on where it stopped."""
+"""`train`: fine-tune the trunk and its heads from one YAML file; `teach`: let a bigger model help. Killed runs go on."""
 
 from pathlib import Path
 from typing import Annotated
@@ -12,6 +12,7 @@ from pipeline.commands.progress import telling
 def register(app: typer.Typer) -> None:
     """Add the verbs of this module."""
     app.command()(train)
+    app.command()(teach)
 
 
 def train(
@@ -27,3 +28,22 @@ def train(
     with telling("training", "steps") as teller:
         weights = run(config, intents or DEFAULT_INTENTS, settings, folder, (teller.show, teller.tell))
     typer.echo(f"weights: {weights} (use them with GROUNDSWELL_ENCODER__WEIGHTS={weights})")
+
+
+def teach(
+    config: Annotated[Path, typer.Argument(help="A training recipe.")],
+    teacher: Annotated[Path, typer.Argument(help="Folder of a model that transformers can read, in safetensors.")],
+    out: Annotated[Path, typer.Option(help="Where SET.jsonl.gz go, for `taught` of a recipe.")],
+    sets: Annotated[list[str] | None, typer.Option("--set", help="A sentiment set; without it all.")] = None,
+    epochs: Annotated[int, typer.Option(min=1, help="How often it reads what it learns from.")] = 3,
+    rate: Annotated[float, typer.Option(help="The highest learning rate.")] = 1e-4,
+) -> None:
+    """Fine-tune TEACHER on the sentiment sets of CONFIG and write what it says of every training text while kept from it."""
+    from workers.run_teaching import Plan, teach
+    from workers.teacher import Course
+
+    plan = Plan(teacher, tuple(sets or ()), Course(epochs=epochs, rate=rate))
+    with telling("teaching", "texts") as teller:
+        scores = teach(config, plan, settings_module.load(), out, (teller.show, teller.tell))
+    for name, found in scores.items():
+        typer.echo(f"{name}: " + ", ".join(f"{key} {value}" for key, value in found.items()))

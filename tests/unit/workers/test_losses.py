@@ -1,6 +1,7 @@
 """The losses against torch's own, set by set, and batches filled up for a recorded step."""
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -42,7 +43,8 @@ def sets() -> list[Prepared]:
 def labels_of(sets: list[Prepared]) -> Labels:
     places = [(index, int(one.classes[row])) for index, one in enumerate(sets) for row in range(len(one.tokens))]
     owners, classes = (torch.tensor(part) for part in zip(*places, strict=True))
-    return Labels(owners, classes, torch.arange(len(owners)))
+    targets = torch.cat([torch.from_numpy(one.targets(0.5)) for one in sets])
+    return Labels(owners, classes, torch.arange(len(owners)), targets)
 
 
 def test_the_sentiment_loss_is_torchs_cross_entropy_set_by_set_with_neutral_masked(sets: list[Prepared]) -> None:
@@ -55,6 +57,19 @@ def test_the_sentiment_loss_is_torchs_cross_entropy_set_by_set_with_neutral_mask
             own, target, weight = own[:, [0, 2]], (target > 1).long(), weight[[0, 2]]
         torch_loss.append(cross_entropy(own, target, reduction="none", label_smoothing=SMOOTHING) * weight[target])
     torch.testing.assert_close(Tasks(sets).sentiment(logits, labels, SMOOTHING), torch.cat(torch_loss).mean())
+
+
+def test_with_teachers_the_loss_is_torchs_cross_entropy_to_the_mixed_targets(sets: list[Prepared]) -> None:
+    taught = np.random.default_rng(1).dirichlet((1, 1, 1), len(sets[0].tokens)).astype(np.float32)
+    sets = [replace(sets[0], taught=taught, weights=np.ones(3, np.float32)), *sets[1:]]
+    labels = labels_of(sets)
+    three = labels.sets == 0
+    own = torch.nn.functional.one_hot(labels.classes[three], 3)
+    torch.testing.assert_close(labels.targets[three], 0.5 * own + 0.5 * torch.from_numpy(taught))
+    logits = torch.randn(len(labels.sets), 3, generator=torch.Generator().manual_seed(1))
+    only = Labels(*(part[three] for part in labels))
+    wanted = cross_entropy(logits[three], labels.targets[three], label_smoothing=SMOOTHING)
+    torch.testing.assert_close(Tasks(sets).sentiment(logits[three], only, SMOOTHING), wanted)
 
 
 def test_the_intent_loss_is_torchs_cross_entropy_over_the_intents_of_each_set(sets: list[Prepared]) -> None:
@@ -77,14 +92,14 @@ def test_what_is_trained_for_an_intent_set_is_what_answers_for_it_whatever_its_p
     model = model_of(config_of(many), many)
     features = torch.randn(6, 768, generator=torch.Generator().manual_seed(4))
     for index, classes in ((9, torch.arange(6) % 2), (10, torch.arange(6) % 3)):
-        asked = Labels(torch.full((6,), index), classes, torch.arange(6))
+        asked = Labels(torch.full((6,), index), classes, torch.arange(6), torch.zeros(6, 3))
         wanted = cross_entropy(model.intent_logits(index, features[:, :384]), classes)
         torch.testing.assert_close(model.terms(features, None, asked)["intent"], wanted)
 
 
 def test_disagreement_is_the_divergence_of_two_forms_both_ways_by_whatever_head_is_asked(sets: list[Prepared]) -> None:
     sentiments, intents = (torch.randn(4, width, generator=torch.Generator().manual_seed(3)) for width in (3, 5))
-    labels = Labels(torch.tensor([0, 3, 0, 3]), torch.tensor([1, 0, 1, 0]), torch.tensor([2, 3, 0, 1]))
+    labels = Labels(torch.tensor([0, 3, 0, 3]), torch.tensor([1, 0, 1, 0]), torch.tensor([2, 3, 0, 1]), torch.zeros(4, 3))
     pairs = [(sentiments[0], sentiments[2]), (intents[1, 2:], intents[3, 2:])]
     both = []
     for pair in pairs:
@@ -95,11 +110,12 @@ def test_disagreement_is_the_divergence_of_two_forms_both_ways_by_whatever_head_
 
 
 def test_partners_stay_partners_in_another_order() -> None:
-    labels = Labels(torch.arange(6), torch.arange(6), torch.arange(6).roll(3))
+    labels = Labels(torch.arange(6), torch.arange(6), torch.arange(6).roll(3), torch.rand(6, 3))
     order = torch.tensor([4, 0, 5, 1, 3, 2])
     moved = labels.at(order)
     assert torch.equal(moved.sets, order)
     assert torch.equal(moved.sets[moved.partner], labels.partner[order])
+    assert torch.equal(moved.targets, labels.targets[order])
 
 
 def test_without_dropout_two_forms_of_a_text_agree(sets: list[Prepared]) -> None:
@@ -133,7 +149,8 @@ def test_every_batch_of_a_run_fits_but_for_one_of_many_short_texts(sets: list[Pr
     shape = shape_of(config, sets)
     assert all(fits(batch, shape) for batch in itertools.islice(feed(config, sets), 300))
     texts = shape.texts + 1
-    short = Batch([np.array([1, 2], np.int32)] * texts, Labels(*torch.zeros(3, texts, dtype=torch.int64)))
+    none = torch.zeros(texts, dtype=torch.int64)
+    short = Batch([np.array([1, 2], np.int32)] * texts, Labels(none, none, none, torch.zeros(texts, 3)))
     assert not fits(short, shape)
 
 
