@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import torch
 from torch import Tensor
@@ -23,6 +23,7 @@ from workers.training_config import TrainConfig
 from workers.training_data import Prepared
 from workers.tuned import FullLinear, TunedModel, is_intent
 
+SHRINKAGE: Final = 0.2  # of what is served: more than in training, since texts of other kinds than these come too
 ADAPTER_BASE_NOTE = "The adapter was trained on these very base weights; other weights of the same model are close, not the same."
 
 
@@ -49,7 +50,7 @@ def finish(
     scores = dev_scores(model, sets, answers)
     sample, (examples, labels) = training_sample(sets, config), texts.intents.rows()
     advance = watch.counting(step, "vectors", len(sample) + len(examples))
-    whitening = fit_whitening(tuned_vectors(model, sample, advance)[0])
+    whitening = fit_whitening(tuned_vectors(model, sample, advance)[0], SHRINKAGE)
     asked = texts.tokenizer(examples)
     head = intents.fit(whitening(tuned_vectors(model, asked, advance)[0]), of_tokens(asked), labels)
     tensors = _tensors(model, whitening) | intents.tensors_of(head) | shipped.under("wording", words)

@@ -36,7 +36,7 @@ class Whitening:
         return Whitening(self.mean.to(device), self.matrix.to(device))
 
 
-def fit_whitening(vectors: Tensor) -> Whitening:
+def fit_whitening(vectors: Tensor, shrinkage: float = SHRINKAGE) -> Whitening:
     """Return the whitening of raw mean-pooled vectors (n, 384): ZCA with the covariance shrunk to its mean variance.
 
     Su et al. 2021, "Whitening sentence representations"; the shrinkage keeps directions that hold only noise small.
@@ -46,7 +46,7 @@ def fit_whitening(vectors: Tensor) -> Whitening:
     centred = unit - mean
     covariance = centred.T @ centred / len(unit)
     variance, directions = torch.linalg.eigh(covariance)
-    shrunk = (1 - SHRINKAGE) * variance + SHRINKAGE * variance.mean()
+    shrunk = (1 - shrinkage) * variance + shrinkage * variance.mean()
     matrix = directions @ torch.diag(shrunk.rsqrt()) @ directions.T
     return Whitening(mean.float(), (matrix / matrix.norm() * matrix.shape[0] ** 0.5).float())
 

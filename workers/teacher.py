@@ -77,7 +77,7 @@ class Teacher(nn.Module):
         rows = self.transformer(input_ids=ids, attention_mask=mask).last_hidden_state.float()
         mean = (rows * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)
         middle = self.drop(torch.tanh(self.middle(self.drop(torch.cat([rows[:, 0], mean], 1)))))
-        logits = self.heads(middle).view(len(ids), -1, len(SENTIMENTS))[torch.arange(len(ids)), owners]
+        logits = self.heads(middle).view(len(ids), -1, len(SENTIMENTS))[torch.arange(len(ids), device=ids.device), owners]
         found: Tensor = logits.float() + self.ruled_out[owners]
         return found
 
@@ -86,8 +86,9 @@ def _transformer(folder: Path) -> Any:
     from transformers import AutoModel
     from transformers.utils import logging
 
-    logging.set_verbosity_error()  # a pooler that is missing, which nothing here asks for, is no news
-    logging.disable_progress_bar()
+    # A pooler that is missing, which nothing here asks for, is no news.
+    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
         return AutoModel.from_pretrained(str(folder), local_files_only=True, use_safetensors=True)
     except (OSError, ValueError) as error:
@@ -99,10 +100,7 @@ def learn(teacher: Teacher, sets: Sequence[Prepared], places: Sequence[Place], c
     device = next(teacher.parameters()).device
     batches = [batch for epoch in range(course.epochs) for batch in _shuffled(sets, places, course, epoch)]
     optimiser = torch.optim.AdamW(teacher.parameters(), lr=course.rate, betas=(0.9, 0.98), weight_decay=0.01)
-    warm, total = WARM_UP * len(batches) + 1, len(batches)
-    rise_and_fall = torch.optim.lr_scheduler.LambdaLR(
-        optimiser, lambda step: min((step + 1) / warm, max(0.0, (total - step) / (total - warm + 1)))
-    )
+    rise_and_fall = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _rate_factor(step, len(batches)))
     weights = torch.stack([torch.from_numpy(one.weights) for one in sets]).to(device)
     teacher.train()
     for batch in batches:
@@ -115,6 +113,11 @@ def learn(teacher: Teacher, sets: Sequence[Prepared], places: Sequence[Place], c
         optimiser.zero_grad(set_to_none=True)
         rise_and_fall.step()
         advance(len(batch))
+
+
+def _rate_factor(step: int, total: int) -> float:
+    warm = WARM_UP * total + 1
+    return min((step + 1) / warm, max(0.0, (total - step) / (total - warm + 1)))
 
 
 def chances(teacher: Teacher, index: int, tokens: Sequence[TokenIds], batch_tokens: int) -> npt.NDArray[np.float32]:

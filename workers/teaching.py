@@ -22,6 +22,7 @@ from workers.training_config import DataSet
 from workers.training_data import Prepared
 
 KEY: Final = "content_key"
+_KEY_DIGITS: Final = 16  # half of it tells a million texts apart as well, and half of a file is keys
 Chances = npt.NDArray[np.float32]
 
 
@@ -44,7 +45,7 @@ def read_taught(path: Path, texts: Sequence[str]) -> Chances:
     Raises ConfigurationError that names file and line for a row that is no probabilities, and for texts without a row.
     """
     known = dict(_read(where, row) for where, row in read_rows(path))
-    found = [known.get(content_key(text).hex()) for text in texts]
+    found = [known.get(_key(text)) for text in texts]
     if absent := sum(one is None for one in found):
         raise ConfigurationError(f"{path}: no row for {absent} of {len(texts)} training texts; run `groundswell teach` again")
     return np.array(found, dtype=np.float32)
@@ -52,10 +53,14 @@ def read_taught(path: Path, texts: Sequence[str]) -> Chances:
 
 def write_taught(path: Path, texts: Sequence[str], chances: Chances) -> None:
     """Write what teachers say of normal forms; of a text that stands twice, once. chances: (n, 3)."""
-    rows = {content_key(text).hex(): own for text, own in zip(texts, chances.astype(np.float64).round(5).tolist(), strict=True)}
+    rows = {_key(text): own for text, own in zip(texts, chances.astype(np.float64).round(5).tolist(), strict=True)}
     lines = [json.dumps({KEY: key} | dict(zip(SENTIMENTS, own, strict=True))) for key, own in rows.items()]
     with published_file(path) as scratch:
         scratch.write_bytes(gzip.compress("".join(f"{line}\n" for line in lines).encode(), mtime=0))
+
+
+def _key(text: str) -> str:
+    return content_key(text).hex()[:_KEY_DIGITS]
 
 
 def _read(where: str, row: Mapping[str, Any]) -> tuple[str, list[float]]:

@@ -106,7 +106,7 @@ def test_vectors_join_what_means_the_same_in_two_languages() -> None:
     assert own.mean() > 0.4 + others.mean()
     prices, noodles = own[:2] - np.maximum(likeness[0, 1], likeness[1, 0])
     assert prices > 0.3
-    assert noodles > 0.09  # 0.025 in the base's vectors
+    assert noodles > 0.1  # 0.025 in the base's vectors
 
 
 def test_the_default_intents_know_most_of_their_own_examples() -> None:

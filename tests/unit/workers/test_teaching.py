@@ -32,10 +32,10 @@ def taught(tmp_path: Path) -> Path:
 
 def test_what_was_written_is_read_by_text_and_no_text_is_in_it(taught: Path) -> None:
     lines = gzip.decompress(taught.read_bytes()).decode().splitlines()
-    assert [json.loads(line)["content_key"] for line in lines] == [content_key(text).hex() for text in ("one", "two")]
+    assert [json.loads(line)["content_key"] for line in lines] == [content_key(text).hex()[:16] for text in ("one", "two")]
     found = read_taught(taught, ["two", "one"])
     assert found.dtype == np.float32
-    np.testing.assert_allclose(found, [[0, 0, 1], [0.6, 0.3, 0.1]], atol=1e-5)
+    assert np.allclose(found, np.array([[0, 0, 1], [0.6, 0.3, 0.1]]), atol=1e-5)
 
 
 def test_a_text_without_a_row_is_named_by_number_with_the_way_out(taught: Path) -> None:
