@@ -59,7 +59,7 @@ def run(config_path: Path, intents_path: Path, settings: Settings, folder: Path,
     torch.set_num_threads(config.threads)
     tell("reading data")
     base = Base(base_folder, with_teachers(prepared(config, settings.data, tokenizer), config_path.parent))
-    tell(", ".join(f"{one.config.name} {len(one.tokens):,} texts" for one in base.sets))
+    tell("; ".join(one.size for one in base.sets))
     claim(folder, config, {"data": hashes, "base": manifest.files})
     with closing(_curves(folder)) as curves:
         watch = _watch(config, curves, show, tell)

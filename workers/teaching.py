@@ -40,15 +40,20 @@ def taught_hashes(sets: Sequence[DataSet], beside: Path) -> dict[str, str]:
 
 
 def read_taught(path: Path, texts: Sequence[str]) -> Chances:
-    """Return the chance of each sentiment for normal forms, (n, 3) float32.
+    """Return the chance of each sentiment for normal forms, (n, 3) float32, NaN for one without a row.
 
-    Raises ConfigurationError that names file and line for a row that is no probabilities, and for texts without a row.
+    A few have none where the recipe has other sets than the one that was taught, and so keeps other copies apart. Raises
+    ConfigurationError that names file and line for a row that is no probabilities, and where most texts have none.
     """
     known = dict(_read(where, row) for where, row in read_rows(path))
-    found = [known.get(_key(text)) for text in texts]
-    if absent := sum(one is None for one in found):
-        raise ConfigurationError(f"{path}: no row for {absent} of {len(texts)} training texts; run `groundswell teach` again")
-    return np.array(found, dtype=np.float32)
+    nothing = [float("nan")] * len(SENTIMENTS)
+    found = np.array([known.get(_key(text), nothing) for text in texts], dtype=np.float32)
+    absent = int(np.isnan(found[:, 0]).sum())
+    if 2 * absent > len(texts):
+        raise ConfigurationError(
+            f"{path}: no row for {absent} of {len(texts)} training texts; it is of other texts, run `groundswell teach` on these"
+        )
+    return found
 
 
 def write_taught(path: Path, texts: Sequence[str], chances: Chances) -> None:

@@ -28,7 +28,7 @@ class Prepared:
     """One labelled set. weights: (k,) of each class in the loss; two_class: no neutral text in it.
 
     texts: their normal forms; altered: one altered form of each training text, where the run augments. taught: (n, 3) float32,
-    the chance of each sentiment by the set's teachers.
+    the chance of each sentiment by the set's teachers, NaN where they say nothing.
     """
 
     config: DataSet
@@ -57,7 +57,15 @@ class Prepared:
         if self.config.task == "intent":
             return np.zeros((len(self.tokens), len(SENTIMENTS)), dtype=np.float32)
         own = np.eye(len(SENTIMENTS), dtype=np.float32)[self.classes]
-        return own if self.taught is None else (1 - taught_share) * own + taught_share * self.taught
+        if self.taught is None:
+            return own
+        return np.where(np.isnan(self.taught), own, (1 - taught_share) * own + taught_share * self.taught)
+
+    @property
+    def size(self) -> str:
+        """Return how many training texts there are, in words, and of how many teachers say something."""
+        taught = "" if self.taught is None else f", {int((~np.isnan(self.taught[:, 0])).sum()):,} of them taught"
+        return f"{self.config.name} {len(self.tokens):,} texts{taught}"
 
 
 def held_out(sets: Sequence[DataSet], root: Path) -> frozenset[str]:

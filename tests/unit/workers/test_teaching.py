@@ -12,11 +12,12 @@ from pipeline.errors import ConfigurationError, ModelError
 from pipeline.settings import Settings
 from tests.unit.workers.test_refit import RECIPE, rows, write
 from tests.unit.workers.tiny_model import write_model
-from workers.run_teaching import Plan, teach
+from workers.encoder import SENTIMENTS
+from workers.run_teaching import Plan, _folds, teach
 from workers.teacher import Course, TeacherTokenizer
 from workers.teaching import read_taught, taught_hashes, with_teachers, write_taught
 from workers.training_config import DataSet, read_config
-from workers.training_data import prepared
+from workers.training_data import Prepared, prepared
 
 QUIET = (lambda *_: None, lambda _: None)
 TEXTS = ["one", "two", "one"]
@@ -38,9 +39,19 @@ def test_what_was_written_is_read_by_text_and_no_text_is_in_it(taught: Path) -> 
     assert np.allclose(found, np.array([[0, 0, 1], [0.6, 0.3, 0.1]]), atol=1e-5)
 
 
-def test_a_text_without_a_row_is_named_by_number_with_the_way_out(taught: Path) -> None:
-    with pytest.raises(ConfigurationError, match="no row for 2 of 3 training texts; run `groundswell teach` again"):
+def test_a_file_of_other_texts_is_refused_with_the_way_out(taught: Path) -> None:
+    with pytest.raises(
+        ConfigurationError, match="no row for 2 of 3 training texts; it is of other texts, run `groundswell teach`"
+    ):
         read_taught(taught, ["one", "three", "four"])
+
+
+def test_a_text_without_a_row_has_its_label_alone(taught: Path) -> None:
+    config = DataSet(name="a", task="sentiment", train="a.jsonl", share=1)
+    says, classes, even = read_taught(taught, ["one", "two", "three"]), np.array([0, 2, 1]), np.ones(3, np.float32)
+    three = Prepared(config, [np.array([1], np.int32)] * 3, classes, SENTIMENTS, even, [], classes[:0], taught=says)
+    assert np.allclose(three.targets(0.5), np.array([[0.8, 0.15, 0.05], [0, 0, 1], [0, 1, 0]]), atol=1e-5)
+    assert three.size == "a 3 texts, 2 of them taught"
 
 
 @pytest.mark.parametrize(
@@ -135,11 +146,7 @@ def test_a_wrong_name_and_a_folder_without_a_model_are_refused(tmp_path: Path, s
 
 
 def test_copies_of_a_post_share_a_fold() -> None:
-    from workers.run_teaching import _folds
-
     texts = [f"post {number}" for number in range(60)]
-    own, copies = _folds(texts, COURSE), _folds([f"RT @user: {text.upper()}!" for text in texts], COURSE)
-    assert set(own.tolist()) == {0, 1, 2}
+    assert set(_folds(texts, COURSE).tolist()) == {0, 1, 2}
     both = _folds([*texts, *(f"@user {text.upper()}!" for text in texts)], COURSE)
     assert both[:60].tolist() == both[60:].tolist()
-    assert len(copies) == 60
