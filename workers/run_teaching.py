@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,7 @@ def teach(recipe: Path, plan: Plan, settings: Settings, out: Path, tellers: Tell
     sets = prepared(config, settings.data, tokenizer)
     claim(out, config, inputs)
     torch.set_num_threads(config.threads)
-    folds = [_folds(one.texts, plan.course) for one in sets]
+    folds = _folds([one.texts for one in sets], plan.course)
     said = []
     for number in range(plan.course.folds):
         tell(f"fold {number + 1} of {plan.course.folds}")
@@ -129,10 +130,10 @@ def _told(course: Course) -> dict[str, str]:
     return {name: str(value) for name, value in asdict(course).items()}
 
 
-def _folds(texts: Sequence[str], course: Course) -> npt.NDArray[np.int64]:
-    """Return the fold of each text; copies of one post share theirs, so that no teacher has read another copy."""
-    outlines = [outline(text) for text in texts]
-    distinct = sorted(set(outlines))
+def _folds(sets: Sequence[Sequence[str]], course: Course) -> list[npt.NDArray[np.int64]]:
+    """Return the fold of each text of each set; copies share theirs, in whatever sets they are: no teacher has read another."""
+    outlines = [[outline(text) for text in texts] for texts in sets]
+    distinct = sorted(set(chain.from_iterable(outlines)))
     drawn = np.random.default_rng(course.seed).integers(0, course.folds, len(distinct))
     places = dict(zip(distinct, drawn.tolist(), strict=True))
-    return np.array([places[one] for one in outlines])
+    return [np.array([places[one] for one in own]) for own in outlines]

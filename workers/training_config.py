@@ -4,7 +4,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_core import ErrorDetails
 
 from pipeline.adapters.yaml_text import read_yaml
@@ -34,6 +34,13 @@ class DataSet(Part):
     kind: str | None = Field(default=None, pattern=r"^[a-z0-9_]+$")
     metric: Literal["accuracy", "macro_recall", "macro_f1"] = "accuracy"
     taught: str | None = None
+
+    @model_validator(mode="after")
+    def _taught_sentiment(self) -> "DataSet":
+        """Refuse a teacher of intents: what it says is never read."""
+        if self.taught and self.task != "sentiment":
+            raise ValueError(f"taught = {self.taught!r}: a teacher speaks of sentiment; leave it out of an intent set")
+        return self
 
 
 class Lora(Part):

@@ -76,6 +76,13 @@ def test_an_absent_file_is_named_before_any_work(tmp_path: Path) -> None:
         taught_hashes([named], tmp_path)
 
 
+def test_a_teacher_of_intents_is_refused(tmp_path: Path) -> None:
+    text = RECIPE.replace("train: absent.jsonl", "train: absent.jsonl, taught: taught/a.jsonl.gz")
+    (tmp_path / "recipe.yaml").write_text(text, "utf-8")
+    with pytest.raises(ConfigurationError, match="a teacher speaks of sentiment; leave it out of an intent set"):
+        read_config(tmp_path / "recipe.yaml")
+
+
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
     write_model(tmp_path / "teacher")
@@ -145,8 +152,9 @@ def test_a_wrong_name_and_a_folder_without_a_model_are_refused(tmp_path: Path, s
             teach(recipe, plan_of(tmp_path), settings, tmp_path / "out", QUIET)
 
 
-def test_copies_of_a_post_share_a_fold() -> None:
+def test_copies_of_a_post_share_a_fold_in_one_set_and_across_sets() -> None:
     texts = [f"post {number}" for number in range(60)]
-    assert set(_folds(texts, COURSE).tolist()) == {0, 1, 2}
-    both = _folds([*texts, *(f"@user {text.upper()}!" for text in texts)], COURSE)
-    assert both[:60].tolist() == both[60:].tolist()
+    others = [f"another {number}" for number in range(40)]
+    one, other = _folds([[*texts, *(text.upper() for text in texts)], [*others, *(f"@user {text}!" for text in texts)]], COURSE)
+    assert set(one.tolist()) == {0, 1, 2}
+    assert one[:60].tolist() == one[60:].tolist() == other[40:].tolist()
