@@ -20,6 +20,7 @@ from workers.trunk import LinearFactory, RowMap, Trunk, float_linear
 
 LEVELS: Final = 127.0
 ZERO: Final = 128
+_ROUNDING: Final = 1.5 * 2**23  # floats about this are one apart: adding it rounds, and leaves a whole number in the low bits
 SMOOTHING: Final = 0.5
 _TRIAL_TEXTS: Final = 32
 _TRIAL_TOKENS: Final = 24
@@ -49,9 +50,9 @@ class Int8Linear:
         low, high = rows.amin(dim=1, keepdim=True), rows.amax(dim=1, keepdim=True)  # aminmax is not vectorised
         middle, half = (low + high) * 0.5, ((high - low) * 0.5).clamp_(min=1e-12)
         steps = LEVELS / half
-        # cutting off what follows the point rounds, because half a step is added first
-        unit = torch.addcmul(ZERO + 0.5 - middle * steps, rows, steps).clamp_(0.0, 2 * ZERO - 1).to(torch.uint8)
-        return torch.addcmul(self.bias, middle, self.row_sums).addcmul_(self.products(unit), half)
+        whole = rows.mul_(steps).add_(ZERO - middle * steps).add_(_ROUNDING).view(torch.int32)
+        # whole numbers become bytes five times as fast as floats do, and addcmul is not vectorised for a number a row
+        return self.products(whole.to(torch.uint8)).mul_(half).addr_(middle[:, 0], self.row_sums).add_(self.bias)
 
     def products(self, unit: Tensor) -> Tensor:
         """Return W·unit (rows, outputs) float32 for levels around ZERO; no post-operation, no output scale."""
