@@ -51,7 +51,8 @@ class Int8Linear:
         middle, half = (low + high) * 0.5, ((high - low) * 0.5).clamp_(min=1e-12)
         steps = LEVELS / half
         whole = rows.mul_(steps).add_(ZERO - middle * steps).add_(_ROUNDING).view(torch.int32)
-        # whole numbers become bytes five times as fast as floats do, and addcmul is not vectorised for a number a row
+        # From 1 to 255, so none wraps. Whole numbers become bytes five times as fast as floats do, and addcmul is not vectorised
+        # where a row has one number.
         return self.products(whole.to(torch.uint8)).mul_(half).addr_(middle[:, 0], self.row_sums).add_(self.bias)
 
     def products(self, unit: Tensor) -> Tensor:

@@ -71,6 +71,16 @@ def test_a_constant_row_is_its_middle() -> None:
     torch.testing.assert_close(layer_of(rows, weight, bias)(rows)[3], expected, rtol=0.02, atol=0.1)
 
 
+@pytest.mark.parametrize("spread", [1e-3, 1.0, 1e3])
+def test_no_level_of_a_row_wraps_however_far_off_nought_and_wide_the_row_is(spread: float) -> None:
+    draw = torch.Generator().manual_seed(9)
+    rows = 7 * torch.randn((2_000, 96), generator=draw).sign() * spread + 5 * torch.randn((2_000, 1), generator=draw)
+    weight = torch.eye(96)  # each output is an input, so one that wrapped is off by the whole width of its row
+    near = Int8Linear(weight, torch.zeros(96), torch.ones(96), wide=adds_wide())(rows)
+    level = (rows.amax(1, keepdim=True) - rows.amin(1, keepdim=True)) / (2 * LEVELS)
+    assert ((near - rows).abs() <= level + 1e-5 * rows.abs()).all()
+
+
 def test_an_input_that_is_large_in_every_text_does_not_take_all_levels() -> None:
     rows, weight, bias = example()
     rows[:, 5] *= 100
