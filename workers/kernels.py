@@ -13,24 +13,22 @@ rows of a block; rows that belong to no text hold anything and reach no text.
 import triton
 import triton.language as tl
 
+from workers import gelu as gelu_curve
+
 LOG2_E = tl.constexpr(1.4426950408889634)
+CURVE = tl.constexpr(gelu_curve.CURVE)
+POWERS = tl.constexpr(len(gelu_curve.CURVE))
+EDGE = tl.constexpr(gelu_curve.EDGE)
 
 
 @triton.jit
 def gelu(value):
-    """Return value * Phi(value), Phi by a polynomial: within 5e-5 from -4 to 4, half of what tanh errs by, and 4e-4 at -8.
-
-    A true erf takes as long as the product before it. The coefficients are the minimax fit of (Phi(x) - 0.5) / x in x * x.
-    """
-    near = tl.minimum(tl.maximum(value, -4.0), 4.0)
+    """Return value * Phi(value), Phi by the polynomial of ``workers.gelu``: a true erf takes as long as the product before it."""
+    near = tl.minimum(tl.maximum(value, -EDGE), EDGE)
     square = near * near
-    curve = -1.3015847288855298e-09 * square + 1.0421514673453203e-07
-    curve = curve * square - 3.6576461752702016e-06
-    curve = curve * square + 7.486227696062997e-05
-    curve = curve * square - 0.0010065472451969981
-    curve = curve * square + 0.00950564257800579
-    curve = curve * square - 0.06588836014270782
-    curve = curve * square + 0.39867380261421204
+    curve = CURVE[0]
+    for power in tl.static_range(1, POWERS):
+        curve = curve * square + CURVE[power]
     return value * (near * curve + 0.5)
 
 

@@ -12,21 +12,23 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from workers import passes
 from workers.packing import pack
-from workers.trunk import LinearFactory, RowMap, Trunk, float_linear
+from workers.trunk import Fusing, LinearFactory, RowMap, Trunk, float_linear
 
 LEVELS: Final = 127.0
 ZERO: Final = 128
-_ROUNDING: Final = 1.5 * 2**23  # floats about this are one apart: adding it rounds, and leaves a whole number in the low bits
 SMOOTHING: Final = 0.5
 _TRIAL_TEXTS: Final = 32
 _TRIAL_TOKENS: Final = 24
+Row = npt.NDArray[np.float32]
 
 
-class Int8Linear:
+class Int8Linear(Fusing):
     """A layer of 8-bit sums by oneDNN. evened rows = middle + half · unit, so W·rows = half · (W·unit) + middle · (sum of W).
 
     typical: (inputs,) the root mean square of each input; their number is even. wide: what ``adds_wide`` says.
@@ -41,19 +43,33 @@ class Int8Linear:
         whole = (weight / self.scale[:, None]).round()
         self.packed = torch.ops.onednn.qlinear_prepack(whole.to(torch.int8), None)
         self.no_offset = torch.zeros(len(weight), dtype=torch.long)
-        self.row_sums = whole.sum(1) * self.scale
-        self.bias = bias.clone()
+        row_sums = whole.sum(1) * self.scale
+        self._after = row_sums.numpy(), bias.clone().numpy()
 
     def __call__(self, rows: Tensor) -> Tensor:
         """Apply the layer to (rows, inputs) float32."""
-        rows = rows * self.evened
-        low, high = rows.amin(dim=1, keepdim=True), rows.amax(dim=1, keepdim=True)  # aminmax is not vectorised
-        middle, half = (low + high) * 0.5, ((high - low) * 0.5).clamp_(min=1e-12)
-        steps = LEVELS / half
-        whole = rows.mul_(steps).add_(ZERO - middle * steps).add_(_ROUNDING).view(torch.int32)
-        # From 1 to 255, so none wraps. Whole numbers become bytes five times as fast as floats do, and addcmul is not vectorised
-        # where a row has one number.
-        return self.products(whole.to(torch.uint8)).mul_(half).addr_(middle[:, 0], self.row_sums).add_(self.bias)
+        found, *ranges = self._multiplied(rows)
+        passes.finish(found.numpy(), *ranges, *self._after)
+        return found
+
+    def curved(self, rows: Tensor) -> Tensor:
+        """Return GELU of the layer."""
+        found, *ranges = self._multiplied(rows)
+        passes.finish_curved(found.numpy(), *ranges, *self._after)
+        return found
+
+    def added(self, rows: Tensor, to: Tensor) -> Tensor:
+        """Return the layer of (rows, inputs), added to (rows, outputs)."""
+        found, *ranges = self._multiplied(rows)
+        passes.finish_added(found.numpy(), *ranges, *self._after, to.numpy())
+        return found
+
+    def _multiplied(self, rows: Tensor) -> tuple[Tensor, Row, Row]:
+        """Return W·unit (rows, outputs), and each row's middle and half width."""
+        levels = torch.empty(rows.shape, dtype=torch.uint8)
+        middles, halves = np.empty((2, len(rows)), np.float32)
+        passes.to_levels(rows.numpy(), self.evened.numpy(), levels.numpy(), middles, halves)
+        return self.products(levels), middles, halves
 
     def products(self, unit: Tensor) -> Tensor:
         """Return W·unit (rows, outputs) float32 for levels around ZERO; no post-operation, no output scale."""

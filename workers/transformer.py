@@ -31,7 +31,6 @@ from workers.ngrams import NGrams, of_rows, of_tokens
 from workers.onednn import is_offered, onednn_linear
 from workers.packed import packed_trunks
 from workers.packing import Bin, pack
-from workers.quantise import int8_linear, typical_inputs
 from workers.sending import send
 from workers.steady import steady_linear
 from workers.tokenizer import TextTokenizer
@@ -40,7 +39,7 @@ from workers.wording import Wording, load_wording, said
 
 Mode = Literal["fp32", "int8", "bf16"]
 MODES: Final[tuple[Mode, ...]] = ("fp32", "int8", "bf16")
-CPU_ROWS: Final[Mapping[Mode, int]] = {"fp32": 512, "int8": 512, "bf16": 2048}  # of a bin, the fastest of 256 to 2,048
+CPU_ROWS: Final[Mapping[Mode, int]] = {"fp32": 512, "int8": 1024, "bf16": 2048}  # of a bin, the fastest of 256 to 2,048
 HEAD_ROWS: Final = {"cpu": 64, "cuda": 4096}
 BINS_AT_ONCE: Final = 4
 TRIAL_LENGTHS: Final = (3, 16, 24, 65, 130, 257)  # across the blocks of every kernel
@@ -282,6 +281,8 @@ def find_device(wanted: str) -> torch.device:
 def _layers(mode: Mode, device: torch.device, rows: int, make: Callable[[LinearFactory], Trunk]) -> LinearFactory:
     """Return the factory of a mode's layers for the trunk that ``make`` builds."""
     if mode == "int8":
+        from workers.quantise import int8_linear, typical_inputs  # numba takes most of a second, and no other mode needs it
+
         return steady_linear(int8_linear(typical_inputs(make)), rows, torch.float32)
     if mode == "fp32":
         return steady_linear(float_linear(torch.float32), rows, torch.float32)

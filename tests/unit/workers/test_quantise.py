@@ -8,7 +8,7 @@ from tests.unit.workers.tiny_model import HEADS, LAYERS, tiny_weights
 from workers.packing import pack, row_counts
 from workers.quantise import LEVELS, ZERO, Int8Linear, adds_wide, int8_linear, largest_pair, typical_inputs
 from workers.steady import steady_counts
-from workers.trunk import LinearFactory, RowMap, Sizes, Trunk, build, float_linear
+from workers.trunk import LinearFactory, RowMap, Sizes, Trunk, added, build, curved, float_linear
 
 
 def example(rows: int = 48, inputs: int = 96, outputs: int = 64) -> tuple[Tensor, Tensor, Tensor]:
@@ -30,6 +30,13 @@ def test_the_answer_is_near_the_float_layer() -> None:
     exact = torch.nn.functional.linear(rows, weight, bias)
     near = layer_of(rows, weight, bias)(rows)
     assert torch.nn.functional.cosine_similarity(near, exact, dim=1).min() > 0.999
+
+
+def test_all_three_uses_are_near_the_float_layer() -> None:
+    rows, weight, bias = example()
+    to, exact, layer = rows[:, :64], torch.nn.functional.linear(rows, weight, bias), layer_of(rows, weight, bias)
+    assert torch.nn.functional.cosine_similarity(curved(layer, rows), torch.nn.functional.gelu(exact), dim=1).min() > 0.999
+    assert torch.equal(added(layer, rows, to), layer(rows) + to)
 
 
 @pytest.mark.parametrize("count", [1, 7, 16, 33])
