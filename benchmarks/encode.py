@@ -36,7 +36,7 @@ LAYERS, WIDTH, INNER = 12, 384, 1536
 TEI_RATIO = 2.4  # the short-text ratio published for it: Snowflake, "Scaling vLLM for Embeddings"
 HOPPER_FLOPS = 790e12
 TYPICAL_TOKENS, EVEN_TOKENS, TRIALS = 42, 1 << 20, 5
-PACKAGES = ("torch", "transformers", "sentence-transformers", "onnxruntime", "openvino", "tokenizers", "numpy")
+PACKAGES = ("torch", "transformers", "sentence-transformers", "onnxruntime", "openvino", "tokenizers", "numpy", "numba")
 
 
 @dataclass(frozen=True, slots=True)
