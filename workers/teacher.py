@@ -1,5 +1,6 @@
 """A teacher: another pre-trained transformer, fine-tuned whole on the sentiment sets of a run, one head a set."""
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ from workers.training_data import NEUTRAL, Prepared
 
 DROPOUT: Final = 0.1
 WARM_UP: Final = 0.1
+_FIRST_POSITION: Final = 2
 _POOL: Final = 40  # batches that are sorted by length together
 Place = tuple[int, int]  # a set and a row of it
 
@@ -37,7 +39,10 @@ class Course:
 
 
 class TeacherTokenizer:
-    """Cuts texts as the teacher's own ``tokenizer.json`` says. Raises ModelError for a folder without one that can be read."""
+    """Cuts texts as the teacher's own ``tokenizer.json`` says, and no longer than it has positions.
+
+    Raises ModelError for a folder without one that can be read.
+    """
 
     def __init__(self, folder: Path, max_tokens: int) -> None:
         from tokenizers import Tokenizer
@@ -49,11 +54,20 @@ class TeacherTokenizer:
                 f"{folder / 'tokenizer.json'}: no tokenizer that can be read ({error}); name a teacher's folder"
             ) from error
         self._cut.no_padding()
-        self._cut.enable_truncation(max_tokens)
+        self._cut.enable_truncation(min(max_tokens, _positions(folder)))
 
     def __call__(self, texts: Sequence[str]) -> list[TokenIds]:
         """Return the ids of each text, the teacher's special tokens included."""
         return [np.array(found.ids, dtype=np.int32) for found in self._cut.encode_batch_fast(list(texts))]
+
+
+def _positions(folder: Path) -> int:
+    """Return how many tokens of a text the transformer of a folder can tell apart; RoBERTa's kind counts from 2 on."""
+    try:
+        config = json.loads((folder / "config.json").read_bytes())
+        return int(config["max_position_embeddings"]) - _FIRST_POSITION
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ModelError(f"{folder / 'config.json'}: no teacher that transformers can read ({error!r})") from error
 
 
 class Teacher(nn.Module):

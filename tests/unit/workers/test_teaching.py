@@ -11,7 +11,7 @@ from pipeline.core.text import content_key
 from pipeline.errors import ConfigurationError, ModelError
 from pipeline.settings import Settings
 from tests.unit.workers.test_refit import RECIPE, rows, write
-from tests.unit.workers.tiny_model import write_model
+from tests.unit.workers.tiny_model import POSITIONS, write_model
 from workers.encoder import SENTIMENTS
 from workers.run_teaching import Plan, _folds, teach
 from workers.teacher import Course, TeacherTokenizer
@@ -150,6 +150,14 @@ def test_a_wrong_name_and_a_folder_without_a_model_are_refused(tmp_path: Path, s
         (tmp_path / "teacher" / absent).unlink()
         with pytest.raises(ModelError, match=said):
             teach(recipe, plan_of(tmp_path), settings, tmp_path / "out", QUIET)
+
+
+def test_a_text_is_cut_where_the_teacher_has_no_more_positions(tmp_path: Path) -> None:
+    folder, long = write_model(tmp_path / "teacher"), " ".join(["w1"] * 300)
+    assert [len(TeacherTokenizer(folder, limit)([long])[0]) for limit in (32, 160)] == [32, POSITIONS - 2]
+    (folder / "config.json").write_text("{}", "utf-8")
+    with pytest.raises(ModelError, match="no teacher that transformers can read .*max_position_embeddings"):
+        TeacherTokenizer(folder, 32)
 
 
 def test_copies_of_a_post_share_a_fold_in_one_set_and_across_sets() -> None:
