@@ -104,7 +104,7 @@ def intent(
 
 
 def fitted(encoder: Encoder, train: Path, tests: Sequence[Path], advance: Advance) -> intents.IntentHead:
-    """Return the head for the labelled rows of ``train``; label ``none`` marks texts without an intent.
+    """Return the head for the labelled rows of ``train`` and the names of their labels; ``none`` marks texts without an intent.
 
     Raises ConfigurationError, before anything is computed, for what is wrong in ``train``, and for a label of ``tests`` that
     it lacks.
@@ -113,9 +113,10 @@ def fitted(encoder: Encoder, train: Path, tests: Sequence[Path], advance: Advanc
     names = intents.names_of(rows.labels, train.name)
     for path in tests:
         read_labelled(path, names)
-    measured = answer(encoder, rows.texts, advance)
+    texts, labels = intents.with_names(rows.texts, rows.labels)
+    measured = answer(encoder, texts, advance)
     torch.set_num_threads(1)
-    return intents.fit(torch.from_numpy(measured.answers.vectors), of_tokens(measured.ids), rows.labels)
+    return intents.fit(torch.from_numpy(measured.answers.vectors), of_tokens(measured.ids), labels)
 
 
 def _own_names(encoder: Encoder) -> tuple[str, ...]:

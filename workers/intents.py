@@ -42,10 +42,10 @@ class IntentSet:
     none: tuple[str, ...]
 
     def rows(self) -> tuple[list[str], list[str]]:
-        """Return texts and labels, the texts without an intent under NONE."""
+        """Return texts and labels for ``fit``, the texts without an intent under NONE."""
         pairs = [(text, intent) for intent, texts in self.examples.items() for text in texts]
         pairs += [(text, NONE) for text in self.none]
-        return [text for text, _ in pairs], [intent for _, intent in pairs]
+        return with_names([text for text, _ in pairs], [intent for _, intent in pairs])
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +121,13 @@ def read_intents(path: Path) -> IntentSet:
     none = _examples(path, NONE, document.get("none") or [], at_least=0)
     _refuse_shared(path, examples | {NONE: none})
     return IntentSet(path.stem, examples, none)
+
+
+def with_names(texts: Sequence[str], labels: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return texts and labels, and each intent's name, its words apart, as one more example: it says what the others share."""
+    spoken = {name: normalise(name.replace("_", " ")) for name in sorted(set(labels) - {NONE})}
+    telling = {name: text for name, text in spoken.items() if any(map(str.isalpha, text))}
+    return [*texts, *telling.values()], [*labels, *telling]
 
 
 def names_of(labels: Sequence[str], where: str = "intents") -> tuple[str, ...]:

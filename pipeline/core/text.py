@@ -11,6 +11,8 @@ from hashlib import blake2b
 
 import numpy as np
 
+from pipeline.core.shouting import calmed
+
 MAX_CHARS = 4_096  # 512 tokens, the longest the model takes, are never longer in practice
 MAX_COMBINING = 4  # marks on one letter; real scripts stack three, attackers thousands
 
@@ -29,15 +31,15 @@ _IDEOGRAPH = re.compile(r"[\u3400-\u4dbf\u4e00-\u9fff\u3040-\u30ff\uac00-\ud7af]
 def normalise(text: str) -> str:
     """Return the normal form: NFKC, no invisible characters, links as ``http``, mentions as ``@user``, single spaces.
 
-    Invisible characters (controls, zero-width, bidirectional marks, tags, variation selectors) cannot change a score.
-    The result is at most MAX_CHARS long and may be empty.
+    Invisible characters (controls, zero-width, bidirectional marks, tags, variation selectors) cannot change a score, and a text
+    in capitals becomes a sentence. The result is at most MAX_CHARS long and may be empty.
     """
     text = unicodedata.normalize("NFKC", text[: 4 * MAX_CHARS])
     if not text.isascii() or not text.isprintable():
         visible = "".join(map(_visible, text))
         text = _COMBINING_RUN.sub(r"\1", unicodedata.normalize("NFKC", visible))  # letters that met may compose now
     text = _MENTION.sub("@user ", _URL.sub("http", text))
-    return _SPACES.sub(" ", text).strip()[:MAX_CHARS].rstrip()
+    return calmed(_SPACES.sub(" ", text).strip()[:MAX_CHARS].rstrip())
 
 
 @lru_cache(maxsize=65_536)

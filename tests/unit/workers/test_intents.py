@@ -77,6 +77,11 @@ def test_fitting_twice_gives_the_same_head() -> None:
     torch.testing.assert_close(first.gate, second.gate, atol=1e-3, rtol=1e-3)
 
 
+def test_the_name_of_an_intent_is_an_example_of_it() -> None:
+    texts, labels = ["one", "two", "three", "four"], ["card_lost", "_17", "none", "查询余额"]
+    assert intents.with_names(texts, labels) == ([*texts, "card lost", "查询余额"], [*labels, "card_lost", "查询余额"])
+
+
 @pytest.mark.parametrize("labels", [["a", "a", "b"], ["a", "a", "a"], ["a", "a", "none"]])
 def test_too_few_examples_are_refused(labels: list[str]) -> None:
     with pytest.raises(ConfigurationError, match="at least two intents with two examples"):
