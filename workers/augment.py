@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.core.text import normalise
+from pipeline.core.text import readable
 
 _KEPT_MARKS = frozenset("@#")  # @user is a token of the normal form, a hash mark belongs to its tag
 
@@ -28,7 +28,7 @@ def altered(text: str, chances: Chances, draw: np.random.Generator) -> str:
     if draw.random() < chances.punctuation:
         changed = "".join(char for char in changed if not _is_punctuation(char))
     changed = " ".join(_thinned(changed.split(" "), chances.words, draw))
-    return normalise("".join(_thinned(list(changed), chances.characters, draw))) or text
+    return readable("".join(_thinned(list(changed), chances.characters, draw))) or text
 
 
 def _thinned(parts: list[str], chance: float, draw: np.random.Generator) -> list[str]:

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from pipeline.core.text import normalise
+from pipeline.core.text import readable
 from pipeline.errors import ConfigurationError
 from workers import ahead, intents
 from workers.encoder import SENTIMENTS, Encoder, Encodings, TokenIds
@@ -141,7 +141,7 @@ def _texts(path: Path) -> list[str]:
     for where, row in read_rows(path):
         if not isinstance(row.get("text"), str):
             raise ConfigurationError(f"{where}: field 'text' is missing or no string")
-        texts.append(normalise(row["text"]))
+        texts.append(readable(row["text"]))
     if not texts:
         raise ConfigurationError(f'{path}: no out-of-scope row; each line is {{"text": …}}')
     return texts

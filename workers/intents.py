@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from pipeline.adapters.yaml_text import read_yaml
-from pipeline.core.text import normalise
+from pipeline.core.text import readable
 from pipeline.errors import ConfigurationError, ModelError
 from workers import ngrams
 from workers.ngrams import BUCKETS, NGrams
@@ -35,7 +35,7 @@ MANY_TEXTS: Final = 2_000
 
 @dataclass(frozen=True, slots=True)
 class IntentSet:
-    """Examples by intent, in their normal form, and examples of no intent."""
+    """Examples by intent, as an encoder reads them, and examples of no intent."""
 
     name: str
     examples: dict[str, tuple[str, ...]]
@@ -125,7 +125,7 @@ def read_intents(path: Path) -> IntentSet:
 
 def with_names(texts: Sequence[str], labels: Sequence[str]) -> tuple[list[str], list[str]]:
     """Return texts and labels, and each intent's name, its words apart, as one more example: it says what the others share."""
-    spoken = {name: normalise(name.replace("_", " ")) for name in sorted(set(labels) - {NONE})}
+    spoken = {name: readable(name.replace("_", " ")) for name in sorted(set(labels) - {NONE})}
     telling = {name: text for name, text in spoken.items() if any(map(str.isalpha, text))}
     return [*texts, *telling.values()], [*labels, *telling]
 
@@ -188,7 +188,7 @@ def _whole_table(buckets: Tensor, rows: Tensor) -> Tensor:
 def _examples(path: Path, name: str, texts: object, at_least: int) -> tuple[str, ...]:
     if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
         raise ConfigurationError(f"{path}: {name}: give a list of example sentences")
-    own = [normalise(text) for text in texts]
+    own = [readable(text) for text in texts]
     if "" in own:
         raise ConfigurationError(f"{path}: {name}: example {own.index('') + 1} holds no text")
     doubled = sorted({text for text in own if own.count(text) > 1})

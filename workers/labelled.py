@@ -1,6 +1,6 @@
 """Read labelled texts: JSON lines, one ``{"text": …, "label": …}`` a line, plain or gzipped.
 
-Texts come back in their normal form, the one that serving sees.
+Texts come back as an encoder reads them in serving.
 """
 
 import gzip
@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from pipeline.core.text import normalise
+from pipeline.core.text import readable
 from pipeline.errors import ConfigurationError
 
 
 @dataclass(frozen=True, slots=True)
 class Labelled:
-    """Texts in their normal form, and the label of each. left_out: rows of the file without one label."""
+    """Texts as an encoder reads them, and the label of each. left_out: rows of the file without one label."""
 
     texts: tuple[str, ...]
     labels: tuple[str, ...]
@@ -42,7 +42,7 @@ def read_labelled(path: Path, allowed: Sequence[str] | None = None) -> Labelled:
         label = _field(row, "label", where)
         if allowed is not None and label not in allowed:
             raise ConfigurationError(f"{where}: label = {label!r}; use one of {', '.join(allowed)}")
-        texts.append(normalise(text))
+        texts.append(readable(text))
         labels.append(label)
     if not texts:
         raise ConfigurationError(f'{path}: no labelled row; each line is {{"text": …, "label": …}}')

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pipeline.adapters.streams import Record
+from pipeline.core.shouting import calmed
 from pipeline.core.text import normalise
 from pipeline.errors import InvalidRecord, Reason
 from pipeline.events import BehaviorEvent, SocialPost
@@ -15,7 +16,7 @@ from workers.rules import TopicNames
 
 @dataclass(frozen=True, slots=True)
 class Scorable:
-    """A decoded record with the normal form of its text and its key in the cache; both None where it has no text."""
+    """A decoded record, its text's normal form, and the key of what the encoder reads of that; both None where it has no text."""
 
     record: Record
     event: Event
@@ -66,8 +67,8 @@ class Preparation:
                 chunk.rejected.append(ready)
                 continue
             chunk.scorables.append(ready)
-            if ready.key is not None and ready.text is not None:
-                texts.setdefault(ready.key, ready.text)
+            if ready.key is not None and ready.text is not None and ready.key not in texts:
+                texts[ready.key] = calmed(ready.text)
         self._look_up(chunk, texts)
         return chunk
 
@@ -76,7 +77,7 @@ class Preparation:
         written = event.text if isinstance(event, SocialPost) else event.item_text
         text = None if written is None else normalise(written)
         if text:
-            return Scorable(decoded.record, event, text, self._cache.key(text))
+            return Scorable(decoded.record, event, text, self._cache.key(calmed(text)))
         if isinstance(event, SocialPost):
             fix = "holds only invisible characters; a post needs text to be scored"
             return rejected(decoded.record, InvalidRecord(Reason.EMPTY_TEXT, "text", repr(written), fix), now_ms)

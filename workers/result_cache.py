@@ -1,7 +1,7 @@
 """Answers of the model by text, bounded in bytes, least recently used first out.
 
-The key is the hash of the normal form with the model's revision: what is hashed is what is encoded. Reposts and repeated
-item titles are answered here, before tokenisation. Two threads use it: the loop looks up, the device thread stores.
+The key is the hash of what an encoder reads of a text, with the model's revision: what is hashed is what is encoded. Reposts
+and repeated item titles are answered here, before tokenisation. Two threads use it: the loop looks up, the device thread stores.
 """
 
 from collections import OrderedDict
@@ -33,7 +33,7 @@ class ResultCache:
         self.bytes = 0
 
     def key(self, normalised: str) -> bytes:
-        """Return the key of a text in its normal form."""
+        """Return the key of a text as an encoder reads it."""
         return content_key(normalised) + self._revision
 
     def get(self, key: bytes) -> Answer | None:

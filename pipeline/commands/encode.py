@@ -71,15 +71,15 @@ def _refuse(file: Path, targets: list[Path]) -> None:
 
 
 def read_texts(path: Path) -> list[str]:
-    """Return normal forms: of the lines of a file, or of the field text of JSON lines. Raises ConfigurationError."""
-    from pipeline.core.text import normalise
+    """Return what an encoder reads: of the lines of a file, or of the field text of JSON lines. Raises ConfigurationError."""
+    from pipeline.core.text import readable
     from pipeline.replay.recorded import has_lines
     from workers.labelled import read_lines, read_rows
 
     texts = [_text(*row) for row in read_rows(path)] if has_lines(path) else [line for _, line in read_lines(path)]
     if not texts:
         raise ConfigurationError(f"{path}: holds no text")
-    return [normalise(text) for text in texts]
+    return [readable(text) for text in texts]
 
 
 def _text(where: str, row: dict[str, Any]) -> str:

@@ -1,6 +1,6 @@
 """What a text is, to the model and to the de-duplication: the normal form, its key, and its content fingerprint.
 
-What is hashed is what is encoded: callers normalise once and hand the normal form to cache and tokenizer alike.
+What is hashed is what is encoded: callers make a text readable once and hand that to cache and tokenizer alike.
 """
 
 import re
@@ -31,15 +31,23 @@ _IDEOGRAPH = re.compile(r"[\u3400-\u4dbf\u4e00-\u9fff\u3040-\u30ff\uac00-\ud7af]
 def normalise(text: str) -> str:
     """Return the normal form: NFKC, no invisible characters, links as ``http``, mentions as ``@user``, single spaces.
 
-    Invisible characters (controls, zero-width, bidirectional marks, tags, variation selectors) cannot change a score, and a text
-    in capitals becomes a sentence. The result is at most MAX_CHARS long and may be empty.
+    Invisible characters (controls, zero-width, bidirectional marks, tags, variation selectors) cannot change a score.
+    The result is at most MAX_CHARS long and may be empty.
     """
     text = unicodedata.normalize("NFKC", text[: 4 * MAX_CHARS])
     if not text.isascii() or not text.isprintable():
         visible = "".join(map(_visible, text))
         text = _COMBINING_RUN.sub(r"\1", unicodedata.normalize("NFKC", visible))  # letters that met may compose now
     text = _MENTION.sub("@user ", _URL.sub("http", text))
-    return calmed(_SPACES.sub(" ", text).strip()[:MAX_CHARS].rstrip())
+    return _SPACES.sub(" ", text).strip()[:MAX_CHARS].rstrip()
+
+
+def readable(text: str) -> str:
+    """Return what an encoder reads of a text: its normal form, but a sentence where that is in capitals.
+
+    Names in a text are looked for in the normal form, since some are told by their capitals.
+    """
+    return calmed(normalise(text))
 
 
 @lru_cache(maxsize=65_536)

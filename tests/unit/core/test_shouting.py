@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.core.shouting import calmed
-from pipeline.core.text import MAX_CHARS, normalise, simhash
+from pipeline.core.text import MAX_CHARS, readable, simhash
 
 
 @pytest.mark.parametrize(
@@ -23,7 +23,7 @@ from pipeline.core.text import MAX_CHARS, normalise, simhash
     ],
 )
 def test_a_text_in_capitals_is_read_as_a_sentence_and_cashtags_stay(text: str, read: str) -> None:
-    assert normalise(text) == read
+    assert readable(text) == read
 
 
 @pytest.mark.parametrize(
@@ -50,16 +50,16 @@ def test_other_texts_stay_as_they_are(text: str) -> None:
     )
 )
 def test_what_was_calmed_is_in_its_normal_form(text: str) -> None:
-    once = normalise(text)
-    assert normalise(once) == once
+    once = readable(text)
+    assert readable(once) == once
 
 
 def test_a_text_of_any_length_is_in_its_normal_form() -> None:
-    once = normalise("SELL EVERYTHING " * (MAX_CHARS // 16) + "or maybe not just yet " * 800)
+    once = readable("SELL EVERYTHING " * (MAX_CHARS // 16) + "or maybe not just yet " * 800)
     assert once.startswith("Sell everything sell")
-    assert normalise(once) == once
+    assert readable(once) == once
 
 
 def test_who_shouts_says_the_same_as_who_does_not() -> None:
-    loud, calm = normalise("TESLA RECALLS TWO MILLION CARS IN CHINA"), normalise("Tesla recalls two million cars in China")
+    loud, calm = readable("TESLA RECALLS TWO MILLION CARS IN CHINA"), readable("Tesla recalls two million cars in China")
     assert simhash(loud) == simhash(calm)

@@ -53,6 +53,7 @@ class Playground:
     broker: MemoryBroker = field(default_factory=lambda: MemoryBroker.with_table("groundswell."))
     store: MemoryProfileStore = field(default_factory=MemoryProfileStore)
     encoder: Encoder = field(default_factory=FakeEncoder)
+    linker: EntityLinker = field(default_factory=lambda: EntityLinker([]))
     metrics: Metrics = field(default_factory=Metrics)
     rules: WorkerRules = field(default_factory=rules)
     clock: Clock = field(default_factory=lambda: Clock(lambda: NOW, system_clock().monotonic_s))
@@ -74,7 +75,7 @@ class Playground:
 
     def worker(self, connections: Connections | None = None) -> Worker:
         connections = connections or Connections(self.source(), MemorySink(self.broker), self.store)
-        return Worker(connections, Brain(self.encoder, EntityLinker([])), self.rules, self.metrics, self.clock)
+        return Worker(connections, Brain(self.encoder, self.linker), self.rules, self.metrics, self.clock)
 
     def run(self) -> Worker:
         """Work until everything is read, as a worker that stops then."""

@@ -6,9 +6,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from pipeline.core.entities import Entity
 from pipeline.core.rolling import direction
 from pipeline.errors import ConfigurationError, Reason
 from tests.unit.workers.playground import NOW, Playground, click, post, rules
+from workers.entity_linking import EntityLinker
 from workers.fake_encoder import FakeEncoder
 
 
@@ -124,6 +126,18 @@ def test_a_text_seen_before_is_not_encoded_again(ground: Playground) -> None:
     assert ground.metric("texts_encoded_total") == 1
     assert ground.metric("texts_total") == 20
     assert ground.metric("cache_hits_total") == 19
+
+
+def test_a_text_in_capitals_is_encoded_as_a_sentence_and_names_whom_its_capitals_tell(ground: Playground) -> None:
+    ground.linker = EntityLinker([Entity("IBM", "International Business Machines", exact=("IBM",))])
+    loud, calm = "IBM SHARES CRASH AFTER EARNINGS", "Ibm shares crash after earnings"
+    ground.give_posts(post(1, text=loud), post(2, text=calm))
+    ground.run()
+    assert ground.metric("texts_encoded_total") == 1
+    shouted, said = sorted(ground.scored(), key=lambda scored: scored.event_id)
+    assert (shouted.entity, shouted.text) == ("IBM", loud)
+    assert (said.entity, said.text) == ("", calm)
+    assert (shouted.sentiment, shouted.simhash) == (said.sentiment, said.simhash)
 
 
 def test_metrics_tell_lag_batches_and_stages(ground: Playground) -> None:
