@@ -67,7 +67,7 @@ def intents(
     file: Annotated[Path, typer.Argument(help="YAML: intents: {name: [examples]}, and perhaps none: [examples].")],
     out: Annotated[Path, typer.Option(help="Where the weights with the new head go.")],
 ) -> None:
-    """Fit the intents of FILE on the installed weights, in seconds."""
+    """Fit the intents of FILE on the installed weights, in seconds; an intent's name counts as an example of it."""
     from workers.refit import refit_intents
 
     settings = settings_module.load()
