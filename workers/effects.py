@@ -73,7 +73,7 @@ class EffectRules:
             effects.next_offsets[record.topic_partition] = record.offset + 1
         for one in chunk.rejected:
             self._bury(effects, one)
-        fingerprints: dict[bytes, str] = {}
+        fingerprints: dict[str, str] = {}
         for scorable in chunk.scorables:
             try:
                 answer = _answer(scorable, chunk, encoded)
@@ -104,12 +104,12 @@ class EffectRules:
         return outgoing
 
     def _scored_posts(
-        self, scorable: Scorable, answer: Answer | None, model: ModelName, fingerprints: dict[bytes, str]
+        self, scorable: Scorable, answer: Answer | None, model: ModelName, fingerprints: dict[str, str]
     ) -> list[Outgoing]:
-        post, text, key = scorable.event, scorable.text, scorable.key
-        if not isinstance(post, SocialPost) or answer is None or text is None or key is None:
+        post, text = scorable.event, scorable.text
+        if not isinstance(post, SocialPost) or answer is None or text is None:
             return []
-        fingerprint = fingerprints.get(key) or fingerprints.setdefault(key, simhash(text))
+        fingerprint = fingerprints.get(text) or fingerprints.setdefault(text, simhash(text))
         scored = _scored(post, answer, model, fingerprint)
         topic = self._rules.topics.scored
         outgoing = [

@@ -8,6 +8,7 @@ import pytest
 
 from pipeline.core.entities import Entity
 from pipeline.core.rolling import direction
+from pipeline.core.text import normalise, readable, simhash
 from pipeline.errors import ConfigurationError, Reason
 from tests.unit.workers.playground import NOW, Playground, click, post, rules
 from workers.entity_linking import EntityLinker
@@ -138,6 +139,16 @@ def test_a_text_in_capitals_is_encoded_as_a_sentence_and_names_whom_its_capitals
     assert (shouted.entity, shouted.text) == ("IBM", loud)
     assert (said.entity, said.text) == ("", calm)
     assert (shouted.sentiment, shouted.simhash) == (said.sentiment, said.simhash)
+
+
+def test_a_fingerprint_is_of_the_posts_own_text_whoever_shares_its_answer(ground: Playground) -> None:
+    loud = "SELL THIS STOCK RIGHT H\u0331ERE"  # its small letter and the mark are one character, which makes another word
+    ground.give_posts(post(1, text=loud), post(2, text=readable(loud)))
+    ground.run()
+    assert ground.metric("texts_encoded_total") == 1
+    found = {scored.event_id: scored.simhash for scored in ground.scored()}
+    assert found == {"p1": simhash(normalise(loud)), "p2": simhash(readable(loud))}
+    assert found["p1"] != found["p2"]
 
 
 def test_metrics_tell_lag_batches_and_stages(ground: Playground) -> None:
