@@ -62,22 +62,24 @@ class Preparation:
         chunk = Chunk(records)
         texts: dict[bytes, str] = {}
         for answer in decode(records, self._contracts, now_ms):
-            ready = self._with_text(answer, now_ms) if isinstance(answer, Decoded) else answer
+            ready = self._with_text(answer, texts, now_ms) if isinstance(answer, Decoded) else answer
             if isinstance(ready, Rejected):
                 chunk.rejected.append(ready)
                 continue
             chunk.scorables.append(ready)
-            if ready.key is not None and ready.text is not None and ready.key not in texts:
-                texts[ready.key] = calmed(ready.text)
         self._look_up(chunk, texts)
         return chunk
 
-    def _with_text(self, decoded: Decoded, now_ms: int) -> Scorable | Rejected:
+    def _with_text(self, decoded: Decoded, texts: dict[bytes, str], now_ms: int) -> Scorable | Rejected:
+        """Return the record ready; what the encoder reads of its text stands in ``texts`` by its key then."""
         event = decoded.event
         written = event.text if isinstance(event, SocialPost) else event.item_text
         text = None if written is None else normalise(written)
         if text:
-            return Scorable(decoded.record, event, text, self._cache.key(calmed(text)))
+            read = calmed(text)
+            key = self._cache.key(read)
+            texts.setdefault(key, read)
+            return Scorable(decoded.record, event, text, key)
         if isinstance(event, SocialPost):
             fix = "holds only invisible characters; a post needs text to be scored"
             return rejected(decoded.record, InvalidRecord(Reason.EMPTY_TEXT, "text", repr(written), fix), now_ms)
