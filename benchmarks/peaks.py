@@ -5,7 +5,8 @@ from collections.abc import Callable
 
 import torch
 
-from workers.quantise import ZERO, Int8Linear
+from workers.passes import ZERO
+from workers.quantise import Int8Linear
 
 TRIALS = 12
 

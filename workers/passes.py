@@ -5,15 +5,21 @@ torch goes over the rows a dozen times for the same. Every row is done by itself
 
 # mypy: ignore-errors
 
+from typing import Final
+
 import numpy as np
 from numba import njit
 
 from workers.gelu import CURVE, EDGE
 
+LEVELS: Final = 127.0
+ZERO: Final = 128
+
 _COMPILED = {"nogil": True, "error_model": "numpy", "fastmath": {"contract"}}  # no check before a division; a * b + c in one step
 _LOWEST, _HIGHEST = np.int32(-(2**31)), np.int32(2**31 - 1)
 _SIGN, _OTHERS = np.int32(31), np.int32(2**31 - 1)
 _HALF, _LEAST = np.float32(0.5), np.float32(1e-12)
+_LEVELS, _ROUNDED_ZERO = np.float32(LEVELS), np.float32(ZERO + 0.5)  # to whole numbers by cutting off
 _TOP = np.float32(EDGE)
 _CURVE = tuple(np.float32(one) for one in CURVE)
 
@@ -26,7 +32,7 @@ def _ordered(bits):
 
 @njit(**_COMPILED)
 def to_levels(rows, factors, levels, middles, halves):
-    """Write each row, times the factors, as whole levels about 128, at most 127 away; its middle and half width aside.
+    """Write each row, times the factors, as whole levels about ZERO, at most LEVELS away; its middle and half width aside.
 
     rows: (n, inputs) float32; factors: (inputs,); levels: (n, inputs) uint8; middles, halves: (n,). The range is found among
     whole numbers: a compiler finds no least of several floats at once, since one may be no number.
@@ -44,9 +50,9 @@ def to_levels(rows, factors, levels, middles, halves):
         ends.view(np.int32)[0], ends.view(np.int32)[1] = _ordered(low), _ordered(high)
         middle = (ends[0] + ends[1]) * _HALF
         half = max((ends[1] - ends[0]) * _HALF, _LEAST)
-        step = np.float32(127) / half
+        step = _LEVELS / half
         for place in range(len(scaled)):
-            levels[row, place] = np.int32((scaled[place] - middle) * step + np.float32(128.5))
+            levels[row, place] = np.int32((scaled[place] - middle) * step + _ROUNDED_ZERO)
         middles[row], halves[row] = middle, half
 
 

@@ -18,10 +18,9 @@ from torch import Tensor
 
 from workers import passes
 from workers.packing import pack
+from workers.passes import LEVELS, ZERO
 from workers.trunk import Fusing, LinearFactory, RowMap, Trunk, float_linear
 
-LEVELS: Final = 127.0
-ZERO: Final = 128
 SMOOTHING: Final = 0.5
 _TRIAL_TEXTS: Final = 32
 _TRIAL_TOKENS: Final = 24

@@ -6,7 +6,8 @@ from torch import Tensor
 
 from tests.unit.workers.tiny_model import HEADS, LAYERS, tiny_weights
 from workers.packing import pack, row_counts
-from workers.quantise import LEVELS, ZERO, Int8Linear, adds_wide, int8_linear, largest_pair, typical_inputs
+from workers.passes import LEVELS, ZERO
+from workers.quantise import Int8Linear, adds_wide, int8_linear, largest_pair, typical_inputs
 from workers.steady import steady_counts
 from workers.trunk import LinearFactory, RowMap, Sizes, Trunk, added, build, curved, float_linear
 
