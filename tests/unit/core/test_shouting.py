@@ -1,4 +1,4 @@
-"""Texts in capitals become sentences before anything looks at them; all others stay as they are."""
+"""Texts in capitals become sentences before an encoder reads them; all others stay as they are."""
 
 import pytest
 from hypothesis import given
@@ -36,6 +36,7 @@ def test_a_text_in_capitals_is_read_as_a_sentence_and_cashtags_stay(text: str, r
         "AAPL MSFT GOOG up 2%, and nobody knows why they moved",
         "LOL WTF OMG FYI ASAP IMO",
         "SELL NOW",
+        "BREAKING NEWS FROM EUROPE TODAY: Apple falls again",
         "涨停！ A股 ETF 大涨",
         "",
     ],
