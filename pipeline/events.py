@@ -1,73 +1,24 @@
 """Wire contracts: what travels in each topic, as frozen pydantic models.
 
 Values are JSON. Readers ignore unknown fields, so a newer producer does not stop an older consumer. All times are
-epoch milliseconds, UTC. Nothing here reads a clock: ``check_not_future`` takes the time as an argument.
+epoch milliseconds, UTC. What all contracts share stands in ``pipeline.contract``.
 """
 
 from enum import StrEnum
-from typing import Annotated, Any, ClassVar, Self
+from typing import Annotated, ClassVar, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, field_validator, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, StringConstraints, field_validator, model_validator
 
-from pipeline.errors import InvalidRecord, Reason
+from pipeline.contract import Contract, Name, OptionalName, Probability, Time, TimedContract, blank_is_none
+from pipeline.errors import Reason
 
-EARLIEST_MS = 946_684_800_000  # 2000-01-01: anything before is a unit mistake or a missing value
-LATEST_MS = 4_102_444_800_000  # 2100-01-01: anything after is microseconds or nanoseconds
-FUTURE_TOLERANCE_MS = 3_600_000  # the broker's own limit (message.timestamp.after.max.ms)
 MAX_TEXT_CHARS = 200_000
 SUM_TOLERANCE = 0.02  # three probabilities, each rounded to two decimals, may miss 1 by 0.015
-
-
-def _check_time(value: int) -> int:
-    if value >= LATEST_MS:
-        raise ValueError("must be epoch milliseconds; this is after 2100: divide microseconds by 1000")
-    if value < EARLIEST_MS:
-        raise ValueError("must be epoch milliseconds after 2000-01-01; multiply seconds by 1000")
-    return value
-
-
-def _blank_is_none(value: Any) -> Any:
-    return None if isinstance(value, str) and not value.strip() else value
-
-
-Time = Annotated[int, Field(strict=True, description="epoch milliseconds, UTC")]
-Name = Annotated[str, StringConstraints(min_length=1, max_length=512, strict=True)]
-OptionalName = Annotated[Name | None, BeforeValidator(_blank_is_none)]
-Probability = Annotated[float, Field(ge=0.0, le=1.0)]
-
-
-def check_not_future(event_time_ms: int, now_ms: int) -> None:
-    """Raise InvalidRecord when an event claims to happen later than now, beyond the broker's own tolerance."""
-    if event_time_ms > now_ms + FUTURE_TOLERANCE_MS:
-        fix = f"it lies more than {FUTURE_TOLERANCE_MS // 60_000} minutes in the future; correct the source's clock"
-        raise InvalidRecord(Reason.TIME_OUT_OF_RANGE, "event_time_ms", str(event_time_ms), fix)
 
 
 def delivery_id(alert_id: str, revision: int) -> str:
     """Return the id of one step of an alert: the same alert and revision always give the same id."""
     return f"{alert_id}.{revision}"
-
-
-class Contract(BaseModel):
-    """What all wire contracts share."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
-
-    def to_json(self) -> bytes:
-        """Return the value of a Kafka record: compact UTF-8 JSON without absent fields."""
-        return self.model_dump_json(exclude_none=True).encode()
-
-
-class TimedContract(Contract):
-    """A contract with an event time (when it happened) and, where it differs, when the pipeline could have known."""
-
-    event_time_ms: Time
-    available_at_ms: Time | None = None
-
-    @field_validator("event_time_ms", "available_at_ms")
-    @classmethod
-    def _time_in_range(cls, value: int | None) -> int | None:
-        return value if value is None else _check_time(value)
 
 
 class Action(StrEnum):
@@ -90,7 +41,7 @@ class BehaviorEvent(TimedContract):
     user_id: Name
     action: Action
     item_id: OptionalName = None
-    item_text: Annotated[str | None, BeforeValidator(_blank_is_none)] = Field(default=None, max_length=MAX_TEXT_CHARS)
+    item_text: Annotated[str | None, BeforeValidator(blank_is_none)] = Field(default=None, max_length=MAX_TEXT_CHARS)
     value: float | None = None
     session_id: OptionalName = None
     source: OptionalName = None
@@ -109,11 +60,6 @@ class SocialPost(TimedContract):
     author_created_ms: Time | None = None
     followers: Annotated[int | None, Field(ge=0)] = None
     url: OptionalName = None
-
-    @field_validator("author_created_ms")
-    @classmethod
-    def _created_in_range(cls, value: int | None) -> int | None:
-        return value if value is None else _check_time(value)
 
     @field_validator("text")
     @classmethod

@@ -7,7 +7,8 @@ Posts are keyed by ``event_id`` and behaviour by ``user_id``, so that one partit
 from dataclasses import dataclass
 from functools import lru_cache
 
-from pipeline.events import Alert, BehaviorEvent, Contract, DeadLetter, ScoredPost, SocialPost, Trend
+from pipeline.contract import Contract
+from pipeline.events import Alert, BehaviorEvent, DeadLetter, ScoredPost, SocialPost, Trend
 
 DAY_MS = 86_400_000
 FOREVER = -1  # retention goes by record timestamp: a topic that may hold a replay of old history must not expire it

@@ -11,9 +11,10 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from pipeline.adapters.streams import Record
+from pipeline.contract import check_not_future
 from pipeline.core.refusals import Origin, dead_letter, refusal
 from pipeline.errors import ConfigurationError, InvalidRecord
-from pipeline.events import BehaviorEvent, DeadLetter, SocialPost, check_not_future
+from pipeline.events import BehaviorEvent, DeadLetter, SocialPost
 
 Event = SocialPost | BehaviorEvent
 

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
+from pipeline.contract import check_not_future
 from pipeline.errors import InvalidRecord, Reason
-from pipeline.events import check_not_future
 from pipeline.topics import max_record_bytes
 
 Headers = tuple[tuple[str, bytes], ...]

@@ -13,8 +13,8 @@ import numpy as np
 
 from pipeline.backtest.lines import read_lines
 from pipeline.backtest.prices import Prices
+from pipeline.contract import EARLIEST_MS, LATEST_MS
 from pipeline.errors import ConfigurationError
-from pipeline.events import EARLIEST_MS, LATEST_MS
 
 EVENT_Z = -3.0
 ALERT_Z = -2.0

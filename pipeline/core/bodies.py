@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from pipeline.events import Alert, AlertGroup, Contract
+from pipeline.contract import Contract
+from pipeline.events import Alert, AlertGroup
 
 MAX_BODY_BYTES: Final = 20_000  # Standard Webhooks: a body stays under 20 kB
 MAX_EVIDENCE: Final = 5

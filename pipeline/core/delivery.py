@@ -15,8 +15,9 @@ from typing import Any, Final
 
 from pydantic import ConfigDict
 
+from pipeline.contract import Contract
 from pipeline.errors import Reason
-from pipeline.events import Contract, DeadLetter
+from pipeline.events import DeadLetter
 
 JITTER: Final = 0.1  # a wait is lengthened by up to a tenth, so that deliveries which failed together do not return together
 EXCERPT_CHARS: Final = 120

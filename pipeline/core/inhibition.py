@@ -8,9 +8,10 @@ whoever is woken by warnings, or by critical ones alone, misses none of them.
 
 from typing import Final
 
+from pipeline.contract import Contract
 from pipeline.core.alerts import SEVERITIES
 from pipeline.core.explain import ENDED
-from pipeline.events import Alert, Contract, Rule, Severity, delivery_id
+from pipeline.events import Alert, Rule, Severity, delivery_id
 
 MOODS: Final = (Rule.NEGATIVE_SPIKE, Rule.NEGATIVE_TREND)
 

@@ -12,9 +12,10 @@ from typing import Final, Literal, get_args
 
 from pydantic import Field
 
+from pipeline.contract import LATEST_MS, Contract, Name
 from pipeline.core.shown import clock, printable, utc
 from pipeline.errors import ConfigurationError
-from pipeline.events import LATEST_MS, Alert, Contract, Name, Rule, Severity
+from pipeline.events import Alert, Rule, Severity
 
 MatchedField = Literal["entity", "rule", "severity", "alert_id"]
 FIELDS: Final[tuple[str, ...]] = get_args(MatchedField)

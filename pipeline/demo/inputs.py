@@ -11,7 +11,8 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Final
 
-from pipeline.events import EARLIEST_MS, LATEST_MS, BehaviorEvent, SocialPost
+from pipeline.contract import EARLIEST_MS, LATEST_MS
+from pipeline.events import BehaviorEvent, SocialPost
 from pipeline.inprocess import Incoming
 from pipeline.replay.raw import with_entities
 from pipeline.replay.recorded import open_lines

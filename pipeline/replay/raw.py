@@ -13,8 +13,9 @@ import structlog
 from pydantic import ValidationError
 
 import workers
+from pipeline.contract import EARLIEST_MS
 from pipeline.errors import ConfigurationError, InvalidRecord
-from pipeline.events import EARLIEST_MS, ScoredPost, SocialPost
+from pipeline.events import ScoredPost, SocialPost
 from pipeline.replay.journal import Journal, journal_of
 from pipeline.replay.recorded import has_lines, is_scored, read_scored, unsorted
 from pipeline.replay.scores import keep_scores, kept_scores

@@ -15,9 +15,10 @@ from typing import IO, Final, cast
 
 from pydantic import TypeAdapter, ValidationError
 
+from pipeline.contract import EARLIEST_MS, LATEST_MS
 from pipeline.core.shown import utc
 from pipeline.errors import ConfigurationError
-from pipeline.events import EARLIEST_MS, LATEST_MS, ScoredPost
+from pipeline.events import ScoredPost
 
 CHUNK = 2_000
 GZIP_MAGIC: Final = b"\x1f\x8b"

@@ -7,10 +7,10 @@ import pytest
 
 from pipeline.adapters.delivery_log import DeliveryLog
 from pipeline.adapters.redis_delivery_log import SILENCE_KEPT_MS, RedisDeliveryLog
+from pipeline.contract import LATEST_MS
 from pipeline.core.delivery import Delivery, Status, released, settle
 from pipeline.core.inhibition import word_after
 from pipeline.core.silences import Silence, make_silence
-from pipeline.events import LATEST_MS
 from tests.alerts import make_alert, make_delivery, make_market_alert
 from tests.contract.delivery_logs import FAILED, LEASE_MS, OK, POLICY, queued
 

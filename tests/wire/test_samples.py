@@ -11,6 +11,7 @@ from typing import Final
 import pytest
 from jsonschema import Draft202012Validator
 
+from pipeline.contract import Contract
 from pipeline.errors import Reason
 from pipeline.events import (
     Action,
@@ -20,7 +21,6 @@ from pipeline.events import (
     AlertStatus,
     Band,
     BehaviorEvent,
-    Contract,
     DeadLetter,
     Evidence,
     MarketMember,

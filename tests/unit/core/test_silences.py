@@ -4,9 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.contract import LATEST_MS
 from pipeline.core.silences import FIELDS, Matcher, Silence, SilenceState, make_silence, parse_matcher, silenced_by
 from pipeline.errors import ConfigurationError
-from pipeline.events import LATEST_MS, Rule, Severity
+from pipeline.events import Rule, Severity
 from tests.alerts import make_alert
 
 NOW_MS = 1_704_100_000_000

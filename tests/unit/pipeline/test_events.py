@@ -4,8 +4,9 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from pipeline.contract import Contract, check_not_future
 from pipeline.errors import InvalidRecord, Reason
-from pipeline.events import BehaviorEvent, Contract, DeadLetter, ScoredPost, Sentiment, SocialPost, check_not_future
+from pipeline.events import BehaviorEvent, DeadLetter, ScoredPost, Sentiment, SocialPost
 
 T = 1_388_531_408_000
 

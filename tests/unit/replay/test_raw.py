@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
+from pipeline.contract import LATEST_MS
 from pipeline.errors import ConfigurationError
-from pipeline.events import LATEST_MS
 from pipeline.inprocess import turns
 from pipeline.replay import raw, scoring_pool
 from pipeline.replay.raw import Scoring, read_posts, read_raw

@@ -1,0 +1,57 @@
+"""What every wire contract shares: frozen models, names, and times that cannot be a mistake of units.
+
+All times are epoch milliseconds, UTC. Nothing here reads a clock: ``check_not_future`` takes the time as an argument.
+"""
+
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+
+from pipeline.errors import InvalidRecord, Reason
+
+EARLIEST_MS = 946_684_800_000  # 2000-01-01: anything before is a unit mistake or a missing value
+LATEST_MS = 4_102_444_800_000  # 2100-01-01: anything after is microseconds or nanoseconds
+FUTURE_TOLERANCE_MS = 3_600_000  # the broker's own limit (message.timestamp.after.max.ms)
+
+
+def _check_time(value: int) -> int:
+    if value >= LATEST_MS:
+        raise ValueError("must be epoch milliseconds; this is after 2100: divide microseconds by 1000")
+    if value < EARLIEST_MS:
+        raise ValueError("must be epoch milliseconds after 2000-01-01; multiply seconds by 1000")
+    return value
+
+
+def blank_is_none(value: Any) -> Any:
+    """Return None for a text of nothing but spaces, else the value as it is."""
+    return None if isinstance(value, str) and not value.strip() else value
+
+
+Time = Annotated[int, Field(strict=True, description="epoch milliseconds, UTC"), AfterValidator(_check_time)]
+Name = Annotated[str, StringConstraints(min_length=1, max_length=512, strict=True)]
+OptionalName = Annotated[Name | None, BeforeValidator(blank_is_none)]
+Probability = Annotated[float, Field(ge=0.0, le=1.0)]
+
+
+def check_not_future(event_time_ms: int, now_ms: int) -> None:
+    """Raise InvalidRecord when an event claims to happen later than now, beyond the broker's own tolerance."""
+    if event_time_ms > now_ms + FUTURE_TOLERANCE_MS:
+        fix = f"it lies more than {FUTURE_TOLERANCE_MS // 60_000} minutes in the future; correct the source's clock"
+        raise InvalidRecord(Reason.TIME_OUT_OF_RANGE, "event_time_ms", str(event_time_ms), fix)
+
+
+class Contract(BaseModel):
+    """What all wire contracts share."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
+
+    def to_json(self) -> bytes:
+        """Return the value of a Kafka record: compact UTF-8 JSON without absent fields."""
+        return self.model_dump_json(exclude_none=True).encode()
+
+
+class TimedContract(Contract):
+    """A contract with an event time (when it happened) and, where it differs, when the pipeline could have known."""
+
+    event_time_ms: Time
+    available_at_ms: Time | None = None
