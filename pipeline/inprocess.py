@@ -8,7 +8,7 @@ alerts, however it is cut into turns. Deliveries alone happen in processing time
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
+from itertools import chain, islice
 from typing import Final, NamedTuple, TypeVar
 
 from pipeline import topics
@@ -18,7 +18,7 @@ from pipeline.adapters.stores import MemoryProfileStore, Progress
 from pipeline.adapters.streams import Record, Sink, Source
 from pipeline.core.delivery import Outcome, RetryPolicy
 from pipeline.core.detector_config import DetectorConfig
-from pipeline.core.trends import Step
+from pipeline.core.trends import Step, told
 from pipeline.errors import InvalidRecord
 from pipeline.events import Alert, DeadLetter, ScoredPost, SocialPost, Trend
 from pipeline.jobs.desk import Desk, Letters
@@ -102,12 +102,11 @@ class TrendStage:
         return self._write([], [self._host.finish()])
 
     def _write(self, posts: Sequence[ScoredPost], steps: Sequence[Step]) -> Turn:
+        for topic, output in chain.from_iterable(map(told, steps)):
+            self._sink.write(topic.name, output.entity.encode(), output.to_json(), output.event_time_ms)
         trends = tuple(trend for step in steps for trend in step.trends)
         alerts = tuple(alert for step in steps for alert in step.alerts)
         late = tuple(post for step in steps for post in step.late)
-        for topic, outputs in ((topics.TRENDS, trends), (topics.ALERTS, alerts)):
-            for output in outputs:
-                self._sink.write(topic.name, output.entity.encode(), output.to_json(), output.event_time_ms)
         self._sink.flush()
         return Turn(tuple(posts), trends, alerts, late)
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import redis
 
+from pipeline.adapters.redis_answers import answering
 from pipeline.errors import ConfigurationError, Unavailable
 
 
@@ -26,14 +27,12 @@ def facts(url: str, timeout_s: float = 5.0) -> RedisFacts:
     """Return what a Redis says of itself. Raises Unavailable where it does not answer, ConfigurationError where it refuses."""
     client = redis.Redis.from_url(url, socket_timeout=timeout_s, socket_connect_timeout=timeout_s, decode_responses=True)
     try:
-        with client:
+        with client, answering("; start it with: groundswell up"):
             return _facts(client)
-    except redis.exceptions.AuthenticationError as error:
-        raise ConfigurationError(f"Redis refuses the login ({error}); set GROUNDSWELL_REDIS__URL") from error
     except redis.exceptions.NoPermissionError as error:
         raise ConfigurationError(f"Redis lets this user not look ({error}); allow it INFO, TIME and COMMAND") from error
     except (redis.exceptions.RedisError, OSError) as error:
-        raise Unavailable(f"Redis does not answer: {error}; start it with: groundswell up") from error
+        raise Unavailable(f"Redis cannot be asked: {error}; start one with: groundswell up") from error
 
 
 def _facts(client: "redis.Redis") -> RedisFacts:

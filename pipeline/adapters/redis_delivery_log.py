@@ -11,8 +11,7 @@ until a day after its end, so that ``silence list`` can show it), ``delivery-flu
 
 import json
 import math
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any, Final
 
@@ -21,12 +20,13 @@ from redis.backoff import ExponentialBackoff
 from redis.retry import Retry
 
 from pipeline.adapters import redis_delivery_scripts as scripts
+from pipeline.adapters.redis_answers import answering
 from pipeline.core.delivery import Delivery, EndpointState, Status, admit, released
 from pipeline.core.inhibition import MarketWord
 from pipeline.core.silences import Silence
-from pipeline.errors import Unavailable
 
 SILENCE_KEPT_MS: Final = 86_400_000  # after its end
+WAITS: Final = "; the delivery log stands still"
 FLUSH_KEPT_S: Final = 2 * 86_400  # longer than any group interval
 
 
@@ -56,7 +56,7 @@ class RedisDeliveryLog:
 
     def add(self, delivery: Delivery) -> bool:
         """See ``DeliveryLog.add``."""
-        with _answering():
+        with answering(WAITS):
             while True:
                 stored = self._redis.get(self._name(delivery))
                 if not admit(_decode(stored), delivery):
@@ -74,13 +74,13 @@ class RedisDeliveryLog:
     def hold(self, delivery: Delivery, ended: bool) -> bool:
         """See ``DeliveryLog.hold``."""
         keys = [self._name(delivery), self._key("delivery-held", delivery.endpoint)]
-        with _answering():
+        with answering(WAITS):
             args = [delivery.to_json(), delivery.alert_id, delivery.delivery_id, int(ended)]
             return bool(self._hold(keys, args))
 
     def held(self, endpoint: str) -> Sequence[Delivery]:
         """See ``DeliveryLog.held``."""
-        with _answering():
+        with answering(WAITS):
             ids = [name.decode() for name in self._redis.hvals(self._key("delivery-held", endpoint))]
             return self._all(endpoint, ids)
 
@@ -90,28 +90,28 @@ class RedisDeliveryLog:
 
     def release(self, delivery: Delivery, now_ms: int) -> bool:
         """See ``DeliveryLog.release``."""
-        with _answering():
+        with answering(WAITS):
             return self._replace(delivery.to_json(), released(delivery, now_ms), held=True)
 
     def markets(self) -> Sequence[MarketWord]:
         """See ``DeliveryLog.markets``."""
-        with _answering():
+        with answering(WAITS):
             return [MarketWord.model_validate_json(word) for word in self._redis.hvals(self._key("delivery-markets"))]
 
     def set_market(self, word: MarketWord) -> None:
         """See ``DeliveryLog.set_market``."""
-        with _answering():
+        with answering(WAITS):
             self._redis.hset(self._key("delivery-markets"), word.entity, word.to_json())
 
     def silences(self) -> Sequence[Silence]:
         """See ``DeliveryLog.silences``."""
-        with _answering():
+        with answering(WAITS):
             return [Silence.model_validate_json(each) for each in self._redis.hvals(self._key("delivery-silences"))]
 
     def set_silence(self, silence: Silence) -> None:
         """See ``DeliveryLog.set_silence``."""
         key = self._key("delivery-silences")
-        with _answering(), self._redis.pipeline(transaction=True) as both:
+        with answering(WAITS), self._redis.pipeline(transaction=True) as both:
             both.hset(key, silence.silence_id, silence.to_json())
             both.hpexpireat(key, silence.ends_at_ms + SILENCE_KEPT_MS, silence.silence_id)
             both.execute()
@@ -119,7 +119,7 @@ class RedisDeliveryLog:
     def claim(self, endpoint: str, now_ms: int, lease_ms: int) -> Delivery | None:
         """See ``DeliveryLog.claim``."""
         args = [now_ms, now_ms + lease_ms, self._key("delivery-lane", endpoint, ""), self._key("delivery", endpoint, "")]
-        with _answering():
+        with answering(WAITS):
             return _decode(self._claim(self._queues(endpoint), args))
 
     def store(self, delivery: Delivery, now_ms: int, hold: bool = False, members: Sequence[Delivery] = ()) -> None:
@@ -129,12 +129,12 @@ class RedisDeliveryLog:
         keys += [key for each in all_of_them for key in (self._name(each), self._lane(each))]
         args = [now_ms, int(delivery.status is not Status.PENDING), int(hold), self._key("delivery", endpoint, "")]
         entries = [part for each in all_of_them for part in (each.to_json(), each.delivery_id, each.alert_id)]
-        with _answering():
+        with answering(WAITS):
             self._store(keys, [*args, *entries])
 
     def waiting_heads(self, endpoint: str, limit: int) -> Sequence[Delivery]:
         """See ``DeliveryLog.waiting_heads``."""
-        with _answering(), self._redis.pipeline(transaction=False) as heads:
+        with answering(WAITS), self._redis.pipeline(transaction=False) as heads:
             for alert in self._redis.zrange(self._queues(endpoint)[0], 0, limit - 1):
                 heads.zrange(self._key("delivery-lane", endpoint, alert.decode()), 0, 0)
             ids = [head[0].decode() for head in heads.execute() if head]  # one that was sent meanwhile has no lane any more
@@ -145,39 +145,39 @@ class RedisDeliveryLog:
         endpoint, unsealed = leader.endpoint, leader.model_copy(update={"members": None})
         entries = [part for each in members for part in (each.alert_id, each.delivery_id)]
         args = [unsealed.to_json(), leader.to_json(), self._key("delivery-lane", endpoint, ""), *entries]
-        with _answering():
+        with answering(WAITS):
             return bool(self._seal([*self._queues(endpoint), self._name(leader)], args))
 
     def unseal(self, leader: Delivery, members: Sequence[Delivery], now_ms: int) -> Delivery:
         """See ``DeliveryLog.unseal``."""
         alone = leader.model_copy(update={"members": None})
         args = [leader.to_json(), alone.to_json(), now_ms, *(each.alert_id for each in members)]
-        with _answering():
+        with answering(WAITS):
             self._unseal([*self._queues(leader.endpoint), self._name(leader)], args)
         return alone
 
     def flush_ms(self, group: str) -> int | None:
         """See ``DeliveryLog.flush_ms``."""
-        with _answering():
+        with answering(WAITS):
             stored = self._redis.hget(self._key("delivery-flushes"), group)
         return None if stored is None else int(stored)
 
     def set_flush(self, group: str, flush_ms: int) -> None:
         """See ``DeliveryLog.set_flush``."""
         key = self._key("delivery-flushes")
-        with _answering(), self._redis.pipeline(transaction=True) as both:
+        with answering(WAITS), self._redis.pipeline(transaction=True) as both:
             both.hset(key, group, flush_ms)
             both.hexpire(key, FLUSH_KEPT_S, group)
             both.execute()
 
     def get(self, endpoint: str, delivery_id: str) -> Delivery | None:
         """See ``DeliveryLog.get``."""
-        with _answering():
+        with answering(WAITS):
             return _decode(self._redis.get(self._key("delivery", endpoint, delivery_id)))
 
     def next_due_ms(self, endpoint: str) -> int | None:
         """See ``DeliveryLog.next_due_ms``."""
-        with _answering(), self._redis.pipeline(transaction=True) as both:
+        with answering(WAITS), self._redis.pipeline(transaction=True) as both:
             for queue in self._queues(endpoint):
                 both.zrange(queue, 0, 0, withscores=True)
             first = both.execute()
@@ -186,20 +186,20 @@ class RedisDeliveryLog:
 
     def waiting(self, endpoint: str) -> int:
         """See ``DeliveryLog.waiting``."""
-        with _answering(), self._redis.pipeline(transaction=True) as both:  # or what moves from one to the other is in none
+        with answering(WAITS), self._redis.pipeline(transaction=True) as both:  # or what moves from one to the other is in none
             for queue in self._queues(endpoint):
                 both.zcard(queue)
             return sum(both.execute())
 
     def endpoint(self, endpoint: str) -> EndpointState:
         """See ``DeliveryLog.endpoint``."""
-        with _answering():
+        with answering(WAITS):
             stored = self._redis.get(self._key("delivery-endpoint", endpoint))
         return EndpointState() if stored is None else EndpointState(**json.loads(stored))
 
     def set_endpoint(self, endpoint: str, state: EndpointState) -> None:
         """See ``DeliveryLog.set_endpoint``."""
-        with _answering():
+        with answering(WAITS):
             self._redis.set(self._key("delivery-endpoint", endpoint), json.dumps(asdict(state)))
 
     def _name(self, delivery: Delivery) -> str:
@@ -213,15 +213,6 @@ class RedisDeliveryLog:
 
     def _key(self, *parts: str) -> str:
         return self._prefix + ":".join(parts)
-
-
-@contextmanager
-def _answering() -> Iterator[None]:
-    """Turn the client's errors about the connection into Unavailable."""
-    try:
-        yield
-    except (redis.ConnectionError, redis.TimeoutError) as error:
-        raise Unavailable(f"Redis does not answer, the delivery log stands still: {error}") from error
 
 
 def _decode(stored: bytes | None) -> Delivery | None:

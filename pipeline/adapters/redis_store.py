@@ -20,6 +20,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from pipeline.adapters.redis_answers import answering
 from pipeline.adapters.stores import Applied, Folded, Outcomes, ProfileSpec, Progress, Stored, Update, by_user, cutoff_for, fold
 from pipeline.adapters.streams import TopicPartition
 from pipeline.core.profile_bytes import decode
@@ -30,13 +31,6 @@ LIBRARY = "groundswell_v1"
 DAY_MS = 86_400_000
 USERS_PER_PIPELINE = 500
 MAX_ROUNDS = 20  # of compare-and-set; a user whose every round is lost has that many writers at once
-
-_PASSING = (
-    redis.exceptions.ConnectionError,
-    redis.exceptions.TimeoutError,
-    redis.exceptions.OutOfMemoryError,
-    redis.exceptions.ReadOnlyError,
-)
 
 
 def connect(url: str, timeout_s: float = 10.0) -> "redis.Redis":
@@ -177,19 +171,16 @@ class RedisProfileStore:
     @contextmanager
     def _answering(self) -> Iterator[None]:
         """Load the functions where needed, and name the fate of what Redis may answer."""
-        try:
-            if not self._library_loaded:
-                self._load_library()
-            yield
-        except redis.exceptions.AuthenticationError as error:
-            raise ConfigurationError(f"Redis refuses the login ({error}); set GROUNDSWELL_REDIS__URL") from error
-        except _PASSING as error:
-            raise Unavailable(f"Redis does not answer: {error}") from error
-        except redis.exceptions.ResponseError as error:
-            if "Function not found" not in str(error):
-                raise
-            self._library_loaded = False  # an emptied server; the next call loads it again
-            raise Unavailable("Redis lost its functions; they are loaded again") from error
+        with answering():
+            try:
+                if not self._library_loaded:
+                    self._load_library()
+                yield
+            except redis.exceptions.ResponseError as error:
+                if "Function not found" not in str(error):
+                    raise
+                self._library_loaded = False  # an emptied server; the next call loads it again
+                raise Unavailable("Redis lost its functions; they are loaded again") from error
 
     def _load_library(self) -> None:
         source = (resources.files("pipeline.adapters") / "functions" / f"{LIBRARY}.lua").read_text("utf-8")

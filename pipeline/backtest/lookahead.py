@@ -6,7 +6,7 @@ freqtrade's analyses of the same purpose.
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -37,8 +37,8 @@ class Lookahead:
     """What the analysis found; clean when every list is empty and the model is older than the posts, or its age unknown.
 
     ``changed``: (cut_ms, alert record) that only one of the two runs gave. ``early``: records given out before their own
-    event time, or before a post in their evidence was available. ``hindsight``: the model learned from posts of the span;
-    None where no cut-off date is known.
+    event time, or that show a post from after it, or one that was not available when the pane closed. ``hindsight``: the
+    model learned from posts of the span; None where no cut-off date is known.
     """
 
     cuts_ms: tuple[int, ...]
@@ -75,7 +75,7 @@ def lookahead(
     cuts = cut_points(posts)
     changed = [(cut, alert) for cut in cuts for alert in _changed(posts, whole, cut, config, detector)]
     hindsight = None if model_cutoff_ms is None or not posts else model_cutoff_ms >= posts[0].event_time_ms
-    return Lookahead(cuts, tuple(changed), tuple(too_early(whole, posts)), hindsight)
+    return Lookahead(cuts, tuple(changed), tuple(too_early(whole, posts, config.out_of_orderness_ms)), hindsight)
 
 
 def last_moment(dates: str) -> int | None:
@@ -123,16 +123,20 @@ def _identity(alert: Alert) -> tuple[str, int]:
     return alert.alert_id, alert.revision
 
 
-def too_early(alerts: Sequence[Alert], posts: Sequence[ScoredPost]) -> list[Alert]:
-    """Return alerts said to be available before they happened, or whose evidence lies after the alert."""
-    available = {post.event_id: post.event_time_ms for post in posts}
-    return [alert for alert in alerts if _is_early(alert, available)]
+def too_early(alerts: Sequence[Alert], posts: Sequence[ScoredPost], out_of_orderness_ms: int) -> list[Alert]:
+    """Return alerts said to be available before they happened, or whose evidence came after the alert, by either time.
+
+    A pane closes ``out_of_orderness_ms`` after its end, which is the alert's event time: until then a post may come in.
+    """
+    times = {post.event_id: (post.event_time_ms, known_ms(post)) for post in posts}
+    return [alert for alert in alerts if _is_early(alert, times, alert.event_time_ms + out_of_orderness_ms)]
 
 
-def _is_early(alert: Alert, event_time_ms: dict[str, int]) -> bool:
+def _is_early(alert: Alert, times: Mapping[str, tuple[int, int]], closed_ms: int) -> bool:
     if alert.available_at_ms is not None and alert.available_at_ms < alert.event_time_ms:
         return True
-    return any(event_time_ms.get(one.event_id, 0) >= alert.event_time_ms for one in alert.evidence)
+    shown = [times[one.event_id] for one in alert.evidence if one.event_id in times]
+    return any(event_time_ms >= alert.event_time_ms or available_ms > closed_ms for event_time_ms, available_ms in shown)
 
 
 @dataclass(frozen=True)

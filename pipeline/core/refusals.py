@@ -10,6 +10,7 @@ from pipeline.errors import InvalidRecord, Reason
 from pipeline.events import DeadLetter
 
 _TIMES = {"event_time_ms", "available_at_ms", "author_created_ms"}
+_RULE_BROKEN = {"text": Reason.EMPTY_TEXT} | dict.fromkeys(_TIMES, Reason.TIME_OUT_OF_RANGE)
 _WANTED = {
     "string_type": "write a JSON string",
     "int_type": "write a JSON integer",
@@ -56,8 +57,7 @@ def refusal(error: ValidationError, value: bytes) -> InvalidRecord:
 def _explain(error: ErrorDetails, field: str, value: bytes) -> tuple[Reason, str]:
     kind = error["type"]
     if kind == "value_error":
-        reason = Reason.EMPTY_TEXT if field == "text" else Reason.TIME_OUT_OF_RANGE
-        return reason, error["msg"].removeprefix("Value error, ")
+        return _RULE_BROKEN.get(field, Reason.INVALID_VALUE), error["msg"].removeprefix("Value error, ")
     if kind.endswith(("_type", "_parsing", "_from_float")):
         return Reason.WRONG_TYPE, _wrong_type(kind, field)
     explain = _EXPLANATIONS.get(kind)

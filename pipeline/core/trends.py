@@ -14,9 +14,11 @@ At the end of a stream the timers still pending fire in order. Two hosts are com
 which an alert may open: thresholds are calibrated on them.
 """
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias, TypeVar
 
 from pipeline.events import Alert, ScoredPost, Trend
+from pipeline.topics import ALERTS, LATE, TRENDS, Topic
 
 if TYPE_CHECKING:
     from pipeline.core.pane_digest import PaneDigest
@@ -41,6 +43,13 @@ class Step(NamedTuple):
 
 
 NOTHING = Step()
+
+
+def told(step: Step) -> Iterator[tuple[Topic, Trend | Alert | ScoredPost]]:
+    """Yield what a step gives out, each with its topic: trends, alerts, and posts behind the allowed lateness."""
+    yield from ((TRENDS, trend) for trend in step.trends)
+    yield from ((ALERTS, alert) for alert in step.alerts)
+    yield from ((LATE, post) for post in step.late)
 
 
 class Operator(Protocol[State, Event]):

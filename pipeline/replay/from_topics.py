@@ -7,11 +7,11 @@ from typing import TypeVar
 from pydantic import ValidationError
 
 from pipeline.adapters.streams import Reader, Record, Sink
-from pipeline.core.trends import Step
+from pipeline.core.trends import Step, told
 from pipeline.errors import ConfigurationError
 from pipeline.events import ScoredPost, SocialPost
 from pipeline.replay.recorded import arrival
-from pipeline.topics import ALERTS, POSTS, SCORED, TRENDS
+from pipeline.topics import POSTS, SCORED
 
 SCHEME = "topic:"
 Post = TypeVar("Post", ScoredPost, SocialPost)
@@ -62,10 +62,9 @@ def check_prefix(prefix: str, live: str) -> None:
 
 
 def published(steps: Iterable[Step], sink: Sink, prefix: str) -> Iterator[Step]:
-    """Yield the steps, having written their trends and alerts to the topics of ``prefix``; in the end all are durable."""
+    """Yield the steps, having written what they tell to the topics of ``prefix``; in the end all is durable."""
     for step in steps:
-        for topic, outputs in ((TRENDS, step.trends), (ALERTS, step.alerts)):
-            for output in outputs:
-                sink.write(topic.full_name(prefix), output.entity.encode(), output.to_json(), output.event_time_ms)
+        for topic, output in told(step):
+            sink.write(topic.full_name(prefix), output.entity.encode(), output.to_json(), output.event_time_ms)
         yield step
     sink.flush()

@@ -1,11 +1,15 @@
 """The fixtures' servers are the real ones, with the settings that the product relies on."""
 
+from collections.abc import Callable
+
 import pytest
 
 from infra.versions import OLDEST_KAFKA
+from pipeline.adapters import redis_admin, redis_store
 from pipeline.adapters.kafka_admin import KafkaAdmin, TopicState
+from pipeline.adapters.redis_delivery_log import RedisDeliveryLog
 from pipeline.adapters.streams import TopicPartition
-from pipeline.errors import Unavailable
+from pipeline.errors import ConfigurationError, Unavailable
 from pipeline.settings import KafkaSettings
 
 pytestmark = pytest.mark.integration
@@ -42,3 +46,17 @@ def test_redis_keeps_what_it_is_given(redis_url: str, key_prefix: str) -> None:
         assert client.config_get("appendonly") == {"appendonly": "yes"}
         assert client.config_get("maxmemory-policy") == {"maxmemory-policy": "noeviction"}
         assert client.execute_command("VADD", f"{key_prefix}v", "VALUES", 2, 1.0, 0.0, "x") == 1
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda url, prefix: redis_store.RedisProfileStore(redis_store.connect(url), prefix).get("u"),
+        lambda url, prefix: RedisDeliveryLog.connect(url, prefix).endpoint("e"),
+        lambda url, _: redis_admin.facts(url),
+    ],
+    ids=["profiles", "deliveries", "doctor"],
+)
+def test_a_refused_login_is_not_waited_for(redis_url: str, key_prefix: str, ask: Callable[[str, str], object]) -> None:
+    with pytest.raises(ConfigurationError, match="refuses the login.*GROUNDSWELL_REDIS__URL"):
+        ask(redis_url.replace("redis://", "redis://nobody:wrong@"), key_prefix)

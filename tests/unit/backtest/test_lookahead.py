@@ -59,6 +59,18 @@ def test_an_alert_available_before_it_happened_is_found() -> None:
     assert lookahead(posts, CONFIG, None, early).early
 
 
+@pytest.mark.parametrize(("beyond_ms", "found"), [(-CONFIG.out_of_orderness_ms, []), (0, []), (1, ["x"])])
+def test_evidence_that_came_in_after_the_pane_had_closed_is_found(beyond_ms: int, found: list[str]) -> None:
+    told_ms = START_MS + 5 * HOUR_MS
+    posts = [scored_post("p", told_ms - 1, available_at_ms=told_ms + CONFIG.out_of_orderness_ms + beyond_ms)]
+    evidence = Evidence(event_id="p", text="", author_id="a", event_time_ms=told_ms - 1, negative=0.9)
+
+    def cheat(known: Sequence[ScoredPost], config: DetectorConfig) -> Sequence[Alert]:
+        return [alert("x", "A", told_ms, evidence=(evidence,))]
+
+    assert [record.alert_id for record in lookahead(posts, CONFIG, None, cheat).early] == found
+
+
 def test_posts_not_yet_available_at_the_cut_are_not_known_there() -> None:
     posts = [scored_post(str(i), START_MS + i * HOUR_MS, available_at_ms=START_MS + 99 * DAY_MS) for i in range(20)]
     seen: list[int] = []

@@ -79,6 +79,14 @@ def test_a_published_replay_stands_in_topics_of_its_own() -> None:
     assert len(list(MemoryReader(broker).read_range("again.trends"))) == sum(len(step.trends) for step in steps)
 
 
+def test_a_post_behind_the_allowed_lateness_is_published_as_late() -> None:
+    broker = MemoryBroker.with_table("again.")
+    posts = [scored_post("newest", START_MS + DAY_MS), scored_post("late", START_MS)]
+    list(published(play(posts, DetectorConfig(), Tally()), MemorySink(broker), "again."))
+    late = [ScoredPost.model_validate_json(record.value) for record in MemoryReader(broker).read_range("again.late")]
+    assert late == posts[1:]
+
+
 def test_the_live_prefix_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="is the live prefix"):
         check_prefix("groundswell.", "groundswell.")
