@@ -72,8 +72,13 @@ def advance(incident: Incident | None, moment: Moment, config: DetectorConfig) -
     return incident if decision is None else decision.incident, decision
 
 
+def continues(incident: Incident, end_ms: int, config: DetectorConfig) -> bool:
+    """Return whether what fires now belongs to this incident: it is open, or began less than a cooldown ago."""
+    return incident.is_open or end_ms - incident.opened_ms < config.lifecycle.cooldown_ms
+
+
 def _begin(previous: Incident | None, moment: Moment, config: DetectorConfig) -> Decision:
-    if previous is None or moment.end_ms - previous.opened_ms >= config.lifecycle.cooldown_ms:
+    if previous is None or not continues(previous, moment.end_ms, config):
         return Decision(AlertStatus.OPENED, AlertReason.SCORE_ABOVE_THRESHOLD, _new_incident(moment, config))
     worse = _rank(moment.severity) > _rank(previous.severity)
     again = replace(
@@ -113,7 +118,8 @@ def _while_open(incident: Incident, moment: Moment, config: DetectorConfig) -> D
         return Decision(AlertStatus.ESCALATED, AlertReason.SEVERITY_ROSE, worse)
     if moment.fires and moment.mass >= config.lifecycle.update_factor * incident.announced_mass:
         more = replace(incident, announced_mass=moment.mass, steps=told)
-        return Decision(AlertStatus.UPDATED, AlertReason.MORE_NEGATIVE_POSTS, more)
+        flood = incident.rule is Rule.COORDINATED_ACTIVITY
+        return Decision(AlertStatus.UPDATED, AlertReason.MORE_POSTS if flood else AlertReason.MORE_NEGATIVE_POSTS, more)
     return None
 
 

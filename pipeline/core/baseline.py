@@ -7,14 +7,13 @@ down-weighting of past outbreaks (Noufaily et al. 2013), reduced to a recursive 
 """
 
 from dataclasses import dataclass
-from math import log, sqrt
+from math import sqrt
 from typing import NamedTuple
 
+from pipeline.core.decay import decayed
 from pipeline.core.detector_config import DAY_MS, DetectorConfig
 from pipeline.core.panes import Pane
 from pipeline.core.trends import PANE_MS
-
-LN2 = log(2.0)
 
 
 @dataclass(slots=True)
@@ -34,7 +33,10 @@ class Baseline:
 
 
 class Expectation(NamedTuple):
-    """What an entity usually does. Rates per day of mean activity; multiply by the exposure of a window."""
+    """What an entity usually does. Rates per day of mean activity; multiply by the exposure of a window.
+
+    ``weight_days`` and ``weight_posts``: what the rates and the share are means over, the prior's weight included.
+    """
 
     negative_per_day: float
     posts_per_day: float
@@ -42,6 +44,14 @@ class Expectation(NamedTuple):
     dispersion: float
     tier: int
     age_ms: int
+    weight_days: float
+    weight_posts: float
+
+    def without(self, negative: float) -> "Expectation":
+        """Return what would at least be expected if no more than so many negatives, and their posts, were missing in the past."""
+        per_day = max(0.0, self.negative_per_day - negative / self.weight_days)
+        share = (self.share * self.weight_posts - negative) / max(1.0, self.weight_posts - negative)
+        return self._replace(negative_per_day=per_day, share=_share(share))
 
 
 def absorb(baseline: Baseline, pane: Pane, config: DetectorConfig) -> None:
@@ -80,15 +90,20 @@ def _expected(baseline: Baseline, at_ms: int, passed: tuple[float, float], confi
     weight = baseline.exposure_days * decay + quiet + strength
     posts_per_day = (posts + prior.posts_per_day * strength) / weight
     tier = prior.tier_of(posts_per_day)
-    share = (negative + kappa * prior.negative_share) / (posts + kappa)
     return Expectation(
         (negative + prior.negative_per_day * strength) / weight,
         posts_per_day,
-        min(max(share, 0.001), 0.999),
+        _share((negative + kappa * prior.negative_share) / (posts + kappa)),
         prior.tiers[tier].dispersion,
         tier,
         _age(baseline, at_ms, config),
+        weight,
+        posts + kappa,
     )
+
+
+def _share(share: float) -> float:
+    return min(max(share, 0.001), 0.999)
 
 
 def _age(baseline: Baseline, at_ms: int, config: DetectorConfig) -> int:
@@ -102,14 +117,8 @@ def _quiet(baseline: Baseline, at_ms: int, config: DetectorConfig) -> tuple[floa
     duration = at_ms - baseline.as_of_ms
     if duration <= 0:
         return 1.0, 0.0
-    half_life: int = config.half_life_ms
-    decay = 2.0 ** (-duration / half_life)
-    exposure = config.prior.season.exposure(baseline.as_of_ms, at_ms) / DAY_MS
-    return decay, exposure * _mean_decay(duration / half_life, decay)
-
-
-def _mean_decay(half_lives: float, decay: float) -> float:
-    return (1.0 - decay) / (LN2 * half_lives) if half_lives > 1e-9 else 1.0
+    decay, mean_decay = decayed(duration / config.half_life_ms)
+    return decay, config.prior.season.exposure(baseline.as_of_ms, at_ms) / DAY_MS * mean_decay
 
 
 def _advance(baseline: Baseline, at_ms: int, config: DetectorConfig) -> None:

@@ -4,11 +4,13 @@ Leader clustering in event-time order: a post joins the earliest living leader w
 the cluster of a post depends on earlier posts alone, and taking back the newest posts is cutting the end off.
 """
 
+import sys
 from array import array
 from bisect import bisect_left, bisect_right
 from struct import Struct
 
 MAX_DISTANCE = 3
+BLOCK_BITS = 16
 _FOUR = Struct("=4i").pack
 _SCAN_BELOW = 24  # comparing so few one by one is faster than looking four blocks up
 _SLACK = 32  # dead leaders are dropped in bulk: they are skipped by their age anyway
@@ -92,7 +94,8 @@ class BlockIndex:
         """Enter all leaders; those that are appended must be entered as they come."""
         self._leaders = leaders
         self._gone = 0
-        self.most = self._slots = 1 << (len(leaders).bit_length())
+        self._slots = min(1 << len(leaders).bit_length(), 1 << BLOCK_BITS)
+        self.most = self._slots if self._slots < 1 << BLOCK_BITS else sys.maxsize  # a block has no more values
         self._newest = array("i", [-1]) * (4 * self._slots)
         self._before = array("i")
         for at, leader in enumerate(leaders):

@@ -2,7 +2,9 @@
 
 from collections.abc import Sequence
 
-from pipeline.events import Alert, AlertReason, AlertStatus, Trend
+from pipeline.events import Alert, AlertReason, AlertStatus, Rule, Trend
+
+TAKEN_BACK = (AlertReason.CORRECTED_BELOW_THRESHOLD, AlertReason.REPLACED)
 
 
 def reconcile(told: Sequence[Alert], again: Sequence[Alert], corrections: dict[str, int]) -> list[Alert]:
@@ -23,7 +25,7 @@ def reconcile(told: Sequence[Alert], again: Sequence[Alert], corrections: dict[s
         else:
             corrections.pop(alert_id, None)  # the newest last: the operator forgets the oldest
             corrections[alert_id] = ahead + 1
-            records.append(_retraction(last_told, ahead))
+            records.append(_retraction(last_told, ahead, _successor(last_told, again)))
     return sorted(records, key=lambda alert: (alert.event_time_ms, alert.alert_id, alert.revision))
 
 
@@ -39,13 +41,27 @@ def _shifted(alert: Alert, corrections: dict[str, int]) -> Alert:
     return alert if ahead == 0 else alert.model_copy(update={"revision": alert.revision + ahead})
 
 
-def _retraction(last_told: Alert, revision: int) -> Alert:
+def _successor(gone: Alert, again: Sequence[Alert]) -> Alert | None:
+    """Return the alert that tells the same in place of one that is gone; of several the one that began nearest to it."""
+    floods = gone.rule is Rule.COORDINATED_ACTIVITY
+    alike = [alert for alert in again if (alert.rule is Rule.COORDINATED_ACTIVITY) == floods]
+    last = {alert.alert_id: alert for alert in alike if alert.reason is not AlertReason.FLOOD}
+    began = [alert for alert in last.values() if alert.starts_at_ms <= gone.event_time_ms]
+    living = [alert for alert in began if alert.ends_at_ms is None or alert.ends_at_ms >= gone.starts_at_ms]
+    return min(living, key=lambda alert: abs(alert.starts_at_ms - gone.starts_at_ms), default=None)
+
+
+def _retraction(last_told: Alert, revision: int, successor: Alert | None) -> Alert:
+    if successor is None:
+        reason, why = AlertReason.CORRECTED_BELOW_THRESHOLD, "late posts showed that nothing unusual happened"
+    else:
+        reason, why = AlertReason.REPLACED, f"late posts moved its beginning; it goes on as alert {successor.alert_id}"
     changes = {
         "revision": revision,
         "status": AlertStatus.RETRACTED,
-        "reason": AlertReason.CORRECTED_BELOW_THRESHOLD,
+        "reason": reason,
         "ends_at_ms": last_told.event_time_ms,
-        "explanation": f"{last_told.entity}: late posts showed that nothing unusual happened.",
+        "explanation": f"{last_told.entity}: {why}.",
     }
     return last_told.model_copy(update=changes)
 
@@ -73,5 +89,5 @@ def settled_alerts(records: Sequence[Alert]) -> dict[str, Alert]:
     return {
         alert_id: record.model_copy(update={"revision": 0})
         for alert_id, record in last.items()
-        if record.reason is not AlertReason.CORRECTED_BELOW_THRESHOLD
+        if record.reason not in TAKEN_BACK
     }

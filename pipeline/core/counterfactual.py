@@ -1,11 +1,13 @@
 """How many negative posts an alert needed: its window without the most negative ones, judged by the same rules.
 
 Posts are counted as the alert counts them: by their probability of being negative, each content once. The most negative
-ones are taken out first; what is expected, the threshold, and the posts outside the window stay as they are. Panes keep
-sums only, so a pane's posts are taken as equally negative: that leaves at most the true number of posts, and so never less
-than the true score. What is found not to fire does not fire.
+ones are taken out first; the threshold and the posts outside the window stay as they are. So does what is expected, but
+where the window is so long that its older posts are expected already: what is gone is then not expected either. Panes keep
+sums only, so a pane's posts are taken as equally negative: that leaves at most the true number of posts. Nothing of this
+gives less than the true score: what is found not to fire does not fire.
 """
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from math import floor
 from typing import NamedTuple
@@ -57,15 +59,23 @@ def would_not_fire_below(history: PaneHistory, seen: Assessment, view: LaneView,
     """
     if seen.score < seen.threshold:
         return None
-    lanes = all_views(history, seen, config)
+    lanes, whole = all_views(history, seen, config), view.reference.negative
+    expected_already = max(0.0, whole - history.negative(seen.end_ms, config.guard_ms))
 
-    def fires(mass: float) -> bool:
-        left = Remainder(history, seen.end_ms, view.lane.reference_ms, min(mass, view.reference.negative))
-        views = (with_sums(each, tuple(map(left.sums, each.lane.windows_ms)), seen, config) for each in lanes)
+    def fires(k: int) -> bool:
+        left = Remainder(history, seen.end_ms, view.lane.reference_ms, min(k - 1 / UNITS, whole))
+        then = seen._replace(expected=seen.expected.without(min(whole - (k - 1), expected_already)))
+        part = then.expected.negative_per_day / seen.expected.negative_per_day
+        views = (with_sums(_scaled(each, part), tuple(map(left.sums, each.lane.windows_ms)), then, config) for each in lanes)
         return any(each.supported and each.score >= seen.threshold for each in views)
 
-    low, high = 0, floor(view.reference.negative) + 1  # the score grows with the mass
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if fires(middle - 1 / UNITS) else (middle, high)
-    return low or None
+    numbers = range(1, floor(whole) + 1)
+    if expected_already:  # fewer posts are also less expected, so one may fire below another that does not
+        return next((k for k in numbers if fires(k)), len(numbers) + 1) - 1 or None
+    return bisect_left(numbers, True, key=fires) or None
+
+
+def _scaled(view: LaneView, part: float) -> LaneView:
+    """Return the view with so much of what it expected."""
+    means = tuple(max(1e-6, part * mean) for mean in view.means)
+    return view._replace(means=means, reference_mean=means[view.lane.windows_ms.index(view.lane.reference_ms)])

@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator
 
-from pipeline.core.alerts import Decision, Moment, advance
+from pipeline.core.alerts import Decision, Moment, advance, continues
 from pipeline.core.counterfactual import would_not_fire_below
 from pipeline.core.decimals import four_decimals
-from pipeline.core.detect import Assessment, LaneView, is_flood, is_one_voice, view_of
+from pipeline.core.detect import Assessment, LaneView, flood_view, is_flood, is_one_voice, view_of
 from pipeline.core.detector_config import DAY_MS, DETECTOR_VERSION, DetectorConfig
 from pipeline.core.entity_state import EntityState
 from pipeline.core.explain import ENDED, Sight, band_of, describe
@@ -27,7 +27,7 @@ def decide(state: EntityState, seen: Assessment, active: bool, config: DetectorC
         if told is not None:
             yield _record(state, told, seen, config)
     if view is not None:
-        moment = _mood_moment(state.entity, seen, view, config)._replace(vetoed=flooded, active=active)
+        moment = _mood_moment(state, seen, view, config)._replace(vetoed=flooded, active=active)
         begins = moment.fires and active and (decided.opinion is None or not decided.opinion.is_open)
         if begins and is_one_voice(state.history, seen.end_ms, view.lane, config.flood):
             moment = moment._replace(active=False)
@@ -36,20 +36,29 @@ def decide(state: EntityState, seen: Assessment, active: bool, config: DetectorC
             yield _record(state, told, seen, config)
 
 
-def _mood_moment(entity: str, seen: Assessment, view: LaneView, config: DetectorConfig) -> Moment:
+def _mood_moment(state: EntityState, seen: Assessment, view: LaneView, config: DetectorConfig) -> Moment:
     return Moment(
         rule=view.lane.rule,
-        entity=entity,
+        entity=state.entity,
         end_ms=seen.end_ms,
         starts_at_ms=seen.end_ms - PANE_MS,
         score=view.score,
         threshold=seen.threshold,
-        mass=view.reference.negative,
+        mass=_mass(state, seen, view, config),
         severity=severity_of(seen, view, config),
         fires=seen.score >= seen.threshold,
         vetoed=False,
         active=True,
     )
+
+
+def _mass(state: EntityState, seen: Assessment, view: LaneView, config: DetectorConfig) -> float:
+    """Return the negatives that say whether an incident grows: in its own lane's window, whichever lane speaks now."""
+    incident = state.decided.opinion
+    if incident is None or not continues(incident, seen.end_ms, config):
+        return view.reference.negative
+    own = [lane for lane in config.lanes if lane.rule is incident.rule]
+    return state.history.negative(seen.end_ms, own[0].reference_ms) if len(own) == 1 else view.reference.negative
 
 
 def _flood_moment(state: EntityState, seen: Assessment, active: bool, flooded: bool, config: DetectorConfig) -> Moment:
@@ -69,11 +78,12 @@ def _flood_moment(state: EntityState, seen: Assessment, active: bool, flooded: b
 
 
 def _record(state: EntityState, decision: Decision, seen: Assessment, config: DetectorConfig) -> Alert:
-    view = view_of(state.history, seen, config)
+    flood = decision.incident.rule is Rule.COORDINATED_ACTIVITY
+    view = flood_view(state.history, seen, config) if flood else view_of(state.history, seen, config)
     recent = state.history.recent(seen.end_ms, view.lane.reference_ms)
     last = state.history.newest
-    about_mood = decision.incident.rule is not Rule.COORDINATED_ACTIVITY and decision.status not in ENDED
-    fewest = would_not_fire_below(state.history, seen, view, config) if about_mood else None
+    asked = not flood and decision.status not in ENDED
+    fewest = would_not_fire_below(state.history, seen, view, config) if asked else None
     return describe(Sight(state.entity, seen, view, recent, last.model, last.model_revision, fewest), decision, config)
 
 

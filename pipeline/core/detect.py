@@ -6,6 +6,7 @@ share term is what finds spikes in busy entities; the slow lane (three hours to 
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from math import ceil
 from typing import NamedTuple
 
@@ -100,6 +101,13 @@ def view_of(history: PaneHistory, seen: Assessment, config: DetectorConfig) -> L
     return max(views, key=lambda view: view.score) if views else look(moment, config.lanes[0], config)
 
 
+def flood_view(history: PaneHistory, seen: Assessment, config: DetectorConfig) -> LaneView:
+    """Return what the fastest lane sees, with the window in which floods are looked for as its reference window."""
+    moment = Situation(history, seen.end_ms, seen.expected, seen.dispersion, seen.cold)
+    view, size_ms = look(moment, config.lanes[0], config), config.flood.window_ms
+    return view._replace(lane=replace(view.lane, reference_ms=size_ms), reference=history.sums(seen.end_ms, size_ms))
+
+
 def look(moment: Situation, lane: Lane, config: DetectorConfig) -> LaneView:
     """Return what one lane sees."""
     sums = tuple(moment.history.sums(moment.end_ms, size) for size in lane.windows_ms)
@@ -121,11 +129,13 @@ def all_views(history: PaneHistory, seen: Assessment, config: DetectorConfig) ->
 def with_sums(view: LaneView, sums: tuple[WindowSums, ...], seen: Assessment, config: DetectorConfig) -> LaneView:
     """Return the view if its windows held only these sums of fewer posts; that enough authors spoke is granted.
 
-    ``effective`` may be less than the true number of posts that are left, which is at most one less per negative post gone.
+    ``effective`` may be less than the true number of posts that are left, which is at most one less per negative post gone;
+    where posts were left out of it, as copies or as an author's third, one of these takes the place of one that is gone.
     """
     at = view.lane.windows_ms.index(view.lane.reference_ms)
     tails, share, score = score_of(sums, at, view.means, seen.expected.share, view.dispersion, config)
-    posts = view.reference.effective - ceil(view.reference.negative - sums[at].negative - 1e-9)
+    gone = 0 if view.reference.posts > view.reference.effective else ceil(view.reference.negative - sums[at].negative - 1e-9)
+    posts = view.reference.effective - gone
     need = view.lane.support
     supported = (
         view.supported

@@ -9,7 +9,7 @@ from pipeline.core.market_rules import MarketRules
 from pipeline.core.prior import Prior, Tier
 from pipeline.events import Rule
 
-DETECTOR_VERSION = "4"
+DETECTOR_VERSION = "5"
 
 MINUTE_MS = 60_000
 HOUR_MS = 60 * MINUTE_MS

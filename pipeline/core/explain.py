@@ -43,6 +43,9 @@ def describe(sight: Sight, decision: Decision, config: DetectorConfig) -> Alert:
     incident, moment, view, recent = decision.incident, sight.moment, sight.view, sight.recent
     seen = view.reference
     about_mood = incident.rule is not Rule.COORDINATED_ACTIVITY
+    ended = decision.status in ENDED
+    score = view.score if about_mood else float(not ended)
+    share_tail = view.share_tail if about_mood else 0.0
     return Alert(
         alert_id=incident.alert_id,
         revision=incident.steps - 1,
@@ -53,16 +56,16 @@ def describe(sight: Sight, decision: Decision, config: DetectorConfig) -> Alert:
         entity=sight.entity,
         event_time_ms=moment.end_ms,
         starts_at_ms=incident.starts_at_ms,
-        ends_at_ms=incident.hot_ms if decision.status in ENDED else None,
-        score=four_decimals(view.score),
-        threshold=four_decimals(incident.threshold),
+        ends_at_ms=incident.hot_ms if ended else None,
+        score=four_decimals(score),
+        threshold=four_decimals(_threshold(sight, decision)),
         observed=four_decimals(seen.negative),
         band=band_of(view.reference_mean, view.dispersion),
         lift=four_decimals(view.lift),
         negative_share=_share(seen.negative, seen.effective),
         negative_share_before=four_decimals(moment.expected.share),
-        share_tail_log10=four_decimals(view.share_tail),
-        share_of_score=four_decimals(min(1.0, config.share_weight * view.share_tail / max(view.score, 1e-9))),
+        share_tail_log10=four_decimals(share_tail),
+        share_of_score=four_decimals(min(1.0, config.share_weight * share_tail / max(score, 1e-9))),
         posts=seen.posts,
         posts_effective=float(seen.effective),
         authors=len({author for pane in recent for author in pane.authors}),
@@ -72,7 +75,7 @@ def describe(sight: Sight, decision: Decision, config: DetectorConfig) -> Alert:
         baseline_age_ms=moment.expected.age_ms,
         cold_start=moment.cold,
         would_not_fire_below=sight.would_not_fire_below,
-        windows=_windows(view),
+        windows=_windows(view) if about_mood else (),
         evidence=_evidence(recent, about_mood),
         explanation=_sentence(sight, decision),
         detector_version=DETECTOR_VERSION,
@@ -80,6 +83,12 @@ def describe(sight: Sight, decision: Decision, config: DetectorConfig) -> Alert:
         model=sight.model,
         model_revision=sight.model_revision,
     )
+
+
+def _threshold(sight: Sight, decision: Decision) -> float:
+    """Return what the score was held against: a step that fires, the threshold of its moment; all else, that of the opening."""
+    fires = decision.status not in ENDED and decision.incident.rule is not Rule.COORDINATED_ACTIVITY
+    return sight.moment.threshold if fires else decision.incident.threshold
 
 
 def _share(part: float, whole: float) -> float:
@@ -135,11 +144,14 @@ _WHY = {
     AlertReason.SCORE_ABOVE_THRESHOLD: "Unusual",
     AlertReason.SEVERITY_ROSE: "Worse than before",
     AlertReason.MORE_NEGATIVE_POSTS: "Still growing",
+    AlertReason.MORE_POSTS: "Still growing",
     AlertReason.REOPENED_IN_COOLDOWN: "Unusual again",
     AlertReason.QUIET: "Quiet again",
-    AlertReason.CORRECTED_BELOW_THRESHOLD: "Corrected",
     AlertReason.FLOOD: "One content drowns out the rest",
 }
+
+
+_COUNTER = {True: "have fired", False: "fire now"}
 
 
 def _sentence(sight: Sight, decision: Decision) -> str:
@@ -152,13 +164,13 @@ def _sentence(sight: Sight, decision: Decision) -> str:
         )
     usual = band_of(view.reference_mean, view.dispersion)
     minutes = (moment.end_ms - decision.incident.starts_at_ms) // MINUTE_MS
-    fewer = sight.would_not_fire_below
+    fewer, opens = sight.would_not_fire_below, decision.status is AlertStatus.OPENED
     return (
         f"{entity}: {_WHY[decision.reason].lower()}. {seen.negative:.1f} negative posts within {span}, "
         f"{usual.expected:.1f} expected (5 to 95 %: {usual.low:.1f} to {usual.high:.1f}); negative share "
         f"{_share(seen.negative, seen.effective):.0%} against {moment.expected.share:.0%}; "
-        f"score {view.score:.1f} against a threshold of {decision.incident.threshold:.1f}; {minutes} minutes since it began."
-        + ("" if fewer is None else f" With fewer than {fewer} negative posts it would not have fired.")
+        f"score {view.score:.1f} against a threshold of {_threshold(sight, decision):.1f}; {minutes} minutes since it began."
+        + ("" if fewer is None else f" With fewer than {fewer} negative posts it would not {_COUNTER[opens]}.")
     )
 
 

@@ -23,12 +23,13 @@ def _offset_ms(timezone: str, hour: int) -> int:
 
 
 @lru_cache(maxsize=65_536)  # nearly two years: a backtest goes through its year entity by entity
-def _slot_at(timezone: str, quarter: int) -> tuple[int, int, int]:
-    """Return (weeks since the first Monday, half-hour of the week, its beginning) of a quarter of an hour since 1970."""
+def _slot_at(timezone: str, quarter: int) -> tuple[int, int, int, int]:
+    """Return (weeks since the first Monday, half-hour of the week, its beginning, offset) of a quarter of an hour since 1970."""
     time_ms = quarter * _QUARTER_MS
-    local_ms = time_ms + _offset_ms(timezone, time_ms // _HOUR_MS) - _EPOCH_TO_MONDAY_MS
+    offset_ms = _offset_ms(timezone, time_ms // _HOUR_MS)
+    local_ms = time_ms + offset_ms - _EPOCH_TO_MONDAY_MS
     slots = local_ms // SLOT_MS
-    return slots // SLOTS, slots % SLOTS, time_ms - local_ms % SLOT_MS
+    return slots // SLOTS, slots % SLOTS, time_ms - local_ms % SLOT_MS, offset_ms
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,21 +50,32 @@ class SeasonalProfile:
         """Return the integral of the profile over [from_ms, to_ms), in milliseconds of mean activity."""
         if not self.factors or to_ms - from_ms > 8 * WEEK_MS:
             return float(to_ms - from_ms)
-        passed = self._since_monday(to_ms) - self._since_monday(from_ms)
-        return passed if passed > 0.0 else 0.0
+        return self._between(from_ms, to_ms, *self._since_monday(to_ms))
 
     def exposures(self, sizes_ms: Iterable[int], end_ms: int) -> list[float]:
         """Return ``exposure(end_ms - size, end_ms)`` of each size, none longer than eight weeks."""
         if not self.factors:
             return [float(size) for size in sizes_ms]
-        end = self._since_monday(end_ms)
-        return [max(0.0, end - self._since_monday(end_ms - size)) for size in sizes_ms]
+        end, offset_ms = self._since_monday(end_ms)
+        return [self._between(end_ms - size, end_ms, end, offset_ms) for size in sizes_ms]
 
     def slot_of(self, time_ms: int) -> int:
         """Return the half-hour of the week, from Monday 00:00 in ``timezone``."""
         return _slot_at(self.timezone, time_ms // _QUARTER_MS)[1]
 
-    def _since_monday(self, time_ms: int) -> float:
-        weeks, slot, start_ms = _slot_at(self.timezone, time_ms // _QUARTER_MS)
+    def _between(self, from_ms: int, to_ms: int, to: float, offset_ms: int) -> float:
+        begin, offset_before_ms = self._since_monday(from_ms)
+        if offset_before_ms == offset_ms:
+            return max(0.0, to - begin)
+        return self._over_changed_clocks(from_ms, to_ms)
+
+    def _over_changed_clocks(self, from_ms: int, to_ms: int) -> float:
+        """Return the integral where clocks were put back or forward: by quarters of an hour, for then none has two offsets."""
+        first, last = from_ms // _QUARTER_MS, (to_ms - 1) // _QUARTER_MS
+        spans = [(max(from_ms, at * _QUARTER_MS), min(to_ms, (at + 1) * _QUARTER_MS)) for at in range(first, last + 1)]
+        return sum(self.factors[self.slot_of(begin)] * (end - begin) for begin, end in spans)
+
+    def _since_monday(self, time_ms: int) -> tuple[float, int]:
+        weeks, slot, start_ms, offset_ms = _slot_at(self.timezone, time_ms // _QUARTER_MS)
         until = self._until
-        return (weeks * until[-1] + until[slot]) * SLOT_MS + self.factors[slot] * (time_ms - start_ms)
+        return (weeks * until[-1] + until[slot]) * SLOT_MS + self.factors[slot] * (time_ms - start_ms), offset_ms

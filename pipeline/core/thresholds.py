@@ -8,6 +8,7 @@ episodes as much as its decayed days. So an entity that exceeds its tier's law a
 from dataclasses import dataclass
 from math import log
 
+from pipeline.core.decay import decayed
 from pipeline.core.detector_config import DAY_MS, DetectorConfig
 from pipeline.core.prior import Tier
 
@@ -30,8 +31,8 @@ def observe(own: OwnRate, end_ms: int, score: float, tier: Tier, config: Detecto
     """Take the score of one pane; an episode is a score above the base, a cooldown after the one before."""
     elapsed_ms = end_ms - own.as_of_ms
     if elapsed_ms > 0:
-        decay = 2.0 ** (-elapsed_ms / config.own_rate_half_life_ms)
-        own.days = own.days * decay + elapsed_ms / DAY_MS
+        decay, mean_decay = decayed(elapsed_ms / config.own_rate_half_life_ms)
+        own.days = own.days * decay + elapsed_ms / DAY_MS * mean_decay
         own.episodes *= decay
         own.as_of_ms = end_ms
     if score >= tier.threshold_base and score > 0.0 and end_ms - own.last_episode_ms >= config.lifecycle.cooldown_ms:

@@ -1,7 +1,8 @@
 """The in-process trend host on live streams: for machines without Flink, and for development.
 
 Its state is not kept: every start reads the scored posts from the beginning, decides again, and writes the same records
-with the same ids, which readers know already. So it commits no offsets. Flink keeps its state; for long histories use it.
+with the same ids, which readers know already; but not where it had decided by the wall clock and a late post came after that
+(docs/guarantees.md). So it commits no offsets. Flink keeps its state; for long histories use it.
 """
 
 from collections.abc import Callable

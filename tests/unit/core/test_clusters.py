@@ -69,3 +69,12 @@ def test_memory_is_bounded_by_the_capacity() -> None:
         clusters.assign(rng.getrandbits(64), at)
         clusters.forget_before(at - 10)
     assert len(clusters.leaders) <= 50 * 2 + 50
+
+
+def test_more_leaders_than_a_block_has_values_are_found_too() -> None:
+    clusters, rng = Clusters(DAY_MS, 200_000), random.Random(3)
+    leaders = [rng.getrandbits(64) for _ in range(70_000)]
+    for fingerprint in leaders:
+        clusters.assign(fingerprint, 0)
+    near = [leader ^ 1 << rng.randrange(64) ^ 1 << rng.randrange(64) for leader in rng.sample(leaders, 500)]
+    assert [clusters.assign(fingerprint, 1)[1] for fingerprint in near] == [False] * len(near)

@@ -269,3 +269,50 @@ def test_lists_of_many_names_are_no_mood_about_anybody_but_may_be_a_flood() -> N
     assert rules(lists) == set()
     assert rules(burst) == rules(burst, lists) == {Rule.NEGATIVE_SPIKE}
     assert rules(repeated) == {Rule.COORDINATED_ACTIVITY}
+
+
+def test_late_posts_that_move_a_spike_forward_do_not_call_it_off() -> None:
+    begin = START_MS + 12 * DAY_MS + HOUR_MS
+    spike = shift("A", begin, 14)
+    first = next(alert for alert in run(in_order(background("A", 12, 20, 3), spike))[1] if alert.event_time_ms > begin)
+    late = [scored_post(f"late-{i}", begin + i * MINUTE_MS, 0.95) for i in range(3)]
+    before = [post for post in spike if post.event_time_ms < first.event_time_ms + 10 * MINUTE_MS]
+    _, alerts, _ = run([*background("A", 12, 20, 3), *before, *late, *spike[len(before) :]])
+    (gone,) = [alert for alert in alerts if alert.status is AlertStatus.RETRACTED]
+    assert (gone.alert_id, gone.reason) == (first.alert_id, AlertReason.REPLACED)
+    assert any(alert.alert_id in gone.explanation and alert.starts_at_ms < gone.starts_at_ms for alert in alerts)
+
+
+def test_a_flood_on_a_busy_day_is_told_by_its_own_hour() -> None:
+    begin = START_MS + 12 * DAY_MS
+    day = [scored_post(f"d{i}", begin + i * 10 * MINUTE_MS, 0.9 if i % 4 == 0 else 0.1) for i in range(6 * 18)]
+    _, alerts, _ = run(in_order(background("A", 12, 20, 3), day, flood("A", begin + 20 * HOUR_MS, 40, MINUTE_MS)))
+    floods = [alert for alert in alerts if alert.rule is Rule.COORDINATED_ACTIVITY]
+    assert [alert.reason for alert in floods[1:-1]] == [AlertReason.MORE_POSTS] * (len(floods) - 2)
+    for alert in floods[:-1]:
+        assert "within 60 minutes" in alert.explanation
+        assert (alert.posts_effective, alert.windows) == (1.0, ())
+        assert alert.score >= alert.threshold
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_an_update_tells_of_as_many_more_in_its_own_lane_and_what_fires_reaches_its_threshold(seed: int) -> None:
+    rng = random.Random(seed)
+    begin = START_MS + 9 * DAY_MS + rng.randrange(24) * HOUR_MS
+    posts = in_order(
+        background("A", 11, rng.choice([10, 20, 40]), seed),
+        shift("A", begin, rng.randrange(6, 16), rng.randrange(1, 5) * MINUTE_MS),
+    )
+    told: dict[str, float] = {}
+    for alert in run(posts)[1]:
+        if alert.rule is Rule.COORDINATED_ACTIVITY or alert.status in (AlertStatus.RESOLVED, AlertStatus.RETRACTED):
+            continue
+        assert alert.score >= alert.threshold
+        lane = next(lane for lane in CONFIG.lanes if lane.rule is alert.rule)
+        ends = (alert.event_time_ms - lane.reference_ms, alert.event_time_ms)
+        mass = sum(post.sentiment.negative for post in posts if ends[0] <= post.event_time_ms < ends[1])
+        if alert.reason is AlertReason.MORE_NEGATIVE_POSTS:
+            assert mass >= CONFIG.lifecycle.update_factor * told[alert.alert_id] - 0.001
+        told[alert.alert_id] = max(
+            mass, told.get(alert.alert_id, 0.0) if alert.reason is AlertReason.REOPENED_IN_COOLDOWN else 0.0
+        )

@@ -51,3 +51,12 @@ def test_an_episode_does_not_raise_its_own_bar_but_the_next_ones() -> None:
     thresholds = [[open_threshold(own, TIER, begin + ago, CONFIG) for own in (before, after)] for ago in (0, DAY_MS)]
     assert thresholds[0][1] == pytest.approx(thresholds[0][0])
     assert thresholds[1][1] > thresholds[1][0]
+
+
+@pytest.mark.parametrize("silent_days", [1, 30, 400, 4_000])
+def test_silence_counts_as_so_many_days_as_if_it_had_been_looked_at(silent_days: int) -> None:
+    at_once, daily = lived(100, 10), lived(100, 10)
+    for day in range(silent_days + 1):
+        observe(daily, START_MS + (99 + day) * DAY_MS, 0.0, TIER, CONFIG)
+    observe(at_once, START_MS + (99 + silent_days) * DAY_MS, 0.0, TIER, CONFIG)
+    assert (at_once.days, at_once.episodes) == pytest.approx((daily.days, daily.episodes))
