@@ -231,10 +231,11 @@ class Alert(TimedContract):
 
     ``event_time_ms`` is the end of the pane that decided. ``starts_at_ms`` never changes; ``ends_at_ms`` is set at the end.
     The score has four terms: the three ``windows``, and the tail of the negative share (``share_tail_log10`` and its
-    ``share_of_score``); that of coordinated activity is 1 or 0 and has none. ``would_not_fire_below``: with fewer negative posts
-    than that, counted as ``observed`` is and the most negative ones left out, it would not fire at this moment. ``authors``: at
-    least so many; of panes older than three hours eight are known. ``duplicates_removed``: posts that count for no mood: copies, an author's
-    third in a pane, lists of many names. ``market``: in alerts of the rule ``market_wide`` alone.
+    ``share_of_score``); that of coordinated activity is 1 or 0 and has none. ``would_not_fire_below``: with fewer negative
+    posts than that, counted as ``observed`` is and the most negative ones left out, it would not fire at this moment.
+    ``authors``: at least so many; of panes older than three hours eight are known. ``duplicates_removed``: posts that count
+    for no mood: copies, an author's third in a pane, lists of many names. ``market``: in alerts of the rule ``market_wide``
+    alone.
     """
 
     alert_id: str
