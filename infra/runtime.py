@@ -20,6 +20,7 @@ from typing import Final
 from infra.cache import published
 from infra.processes import run
 from infra.versions import FLINK_PYTHONS, OLDEST_JAVA
+from pipeline.adapters.files import sha256_of
 from pipeline.errors import ConfigurationError, Unavailable
 
 LOCKS: Final = Path(__file__).parent / "locks"
@@ -100,7 +101,13 @@ def fetch_jars(jars: Mapping[str, str], cache: Path) -> tuple[Path, ...]:
     fetched again. Raises Unavailable when the repository does not answer, ConfigurationError when a hash differs.
     """
     with ThreadPoolExecutor(DOWNLOADS_AT_ONCE) as pool:
-        return tuple(pool.map(partial(_jar, cache=cache / "jars"), jars.items()))
+        return tuple(pool.map(partial(_jar, cache=cache), jars.items()))
+
+
+def jar_file(coordinates: str, sha256: str, cache: Path) -> Path:
+    """Return where a jar of the lock stands, or will."""
+    _, artifact, version = coordinates.split(":")
+    return cache / "jars" / f"{artifact}-{version}-{sha256[:12]}.jar"
 
 
 def flink_python(cache: Path) -> Path:
@@ -136,12 +143,6 @@ def uv_binary() -> Path:
     return Path(on_path)
 
 
-def sha256_of(path: Path) -> str:
-    """Return the hexadecimal sha256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def _package_folder(package: str) -> Path | None:
     """Return an installed package's folder without importing it."""
     spec = find_spec(package)
@@ -150,8 +151,7 @@ def _package_folder(package: str) -> Path | None:
 
 def _jar(locked: tuple[str, str], cache: Path) -> Path:
     coordinates, sha256 = locked
-    _, artifact, version = coordinates.split(":")
-    target = cache / f"{artifact}-{version}-{sha256[:12]}.jar"
+    target = jar_file(coordinates, sha256, cache)
     if target.is_file() and sha256_of(target) != sha256:
         target.unlink()
     return published(target, partial(_download, coordinates, sha256))

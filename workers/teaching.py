@@ -13,11 +13,11 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.adapters.files import published_file, sha256_of
 from pipeline.core.text import content_key
 from pipeline.errors import ConfigurationError
 from workers.encoder import SENTIMENTS
 from workers.labelled import read_rows
-from workers.publishing import published_file, sha256_of
 from workers.training_config import DataSet
 from workers.training_data import Prepared
 

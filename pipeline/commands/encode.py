@@ -27,8 +27,8 @@ def encode(
     """Encode every text of FILE: vectors, and sentiment and intents where asked for."""
     import numpy as np
 
+    from pipeline.adapters.files import published_file, refuse_unwritable
     from workers.evaluation import answer
-    from workers.publishing import published_file, refuse_unwritable
     from workers.transformer import load_encoder
 
     wanted = _heads(heads)

@@ -7,6 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from pipeline.adapters.files import sha256_of
 from pipeline.errors import ConfigurationError, ModelError
 from pipeline.settings import EncoderSettings, Settings
 from tests.unit.workers.tiny_model import write_model
@@ -14,7 +15,6 @@ from workers import shipped
 from workers.calibration import Evidence, fit_cooling, log_loss
 from workers.claim import claim
 from workers.heads import temperature
-from workers.publishing import sha256_of
 from workers.run_training import run
 from workers.sampling import batches
 from workers.training_config import TrainConfig, read_config
