@@ -1,12 +1,12 @@
 """JSON lines, plain or gzipped: reading with line numbers, writing whole."""
 
 import gzip
-import hashlib
 import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from pipeline.adapters.files import published_file
 from pipeline.errors import ConfigurationError
 from pipeline.replay.recorded import open_lines
 
@@ -28,15 +28,6 @@ def read_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 
 def write_lines(path: Path, rows: Iterable[bytes]) -> None:
     """Write the lines and move the file into place, so that an interrupted run leaves no half file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.partial")
-    with gzip.open(partial, "wb") if path.suffix == ".gz" else partial.open("wb") as out:
+    with published_file(path) as scratch, gzip.open(scratch, "wb") if path.suffix == ".gz" else scratch.open("wb") as out:
         for row in rows:
             out.write(row + b"\n")
-    partial.replace(path)
-
-
-def content_hash(path: Path) -> str:
-    """Return the SHA-256 of a file's bytes as hex digits."""
-    with path.open("rb") as content:
-        return hashlib.file_digest(content, "sha256").hexdigest()
