@@ -1,11 +1,10 @@
 """Posts for load: recorded ones where the data folder stands, else synthetic ones; every text once."""
 
-import gzip
-import json
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
+from pipeline.adapters.json_lines import read_objects
 from pipeline.core.text import normalise
 from pipeline.events import SocialPost
 from producers import synthetic
@@ -35,9 +34,7 @@ def _posts(count: int, data: Path) -> Iterator[SocialPost]:
     if not path.is_file():
         yield from synthetic.posts(synthetic.SyntheticConfig(seed=7, posts=20 * count))
         return
-    with gzip.open(path, "rt", encoding="utf-8") as lines:
-        for line in lines:
-            row = json.loads(line)
-            yield SocialPost(
-                **{name: row[name] for name in ("event_id", "event_time_ms", "author_id", "text")}, entities=(row["entity"],)
-            )
+    for _, row in read_objects(path):
+        yield SocialPost(
+            **{name: row[name] for name in ("event_id", "event_time_ms", "author_id", "text")}, entities=(row["entity"],)
+        )

@@ -9,12 +9,12 @@ from time import perf_counter
 from typing import Any
 
 from pipeline.adapters.files import sha256_of
+from pipeline.adapters.json_lines import write_lines
 from pipeline.backtest.detections import HOUR_MS
 from pipeline.backtest.evaluate import Evaluation, Spans, Truth, evaluate
 from pipeline.backtest.event_study import EventStudy, event_study
 from pipeline.backtest.exchange import NEW_YORK, Exchange
 from pipeline.backtest.fit import fit_prepared
-from pipeline.backtest.lines import write_lines
 from pipeline.backtest.posts import ByEntity, once_in_order
 from pipeline.backtest.prepared import Posts, Told
 from pipeline.backtest.prices import Prices, read_prices
