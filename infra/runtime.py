@@ -44,7 +44,7 @@ def java_binary(environ: Mapping[str, str] = os.environ) -> Path:
             return candidate
         refused.append(f"{candidate} is {'not runnable' if version is None else f'version {version}'}")
     found = "; ".join(refused) or "none found"
-    raise ConfigurationError(f"Java {OLDEST_JAVA} or later is needed ({found}); {INSTALL_STACK}")
+    raise ConfigurationError(f"Java {OLDEST_JAVA} or later is needed ({found})", INSTALL_STACK)
 
 
 def java_candidates(environ: Mapping[str, str] = os.environ) -> list[Path]:
@@ -74,7 +74,7 @@ def redis_binary() -> Path:
         return packaged / "bin" / "redis-server"
     on_path = shutil.which("redis-server")
     if on_path is None:
-        raise ConfigurationError(f"no redis-server was found; {INSTALL_STACK}")
+        raise ConfigurationError("no redis-server was found", INSTALL_STACK)
     return Path(on_path)
 
 
@@ -139,7 +139,7 @@ def uv_binary() -> Path:
         return Path(find_uv_bin())
     on_path = shutil.which("uv")
     if on_path is None:
-        raise ConfigurationError(f"uv is needed to build the Flink environment; {INSTALL_STACK}")
+        raise ConfigurationError("uv is needed to build the Flink environment", INSTALL_STACK)
     return Path(on_path)
 
 
@@ -160,7 +160,7 @@ def _jar(locked: tuple[str, str], cache: Path) -> Path:
 def _download(coordinates: str, sha256: str, target: Path) -> None:
     """Fetch one jar by its coordinates into ``target``; raise when its content is not what the lock says."""
     if find_spec("jgo") is None:
-        raise ConfigurationError(f"jgo is needed to fetch {coordinates}; {INSTALL_STACK}")
+        raise ConfigurationError(f"jgo is needed to fetch {coordinates}", INSTALL_STACK)
     from jgo.maven import MavenContext
     from requests import RequestException
 
@@ -196,5 +196,5 @@ def python_for_flink(uv: str) -> str:
         if found.returncode == 0:
             return found.stdout.strip()
     raise ConfigurationError(
-        f"Flink needs Python {' or '.join(FLINK_PYTHONS)}, and none is installed; for example: uv python install 3.12"
+        f"Flink needs Python {' or '.join(FLINK_PYTHONS)}, and none is installed", "for example: uv python install 3.12"
     )
