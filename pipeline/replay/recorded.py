@@ -137,5 +137,6 @@ def _first_failure(chunk: list[Line], path: Path, read: Callable[[bytes], Scored
             first = error.errors(include_url=False)[0]
             where = ".".join(map(str, first["loc"])) or "the line"
             shown = str(first["input"])[:80]
-            raise ConfigurationError(f"{path} line {number} is not a scored post: {where} = {shown}: {first['msg']}") from None
+            what = f"{path} line {number} is not a scored post: {where} = {shown}: {first['msg']}"
+            raise ConfigurationError(f"{what}; mend the line or take it out") from None
     return posts
