@@ -5,7 +5,7 @@ from itertools import islice
 from pathlib import Path
 
 from pipeline.adapters.json_lines import read_objects
-from pipeline.core.text import normalise
+from pipeline.core.text import readable
 from pipeline.events import SocialPost
 from producers import synthetic
 
@@ -13,7 +13,7 @@ RECORDED = Path("streams") / "stocknet_2014.jsonl.gz"
 
 
 def distinct_posts(count: int, data: Path) -> list[SocialPost]:
-    """Return ``count`` posts whose normal forms all differ. Raises ValueError where there are not so many."""
+    """Return ``count`` posts whose texts all differ as an encoder reads them. Raises ValueError where there are not so many."""
     posts = list(islice(_distinct(_posts(count, data)), count))
     if len(posts) < count:
         raise ValueError(f"only {len(posts)} distinct texts of the {count} asked for; ask for fewer")
@@ -23,7 +23,7 @@ def distinct_posts(count: int, data: Path) -> list[SocialPost]:
 def _distinct(posts: Iterator[SocialPost]) -> Iterator[SocialPost]:
     seen: set[str] = set()
     for post in posts:
-        text = normalise(post.text)
+        text = readable(post.text)
         if text and text not in seen:
             seen.add(text)
             yield post
