@@ -4,6 +4,8 @@ import torch
 from workers.calibration import Evidence, fit_cooling, log_loss
 from workers.heads import temperature
 
+pytestmark = pytest.mark.timeout(300)  # a dozen seconds of arithmetic, on a machine that may be busy
+
 
 @pytest.mark.slow
 def test_texts_that_deceive_the_head_get_a_higher_temperature_than_others() -> None:
