@@ -1,1 +1,1 @@
-"""Speed and quality, measured: each module prints one JSON object last."""
+"""Speed and quality, measured: with ``--json`` each benchmark prints one JSON object last."""

@@ -24,12 +24,12 @@ from rich.table import Table
 from benchmarks import encode_contestants, encode_peers, machine
 from benchmarks.encode_contestants import DEFAULT
 from benchmarks.peaks import peaks as measured_peaks
+from pipeline.adapters.files import published_file, refuse_unwritable
 from pipeline.commands.encode import read_texts
 from pipeline.errors import ConfigurationError
 from pipeline.settings import Settings, load
 from workers.encoder import TokenIds
 from workers.packing import pack, padding_ratio
-from workers.publishing import published_file, refuse_unwritable
 from workers.transformer import TransformerEncoder
 
 LAYERS, WIDTH, INNER = 12, 384, 1536

@@ -108,7 +108,7 @@ def in_order_of_length(run: Contestant) -> Contestant:
 
 def plain_folder(folder: Path, cache: Path) -> Path:
     """Return a folder that transformers reads without us: ours, and the file that says which tokenizer class it is."""
-    from workers.publishing import published_folder
+    from pipeline.adapters.files import published_folder
 
     target = cache / "bench" / "plain"
     special = {"unk_token": "<unk>", "pad_token": "<pad>", "cls_token": "<s>", "sep_token": "</s>", "mask_token": "<mask>"}
@@ -156,7 +156,7 @@ def _tokenizer(folder: Path, max_tokens: int) -> Any:
 
 
 def _exported(folder: Path, cache: Path, int8: bool) -> Path:
-    from workers.publishing import published_file
+    from pipeline.adapters.files import published_file
 
     plain, small = cache / "bench" / "e5.onnx", cache / "bench" / "e5-int8.onnx"
     if not plain.is_file():

@@ -32,8 +32,8 @@ from benchmarks.nab_scoring import (
     judge,
     total,
 )
+from pipeline.adapters.json_lines import read_objects
 from pipeline.backtest.exchange import HOURS, NEW_YORK, read_exchange
-from pipeline.backtest.lines import read_lines
 from pipeline.core.volume import VolumeGroup, VolumeRules
 from pipeline.errors import ConfigurationError
 
@@ -87,7 +87,7 @@ class Verdict:
 
 def read_counts(path: Path) -> list[Counts]:
     """Return the labelled series of a file; times without a zone are UTC."""
-    data = [_series(row, f"{path} line {number}") for number, row in read_lines(path)]
+    data = [_series(row, where) for where, row in read_objects(path)]
     if not data:
         raise ConfigurationError(f"{path} holds no series; expected JSON lines with {', '.join(FIELDS)}")
     names = Counter(one.series.entity for one in data)

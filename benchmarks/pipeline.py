@@ -24,7 +24,7 @@ from benchmarks.servers import servers
 from benchmarks.texts import distinct_posts
 from benchmarks.worker import worker_on
 from pipeline.adapters.kafka_streams import KafkaSink
-from pipeline.core.text import normalise
+from pipeline.core.text import readable
 from pipeline.events import Action, BehaviorEvent, SocialPost
 from pipeline.settings import Settings
 from pipeline.telemetry import Metrics
@@ -61,7 +61,7 @@ def bare(encoder: Encoder, posts: Sequence[SocialPost], rules: WorkerRules) -> R
     """Encode the texts in a loop: the same tokens in the same batches, no Kafka, no Redis."""
     metrics = Metrics()
     device = Device(encoder, ResultCache(0, encoder.revision), rules.limits, metrics)
-    texts = [normalise(post.text) for post in posts]
+    texts = [readable(post.text) for post in posts]
     started = time.perf_counter()
     for at in range(0, len(texts), rules.max_poll_records):
         part = texts[at : at + rules.max_poll_records]

@@ -21,10 +21,11 @@ from rich.console import Console
 
 from benchmarks import encode_peers, machine
 from benchmarks.encode_contestants import ours
+from pipeline.adapters.json_lines import read_objects
 from pipeline.core.text import normalise
 from pipeline.settings import load
 from workers import model_store
-from workers.labelled import read_labelled, read_rows
+from workers.labelled import read_labelled
 from workers.metrics import auroc
 from workers.transformer import load_encoder
 
@@ -55,7 +56,7 @@ def pairs(encode: Encode, path: Path, count: int) -> dict[str, float]:
 
     A premise that stands in several pairs is one candidate: its own copies would else be ahead of it or not by rounding.
     """
-    rows = [row for _, row in read_rows(path) if row["label"] in ("entailment", "contradiction")]
+    rows = [row for _, row in read_objects(path) if row["label"] in ("entailment", "contradiction")]
     rows = [rows[place] for place in np.random.default_rng(SEED).permutation(len(rows))[:count]]
     premises, own = np.unique([normalise(str(row["premise"])) for row in rows], return_inverse=True)
     entailed = np.array([row["label"] == "entailment" for row in rows])

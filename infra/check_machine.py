@@ -15,8 +15,9 @@ from infra.findings import Finding, error, warning
 from infra.home import LISTENERS, Home
 from infra.ports import is_listening
 from infra.processes import is_alive
-from infra.runtime import JARS_LOCK, flink_environment, java_version, locked_jars, python_for_flink, sha256_of, uv_binary
+from infra.runtime import JARS_LOCK, flink_environment, jar_file, java_version, locked_jars, python_for_flink, uv_binary
 from infra.versions import OLDEST_JAVA
+from pipeline.adapters.files import sha256_of
 from pipeline.settings import ENV_PREFIX, Settings, StackSettings
 
 GIB: Final = 2**30
@@ -92,8 +93,7 @@ def check_jars(cache: Path) -> Iterator[Finding]:
     """Look whether a fetched jar was altered; a missing one is fetched when it is needed."""
     for table in ("kafka", "flink-connector"):
         for coordinates, sha256 in locked_jars(table).items():
-            _, artifact, version = coordinates.split(":")
-            path = cache / "jars" / f"{artifact}-{version}-{sha256[:12]}.jar"
+            path = jar_file(coordinates, sha256, cache)
             if path.is_file() and sha256_of(path) != sha256:
                 yield error("jars", f"{path} is not what {JARS_LOCK.name} locks", f"rm {path} && groundswell up")
 

@@ -37,7 +37,7 @@ class Check:
 
 
 def examine(checks: Iterable[Check]) -> dict[str, list[Finding]]:
-    """Return what each check found. An error of ours that a check meets is itself a finding: its text says the fix."""
+    """Return what each check found. An error of ours that a check meets is itself a finding, with its own fix."""
     return {check.name: _findings(check) for check in checks}
 
 
@@ -55,5 +55,4 @@ def _findings(check: Check) -> list[Finding]:
     try:
         return list(check.look())
     except GroundswellError as found:
-        message, _, fix = str(found).rpartition("; ")
-        return [error(check.name, message or fix, fix.removeprefix("start it with: ") if message else "groundswell up")]
+        return [error(check.name, found.message, found.fix.removeprefix("start it with: ") or "groundswell up")]

@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from infra.ports import LOOPBACK, free_port
 from infra.processes import Started, is_alive
+from pipeline.adapters.files import published_file
 from pipeline.errors import ConfigurationError
 from pipeline.settings import StackSettings, current_home_file
 
@@ -143,7 +144,5 @@ class Home:
 
 
 def _write_whole(path: Path, document: dict[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = path.with_suffix(".new")
-    scratch.write_text(json.dumps(document, indent=2) + "\n", "utf-8")
-    scratch.replace(path)
+    with published_file(path) as scratch:
+        scratch.write_text(json.dumps(document, indent=2) + "\n", "utf-8")

@@ -4,13 +4,13 @@ Resolves the transitive jars in pure Python (jgo reads the published POMs) and n
 The lock holds no address: where the jars come from is the resolver's own default.
 """
 
-import hashlib
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from infra.runtime import JARS_LOCK
 from infra.versions import FLINK_CONNECTOR, KAFKA, KAFKA_LOGGING
+from pipeline.adapters.files import sha256_of
 from pipeline.errors import ConfigurationError
 
 # The roots are resolved one by one: together, the dependency management of log4j's parent would replace kafka-clients 4.4
@@ -38,7 +38,7 @@ def _resolve_one(root: str, folder: Path) -> dict[tuple[str, str], tuple[str, st
         raise ConfigurationError(f"{root} resolved to nothing; check its version in infra/versions.py")
     files = {path.name: path for path in environment.all_jars}
     return {
-        (each.groupId, each.artifactId): (each.version, _sha256(files[f"{each.artifactId}-{each.version}.jar"]))
+        (each.groupId, each.artifactId): (each.version, sha256_of(files[f"{each.artifactId}-{each.version}.jar"]))
         for each in environment.lockfile.dependencies
     }
 
@@ -50,10 +50,6 @@ def render(resolved: Mapping[str, Mapping[str, str]]) -> str:
         for name, jars in resolved.items()
     ]
     return HEADER + "".join(tables)
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 if __name__ == "__main__":

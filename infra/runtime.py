@@ -20,6 +20,7 @@ from typing import Final
 from infra.cache import published
 from infra.processes import run
 from infra.versions import FLINK_PYTHONS, OLDEST_JAVA
+from pipeline.adapters.files import sha256_of
 from pipeline.errors import ConfigurationError, Unavailable
 
 LOCKS: Final = Path(__file__).parent / "locks"
@@ -43,7 +44,7 @@ def java_binary(environ: Mapping[str, str] = os.environ) -> Path:
             return candidate
         refused.append(f"{candidate} is {'not runnable' if version is None else f'version {version}'}")
     found = "; ".join(refused) or "none found"
-    raise ConfigurationError(f"Java {OLDEST_JAVA} or later is needed ({found}); {INSTALL_STACK}")
+    raise ConfigurationError(f"Java {OLDEST_JAVA} or later is needed ({found})", INSTALL_STACK)
 
 
 def java_candidates(environ: Mapping[str, str] = os.environ) -> list[Path]:
@@ -73,7 +74,7 @@ def redis_binary() -> Path:
         return packaged / "bin" / "redis-server"
     on_path = shutil.which("redis-server")
     if on_path is None:
-        raise ConfigurationError(f"no redis-server was found; {INSTALL_STACK}")
+        raise ConfigurationError("no redis-server was found", INSTALL_STACK)
     return Path(on_path)
 
 
@@ -100,7 +101,13 @@ def fetch_jars(jars: Mapping[str, str], cache: Path) -> tuple[Path, ...]:
     fetched again. Raises Unavailable when the repository does not answer, ConfigurationError when a hash differs.
     """
     with ThreadPoolExecutor(DOWNLOADS_AT_ONCE) as pool:
-        return tuple(pool.map(partial(_jar, cache=cache / "jars"), jars.items()))
+        return tuple(pool.map(partial(_jar, cache=cache), jars.items()))
+
+
+def jar_file(coordinates: str, sha256: str, cache: Path) -> Path:
+    """Return where a jar of the lock stands, or will."""
+    _, artifact, version = coordinates.split(":")
+    return cache / "jars" / f"{artifact}-{version}-{sha256[:12]}.jar"
 
 
 def flink_python(cache: Path) -> Path:
@@ -132,14 +139,8 @@ def uv_binary() -> Path:
         return Path(find_uv_bin())
     on_path = shutil.which("uv")
     if on_path is None:
-        raise ConfigurationError(f"uv is needed to build the Flink environment; {INSTALL_STACK}")
+        raise ConfigurationError("uv is needed to build the Flink environment", INSTALL_STACK)
     return Path(on_path)
-
-
-def sha256_of(path: Path) -> str:
-    """Return the hexadecimal sha256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _package_folder(package: str) -> Path | None:
@@ -150,8 +151,7 @@ def _package_folder(package: str) -> Path | None:
 
 def _jar(locked: tuple[str, str], cache: Path) -> Path:
     coordinates, sha256 = locked
-    _, artifact, version = coordinates.split(":")
-    target = cache / f"{artifact}-{version}-{sha256[:12]}.jar"
+    target = jar_file(coordinates, sha256, cache)
     if target.is_file() and sha256_of(target) != sha256:
         target.unlink()
     return published(target, partial(_download, coordinates, sha256))
@@ -160,7 +160,7 @@ def _jar(locked: tuple[str, str], cache: Path) -> Path:
 def _download(coordinates: str, sha256: str, target: Path) -> None:
     """Fetch one jar by its coordinates into ``target``; raise when its content is not what the lock says."""
     if find_spec("jgo") is None:
-        raise ConfigurationError(f"jgo is needed to fetch {coordinates}; {INSTALL_STACK}")
+        raise ConfigurationError(f"jgo is needed to fetch {coordinates}", INSTALL_STACK)
     from jgo.maven import MavenContext
     from requests import RequestException
 
@@ -196,5 +196,5 @@ def python_for_flink(uv: str) -> str:
         if found.returncode == 0:
             return found.stdout.strip()
     raise ConfigurationError(
-        f"Flink needs Python {' or '.join(FLINK_PYTHONS)}, and none is installed; for example: uv python install 3.12"
+        f"Flink needs Python {' or '.join(FLINK_PYTHONS)}, and none is installed", "for example: uv python install 3.12"
     )

@@ -1,4 +1,4 @@
-"""The versions of the servers, in one place: the local stack, the Docker description and the doctor all read them here."""
+"""The versions of the servers: the local stack and the doctor read them here, and a test holds the Docker description to them."""
 
 from typing import Final
 

@@ -3,5 +3,6 @@
     posts, events ──► worker ──► scored ──► trends ──► trends, alerts ──► notifier ──► webhooks
                         └──► Redis: rolling profiles
 
-Imports point down: ``cli → commands → demo → replay → jobs → adapters → core → settings, telemetry → topics → events, errors``.
+Imports point down: ``cli → commands → demo → backtest → replay → inprocess → jobs → adapters → core → settings, telemetry,
+pool → topics → events → contract → errors``.
 """

@@ -22,9 +22,14 @@ class Fate(StrEnum):
 
 
 class GroundswellError(Exception):
-    """Anything this project raises on purpose."""
+    """Anything this project raises on purpose. ``fix``, where given, stands behind the message, and `doctor` shows it apart."""
 
     fate: ClassVar[Fate] = Fate.STOP
+
+    def __init__(self, message: str, fix: str = "") -> None:
+        super().__init__(f"{message}; {fix}" if fix else message)
+        self.message = message
+        self.fix = fix
 
 
 class Reason(StrEnum):
@@ -47,11 +52,10 @@ class InvalidRecord(GroundswellError):
     fate = Fate.DEAD_LETTER
 
     def __init__(self, reason: Reason, field: str, value: str, fix: str) -> None:
-        super().__init__(f"{reason}: {field} = {value}; {fix}")
+        super().__init__(f"{reason}: {field} = {value}", fix)
         self.reason = reason
         self.field = field
         self.value = value
-        self.fix = fix
 
 
 class Unavailable(GroundswellError):

@@ -238,18 +238,20 @@ def _validated(values: dict[str, Any]) -> Settings:
     try:
         return Settings(**values)
     except ValidationError as error:
-        raise ConfigurationError("; ".join(map(_told, error.errors()))) from None
+        told = [_told(each) for each in error.errors()]
+        wrong = " ".join(dict.fromkeys(variable for variable, _ in told))
+        raise ConfigurationError("; ".join(message for _, message in told), f"set it right, or: unset {wrong}") from None
     except SettingsError as error:
-        raise ConfigurationError(f"{error}: {error.__cause__}; lists and groups are written as JSON") from None
+        raise ConfigurationError(f"{error}: {error.__cause__}", "lists and groups are written as JSON") from None
 
 
-def _told(error: ErrorDetails) -> str:
-    """Name the variable and what is wrong with it; never the value, which may be a secret."""
+def _told(error: ErrorDetails) -> tuple[str, str]:
+    """Return the variable, and what is wrong with it; never the value, which may be a secret."""
     place, message = error["loc"], "is no setting" if error["type"] == "extra_forbidden" else error["msg"]
     names = list(takewhile(lambda part: isinstance(part, str), place))
     variable = ENV_PREFIX + "__".join(map(str, names)).upper()
     inside = "".join(f" [{part}]" for part in place[len(names) :])
-    return f"{variable}{inside}: {message}; set it right, or: unset {variable}"
+    return variable, f"{variable}{inside}: {message}"
 
 
 def current_home_file() -> Path:

@@ -2,11 +2,11 @@
 
 import hashlib
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from pipeline.adapters.files import published_file
 from pipeline.errors import ConfigurationError
 
 SAMPLE_BYTES: Final = 2**20
@@ -50,13 +50,8 @@ class Place:
 
     def save(self, line: int) -> None:
         """Keep a line atomically."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        fresh = self.path.with_suffix(".new")
-        with fresh.open("w", encoding="utf-8") as file:
-            json.dump({"line": line}, file)
-            file.flush()
-            os.fsync(file.fileno())
-        fresh.replace(self.path)
+        with published_file(self.path, synced=True) as scratch:
+            scratch.write_text(json.dumps({"line": line}), "utf-8")
 
     def clear(self) -> None:
         """Forget the place: the file is done."""

@@ -5,14 +5,14 @@ import gzip
 import io
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
-from typing import IO, Any, Final, cast
+from typing import IO, Any, Final
 
 from pydantic_core import from_json
 
+from pipeline.adapters.json_lines import unpacked
 from pipeline.errors import ConfigurationError, InvalidRecord, Reason
 
 MAX_CELL_CHARS: Final = 4_000_000
@@ -35,18 +35,15 @@ class _Damaged(Exception):
 
 def read_rows(path: Path) -> Iterator[Line]:
     """Yield the rows of a file. Raises ConfigurationError for a file that is missing or of another kind."""
-    gzipped = path.suffix == ".gz"
-    kind = path.with_suffix("").suffix if gzipped else path.suffix
+    kind = path.with_suffix("").suffix if path.suffix == ".gz" else path.suffix
     if kind not in FORMATS:
         raise ConfigurationError(f"{path} is of no known kind; name it {', '.join(FORMATS)}, each also with .gz")
     if not path.is_file():
-        raise ConfigurationError(f"{path} does not exist")
-    with ExitStack() as stack:
-        raw = stack.enter_context(path.open("rb"))
-        data = cast("IO[bytes]", stack.enter_context(gzip.open(raw, "rb"))) if gzipped else raw
+        raise ConfigurationError(f"{path} does not exist; check the path")
+    with path.open("rb") as raw:
         reader = {".csv": _csv_rows, ".parquet": _parquet_rows}.get(kind, _json_rows)
         try:
-            yield from reader(data, raw.tell)
+            yield from reader(unpacked(raw), raw.tell)
         except (gzip.BadGzipFile, EOFError, zlib.error, _Damaged) as error:
             raise ConfigurationError(f"{path} is damaged: {error}; fetch it again") from error
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from threading import Event
 from time import monotonic
 
+from pipeline.adapters.files import published_file
 from pipeline.adapters.streams import Sink
 from pipeline.events import SocialPost
 from pipeline.topics import EVENTS, POSTS
@@ -20,15 +21,16 @@ LONG_WAIT_S = 1.0
 
 def write_posts(path: Path, config: SyntheticConfig) -> int:
     """Write the posts in their wire form, one JSON object a line; return how many."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_name(f".{path.name}.new")  # a run that is interrupted leaves no half of a file under the name
     count = 0
-    # without name and time in its header, equal posts give equal files
-    with fresh.open("wb") as raw, gzip.GzipFile("", "wb", fileobj=raw, mtime=0) if path.suffix == ".gz" else raw as file:
+    with (
+        published_file(path) as scratch,
+        scratch.open("wb") as raw,
+        # without name and time in its header, equal posts give equal files
+        gzip.GzipFile("", "wb", fileobj=raw, mtime=0) if path.suffix == ".gz" else raw as file,
+    ):
         for post in posts(config):
             file.write(post.to_json() + b"\n")
             count += 1
-    fresh.replace(path)
     return count
 
 

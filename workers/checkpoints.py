@@ -8,8 +8,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from pipeline.adapters.files import published_folder
 from workers.averaging import Average
-from workers.publishing import published_folder
 
 
 @dataclass(slots=True)

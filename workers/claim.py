@@ -8,8 +8,8 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
+from pipeline.adapters.files import published_file, refuse_unwritable
 from pipeline.errors import ConfigurationError
-from workers.publishing import published_file, refuse_unwritable
 from workers.training_config import TrainConfig
 
 RUN: Final = "run.json"

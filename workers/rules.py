@@ -90,10 +90,11 @@ class WorkerRules:
         for name in (*Action, POST):
             weight = self.weights.get(name)
             if weight is None or not 0.0 <= weight <= MAX_WEIGHT:
-                raise ConfigurationError(f"profiles.weights.{name} = {weight}; give a number from 0 to {MAX_WEIGHT:g}")
+                fix = f"give a number from 0 to {MAX_WEIGHT:g}"
+                raise ConfigurationError(f"GROUNDSWELL_PROFILES__WEIGHTS: {name} = {weight}; {fix}")
         for half_life_ms in self.half_lives_ms:
             if half_life_ms <= 0:
-                raise ConfigurationError(f"profiles.half_life_days = {half_life_ms / DAY_MS:g}; give a number above 0")
+                raise ConfigurationError(f"GROUNDSWELL_PROFILES__HALF_LIFE_DAYS: {half_life_ms / DAY_MS:g}; give numbers above 0")
 
     def restarting(self, restart: bool) -> Self:
         """Return these rules with profiles of another model begun anew, or not."""

@@ -12,12 +12,12 @@ import numpy.typing as npt
 import torch
 from safetensors.numpy import load_file, save_file
 
+from pipeline.adapters.files import published_file, sha256_of
 from pipeline.errors import ConfigurationError
 from pipeline.settings import Settings
 from workers.claim import claim, versions
 from workers.finish import summary
 from workers.metrics import score
-from workers.publishing import published_file, sha256_of
 from workers.run_training import Tellers
 from workers.teacher import Course, Place, Teacher, TeacherTokenizer, chances, learn
 from workers.teaching import Chances, write_taught

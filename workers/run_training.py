@@ -9,13 +9,13 @@ from typing import Any, Final
 import torch
 from safetensors.torch import load_file
 
+from pipeline.adapters.files import sha256_of
 from pipeline.errors import ConfigurationError
 from pipeline.settings import Settings
 from workers import model_store, shipped
 from workers.claim import claim
 from workers.finish import Texts, finish, publish
 from workers.intents import read_intents
-from workers.publishing import sha256_of
 from workers.teaching import taught_hashes, with_teachers
 from workers.tokenizer import TextTokenizer
 from workers.training import Curves, NoCurves, Watch, train

@@ -14,8 +14,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from pipeline.adapters.files import published_folder, sha256_of
 from pipeline.errors import ConfigurationError, ModelError
-from workers.publishing import published_folder, sha256_of
 
 RECORD: Final = "record.json"
 SHIPPED: Final = Path(__file__).with_name("weights")

@@ -13,11 +13,11 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.adapters.files import published_file, sha256_of
+from pipeline.adapters.json_lines import read_objects
 from pipeline.core.text import content_key
 from pipeline.errors import ConfigurationError
 from workers.encoder import SENTIMENTS
-from workers.labelled import read_rows
-from workers.publishing import published_file, sha256_of
 from workers.training_config import DataSet
 from workers.training_data import Prepared
 
@@ -45,7 +45,7 @@ def read_taught(path: Path, texts: Sequence[str]) -> Chances:
     A few have none where the recipe has other sets than the one that was taught, and so keeps other copies apart. Raises
     ConfigurationError that names file and line for a row that is no probabilities, and where most texts have none.
     """
-    known = dict(_read(where, row) for where, row in read_rows(path))
+    known = dict(_read(where, row) for where, row in read_objects(path))
     nothing = [float("nan")] * len(SENTIMENTS)
     found = np.array([known.get(_key(text), nothing) for text in texts], dtype=np.float32)
     absent = int(np.isnan(found[:, 0]).sum())

@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.adapters.files import sha256_of
 from pipeline.errors import ConfigurationError
 from workers.augment import Chances, altered
 from workers.encoder import SENTIMENTS, TokenIds
 from workers.labelled import Labelled, read_labelled
-from workers.publishing import sha256_of
 from workers.training_config import DataSet, TrainConfig
 
 NEUTRAL = SENTIMENTS.index("neutral")

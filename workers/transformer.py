@@ -44,6 +44,7 @@ HEAD_ROWS: Final = {"cpu": 64, "cuda": 4096}
 BINS_AT_ONCE: Final = 4
 TRIAL_LENGTHS: Final = (3, 16, 24, 65, 130, 257)  # across the blocks of every kernel
 TRIAL_COSINE: Final = 0.99
+_DEVICE: Final = "--device, GROUNDSWELL_ENCODER__DEVICE or the recipe's device"
 log = structlog.get_logger()
 
 
@@ -261,7 +262,7 @@ def choose_mode(wanted: str, device: torch.device) -> Mode:
     if wanted == "auto":
         return offered_modes(device)[0]
     if wanted == "int8" and device.type != "cpu":
-        raise ConfigurationError("encoder.mode = int8 works on a CPU only; use bf16 on a GPU")
+        raise ConfigurationError("GROUNDSWELL_ENCODER__MODE = int8 works on a CPU only; use bf16 on a GPU")
     return cast("Mode", wanted)
 
 
@@ -272,9 +273,9 @@ def find_device(wanted: str) -> torch.device:
     try:
         device = torch.device(wanted)
     except RuntimeError as error:
-        raise ConfigurationError(f"encoder.device = {wanted!r} is no device; use auto, cpu, cuda or cuda:0") from error
+        raise ConfigurationError(f"device {wanted!r} is none; set {_DEVICE} to auto, cpu, cuda or cuda:0") from error
     if device.type == "cuda" and not torch.cuda.is_available():
-        raise ConfigurationError(f"encoder.device = {wanted!r}, but torch finds no GPU; use cpu or auto")
+        raise ConfigurationError(f"device {wanted!r} is asked for, but torch finds no GPU; set {_DEVICE} to cpu or auto")
     return device
 
 

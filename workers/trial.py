@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from pipeline.adapters.files import published_file
 from pipeline.errors import ConfigurationError
-from workers.publishing import published_file
 from workers.training import NoCurves, Watch, train
 from workers.training_config import Augment, TrainConfig
 from workers.training_data import Prepared

@@ -120,7 +120,12 @@ class Layer:
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """One group of a bin on the device. gather: (n * bucket,); scatter and places: flat; mask: (n, 1, 1, bucket)."""
+    """One group of n texts of a bin, on the device.
+
+    gather: (n * bucket,) row of each token, 0 where none stands. places and targets: (tokens,), where each token stands in
+    (n * bucket) and in the bin's rows. mask: (n, 1, 1, bucket), None where every place is taken. members: (n,) places in the
+    batch, on the CPU.
+    """
 
     gather: Tensor
     places: Tensor

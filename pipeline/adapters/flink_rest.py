@@ -127,7 +127,7 @@ class FlinkRest:
             response = self._pool.request(method, self.url + path, json=body)
         except urllib3.exceptions.HTTPError as error:
             raise Unavailable(
-                f"Flink at {self.url} does not answer: {type(error).__name__}; start it with: groundswell up"
+                f"Flink at {self.url} does not answer: {type(error).__name__}", "start it with: groundswell up"
             ) from error
         if response.status >= 400:
             raise Unavailable(

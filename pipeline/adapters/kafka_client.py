@@ -41,7 +41,7 @@ DENIED = (
 def require_crc32c() -> None:
     """Raise ConfigurationError where crc32c is missing: the client then reads at a sixth of the speed, silently."""
     if find_spec("crc32c") is None:
-        raise ConfigurationError("package 'crc32c' is missing and Kafka would be read six times slower; `pip install crc32c`")
+        raise ConfigurationError("package 'crc32c' is missing and Kafka would be read six times slower", "pip install crc32c")
 
 
 def require_broker(kafka: KafkaSettings, timeout_s: float = CONNECT_TIMEOUT_S) -> None:
@@ -50,7 +50,7 @@ def require_broker(kafka: KafkaSettings, timeout_s: float = CONNECT_TIMEOUT_S) -
     The client also leaks a socket for every attempt that fails.
     """
     if not any(_listens(server.strip(), timeout_s) for server in kafka.bootstrap.split(",")):
-        raise Unavailable(f"nobody listens at Kafka's address {kafka.bootstrap}; start it with: groundswell up")
+        raise Unavailable(f"nobody listens at Kafka's address {kafka.bootstrap}", "start it with: groundswell up")
 
 
 def _listens(server: str, timeout_s: float) -> bool:
@@ -79,10 +79,11 @@ def client_options(kafka: KafkaSettings) -> dict[str, Any]:
 
 def _sasl(kafka: KafkaSettings) -> dict[str, Any]:
     if kafka.sasl_mechanism not in MECHANISMS:
-        found = f"kafka.sasl_mechanism = {kafka.sasl_mechanism!r}"
-        raise ConfigurationError(f"{found} for {kafka.security_protocol}; use one of {', '.join(MECHANISMS)}")
+        found = f"GROUNDSWELL_KAFKA__SASL_MECHANISM = {kafka.sasl_mechanism!r}"
+        raise ConfigurationError(f"{found} for {kafka.security_protocol}", f"use one of {', '.join(MECHANISMS)}")
     if kafka.sasl_username is None or kafka.sasl_password is None:
-        raise ConfigurationError(f"{kafka.security_protocol} needs kafka.sasl_username and kafka.sasl_password; set both")
+        fix = "set GROUNDSWELL_KAFKA__SASL_USERNAME and GROUNDSWELL_KAFKA__SASL_PASSWORD"
+        raise ConfigurationError(f"{kafka.security_protocol} needs a user and a password", fix)
     return {
         "sasl_mechanism": kafka.sasl_mechanism,
         "sasl_plain_username": kafka.sasl_username,
@@ -98,11 +99,11 @@ def translated(doing: str, kafka: KafkaSettings) -> Iterator[None]:
     except DENIED as error:
         raise ConfigurationError(f"Kafka at {kafka.bootstrap} refuses {doing}: {error!r}") from error
     except errors.KafkaError as error:
-        raise Unavailable(f"Kafka at {kafka.bootstrap} does not answer ({doing}): {error!r}{_advice(error)}") from error
+        raise Unavailable(f"Kafka at {kafka.bootstrap} does not answer ({doing}): {error!r}", _advice(error)) from error
 
 
 def _advice(error: errors.KafkaError) -> str:
     """Say what the library does not: it keeps trying where a password is wrong, and at last calls it a timeout."""
     if "bootstrap" not in str(error):
         return ""
-    return "; where somebody listens, check GROUNDSWELL_KAFKA__SECURITY_PROTOCOL, the user, the password and the certificates"
+    return "where somebody listens, check GROUNDSWELL_KAFKA__SECURITY_PROTOCOL, the user, the password and the certificates"

@@ -27,12 +27,12 @@ def facts(url: str, timeout_s: float = 5.0) -> RedisFacts:
     """Return what a Redis says of itself. Raises Unavailable where it does not answer, ConfigurationError where it refuses."""
     client = redis.Redis.from_url(url, socket_timeout=timeout_s, socket_connect_timeout=timeout_s, decode_responses=True)
     try:
-        with client, answering("; start it with: groundswell up"):
+        with client, answering("start it with: groundswell up"):
             return _facts(client)
     except redis.exceptions.NoPermissionError as error:
-        raise ConfigurationError(f"Redis lets this user not look ({error}); allow it INFO, TIME and COMMAND") from error
+        raise ConfigurationError(f"Redis lets this user not look ({error})", "allow it INFO, TIME and COMMAND") from error
     except (redis.exceptions.RedisError, OSError) as error:
-        raise Unavailable(f"Redis cannot be asked: {error}; start one with: groundswell up") from error
+        raise Unavailable(f"Redis cannot be asked: {error}", "start it with: groundswell up") from error
 
 
 def _facts(client: "redis.Redis") -> RedisFacts:

@@ -21,6 +21,6 @@ def answering(fix: str = "") -> Iterator[None]:
     try:
         yield
     except redis.exceptions.AuthenticationError as error:  # to redis-py a kind of ConnectionError
-        raise ConfigurationError(f"Redis refuses the login ({error}); set GROUNDSWELL_REDIS__URL") from error
+        raise ConfigurationError(f"Redis refuses the login ({error})", "set GROUNDSWELL_REDIS__URL") from error
     except _PASSING as error:
-        raise Unavailable(f"Redis does not answer: {error}{fix}") from error
+        raise Unavailable(f"Redis does not answer: {error}", fix) from error

@@ -26,7 +26,7 @@ from pipeline.core.inhibition import MarketWord
 from pipeline.core.silences import Silence
 
 SILENCE_KEPT_MS: Final = 86_400_000  # after its end
-WAITS: Final = "; the delivery log stands still"
+WAITS: Final = "the delivery log stands still"
 FLUSH_KEPT_S: Final = 2 * 86_400  # longer than any group interval
 
 

@@ -38,12 +38,13 @@ def check_url(url: str, allow_http: bool) -> None:
     """Raise ConfigurationError unless the address is https, or http to this machine (or anywhere, with ``allow_http``)."""
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ConfigurationError(f"notify endpoint {url!r} is no web address; write https://host/path")
+        raise ConfigurationError(f"notify endpoint {url!r} is no web address", "write https://host/path")
     if parts.username is not None or parts.password is not None:
-        raise ConfigurationError(f"notify endpoint at {parts.hostname} carries a password; use the signature's secret instead")
+        fix = "use the signature's secret instead"
+        raise ConfigurationError(f"notify endpoint at {parts.hostname} carries a password", fix)
     if parts.scheme == "http" and not (allow_http or _is_loopback(parts.hostname)):
         fix = "use https, or set GROUNDSWELL_NOTIFY__ALLOW_HTTP=true where the network is trusted"
-        raise ConfigurationError(f"notify endpoint {url!r} is not encrypted; {fix}")
+        raise ConfigurationError(f"notify endpoint {url!r} is not encrypted", fix)
 
 
 def _is_loopback(host: str) -> bool:
@@ -98,7 +99,7 @@ def _webhook(secret: str, name: str) -> Webhook:
         return Webhook(secret)
     except (ValueError, EmptyWebhookSecretError) as error:
         fix = "write whsec_ and the base64 of 24 to 64 random bytes"
-        raise ConfigurationError(f"secret of notify endpoint {name} is not usable ({error}); {fix}") from error
+        raise ConfigurationError(f"secret of notify endpoint {name} is not usable ({error})", fix) from error
 
 
 def _one_line(text: str) -> str:

@@ -36,5 +36,5 @@ def read_yaml(path: Path) -> Any:
     try:
         text = path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{path} cannot be read ({error})") from error
+        raise ConfigurationError(f"{path} cannot be read ({error}); give a YAML file in UTF-8") from error
     return parse_yaml(text, str(path))

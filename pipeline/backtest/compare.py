@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pipeline.adapters.json_lines import read_lines
 from pipeline.backtest.detections import Detection, detections
 from pipeline.errors import ConfigurationError
 from pipeline.events import Alert, Rule
-from pipeline.replay.recorded import open_lines
 
 ALERTS = "alerts.jsonl"
 SAME_WITHIN_MS = 86_400_000  # the cooldown: within it a rule tells of one incident only
@@ -42,8 +42,7 @@ def _shown(detection: Detection) -> dict[str, Any]:
 def read_alerts(run: Path) -> list[Alert]:
     """Return the alert records of a run: a folder with alerts.jsonl, or such a file."""
     path = run / ALERTS if run.is_dir() else run
-    with open_lines(path) as lines:
-        return [_parse(line, path, number) for number, line in enumerate(lines, 1) if line.strip()]
+    return [_parse(line, path, number) for number, line in read_lines(path) if line.strip()]
 
 
 def _parse(line: bytes, path: Path, number: int) -> Alert:

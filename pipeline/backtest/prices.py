@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.adapters.json_lines import read_objects
 from pipeline.backtest.exchange import NEW_YORK, Exchange
-from pipeline.backtest.lines import read_lines
 from pipeline.errors import ConfigurationError
 
 Floats = npt.NDArray[np.float64]
@@ -76,28 +76,24 @@ def read_prices(path: Path, exchange: Exchange = NEW_YORK) -> Prices:
 
 
 def _parse(path: Path) -> Iterator[tuple[tuple[str, date], float]]:
-    for number, row in read_lines(path):
+    for where, row in read_objects(path):
         try:
             key = (str(row["ticker"]), date.fromisoformat(row["date"]))
         except KeyError as error:
-            raise ConfigurationError(
-                f"prices: {path} line {number}: field {error} is missing; a line needs ticker and date"
-            ) from None
+            raise ConfigurationError(f"prices: {where}: field {error} is missing; a line needs ticker and date") from None
         except (TypeError, ValueError):
             fix = "write it as YYYY-MM-DD"
-            raise ConfigurationError(f"prices: {path} line {number}: date = {row['date']!r} is not a date; {fix}") from None
-        yield key, _positive_or_hole(row, path, number)
+            raise ConfigurationError(f"prices: {where}: date = {row['date']!r} is not a date; {fix}") from None
+        yield key, _positive_or_hole(row, where)
 
 
-def _positive_or_hole(row: dict[str, Any], path: Path, number: int) -> float:
+def _positive_or_hole(row: dict[str, Any], where: str) -> float:
     value = row.get("adj_close")
     value = row.get("close") if value is None else value
     if value is None:
         return float("nan")
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ConfigurationError(
-            f"prices: {path} line {number}: close = {json.dumps(value)} is not a number; leave it out for a hole"
-        )
+        raise ConfigurationError(f"prices: {where}: close = {json.dumps(value)} is not a number; leave it out for a hole")
     return float(value) if 0 < value < float("inf") else float("nan")
 
 

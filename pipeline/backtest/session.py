@@ -8,12 +8,13 @@ from platform import python_version
 from time import perf_counter
 from typing import Any
 
+from pipeline.adapters.files import sha256_of
+from pipeline.adapters.json_lines import write_lines
 from pipeline.backtest.detections import HOUR_MS
 from pipeline.backtest.evaluate import Evaluation, Spans, Truth, evaluate
 from pipeline.backtest.event_study import EventStudy, event_study
 from pipeline.backtest.exchange import NEW_YORK, Exchange
 from pipeline.backtest.fit import fit_prepared
-from pipeline.backtest.lines import content_hash, write_lines
 from pipeline.backtest.posts import ByEntity, once_in_order
 from pipeline.backtest.prepared import Posts, Told
 from pipeline.backtest.prices import Prices, read_prices
@@ -174,7 +175,7 @@ def provenance(recording: Recording, config: DetectorConfig, files: Sequence[Pat
         "spans_ms": asdict(recording.spans),
         "posts": len(recording.posts),
         "entities": len(recording.by_entity.entities),
-        "files": {path.name: content_hash(path) for path in files},
+        "files": {path.name: sha256_of(path) for path in files},
         "models": models,
         "seed": seed,
         "detector_version": DETECTOR_VERSION,

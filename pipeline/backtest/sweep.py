@@ -14,10 +14,10 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from pipeline.adapters.json_lines import read_objects, write_lines
 from pipeline.backtest.evaluate import Evaluation, Spans, Truth, evaluate
 from pipeline.backtest.fit import fit_prepared
 from pipeline.backtest.grid import Point, configured
-from pipeline.backtest.lines import read_lines, write_lines
 from pipeline.backtest.posts import ByEntity, once_in_order
 from pipeline.backtest.prepared import Posts
 from pipeline.backtest.session import Recording
@@ -90,7 +90,7 @@ def known_results(out: Path, fingerprint: str) -> dict[str, dict[str, Any]]:
     whole = text[: text.rfind("\n") + 1]
     if whole != text:
         out.write_text(whole, "utf-8")
-    rows = [row for _, row in read_lines(out)]
+    rows = [row for _, row in read_objects(out)]
     return {_key(row["point"]): row for row in rows if row["fingerprint"] == fingerprint}
 
 

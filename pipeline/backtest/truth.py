@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pipeline.backtest.lines import read_lines
+from pipeline.adapters.json_lines import read_objects
 from pipeline.backtest.prices import Prices
 from pipeline.contract import EARLIEST_MS, LATEST_MS
 from pipeline.errors import ConfigurationError
@@ -42,7 +42,7 @@ def read_truth(path: Path, known_entities: Iterable[str]) -> tuple[Incident, ...
 
     Raises ConfigurationError for a line that lacks a field, ends before it begins, or names an entity the posts never do.
     """
-    incidents = [_incident(path, number, row) for number, row in read_lines(path)]
+    incidents = [_incident(row, where) for where, row in read_objects(path)]
     known = set(known_entities)
     unknown = sorted({incident.entity for incident in incidents} - known)
     if unknown:
@@ -52,19 +52,19 @@ def read_truth(path: Path, known_entities: Iterable[str]) -> tuple[Incident, ...
     return tuple(sorted(incidents, key=lambda incident: (incident.from_ms, incident.entity)))
 
 
-def _incident(path: Path, number: int, row: dict[str, object]) -> Incident:
+def _incident(row: dict[str, object], where: str) -> Incident:
     values = [row.get(name) for name in Incident._fields]
     for name, value, wanted in zip(Incident._fields, values, (str, str, int, int), strict=True):
         if not isinstance(value, wanted) or isinstance(value, bool):
-            raise ConfigurationError(f"truth: {path} line {number}: {name} = {value!r}; expected {wanted.__name__}")
+            raise ConfigurationError(f"truth: {where}: {name} = {value!r}; expected {wanted.__name__}")
     entity, kind, from_ms, to_ms = values
     incident = Incident(str(entity), str(kind), int(str(from_ms)), int(str(to_ms)))
     if incident.to_ms <= incident.from_ms:
-        raise ConfigurationError(f"truth: {path} line {number}: to_ms = {to_ms} is not after from_ms = {from_ms}")
+        raise ConfigurationError(f"truth: {where}: to_ms = {to_ms} is not after from_ms = {from_ms}")
     for name, value in (("from_ms", incident.from_ms), ("to_ms", incident.to_ms)):
         if not EARLIEST_MS <= value < LATEST_MS:
             fix = "write epoch milliseconds of 2000 to 2100"
-            raise ConfigurationError(f"truth: {path} line {number}: {name} = {value} is no such time; {fix}")
+            raise ConfigurationError(f"truth: {where}: {name} = {value} is no such time; {fix}")
     return incident
 
 

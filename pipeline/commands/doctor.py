@@ -128,8 +128,7 @@ def check_webhooks(notify: NotifySettings) -> "Iterator[Finding]":
     try:
         make_receivers(notify)
     except ConfigurationError as problem:
-        message, _, fix = str(problem).rpartition("; ")
-        yield error("webhooks", message, f"{fix}, in GROUNDSWELL_NOTIFY__ENDPOINTS")
+        yield error("webhooks", problem.message, f"{problem.fix}, in GROUNDSWELL_NOTIFY__ENDPOINTS")
 
 
 def check_redis_at(url: str, *, local: bool = False) -> "Iterator[Finding]":

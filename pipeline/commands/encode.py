@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -27,8 +27,8 @@ def encode(
     """Encode every text of FILE: vectors, and sentiment and intents where asked for."""
     import numpy as np
 
+    from pipeline.adapters.files import published_file, refuse_unwritable
     from workers.evaluation import answer
-    from workers.publishing import published_file, refuse_unwritable
     from workers.transformer import load_encoder
 
     wanted = _heads(heads)
@@ -72,21 +72,16 @@ def _refuse(file: Path, targets: list[Path]) -> None:
 
 def read_texts(path: Path) -> list[str]:
     """Return what an encoder reads: of the lines of a file, or of the field text of JSON lines. Raises ConfigurationError."""
+    from pipeline.adapters import json_lines
     from pipeline.core.text import readable
-    from pipeline.replay.recorded import has_lines
-    from workers.labelled import read_lines, read_rows
 
-    texts = [_text(*row) for row in read_rows(path)] if has_lines(path) else [line for _, line in read_lines(path)]
+    if json_lines.has_lines(path):
+        texts = [json_lines.text_field(row, "text", where) for where, row in json_lines.read_objects(path)]
+    else:
+        texts = [text for _, text in json_lines.read_texts(path)]
     if not texts:
-        raise ConfigurationError(f"{path}: holds no text")
+        raise ConfigurationError(f"{path}: holds no text; write one a line")
     return [readable(text) for text in texts]
-
-
-def _text(where: str, row: dict[str, Any]) -> str:
-    text = row.get("text")
-    if not isinstance(text, str):
-        raise ConfigurationError(f"{where}: field 'text' is missing or no string")
-    return text
 
 
 def _lines(answers: "Encodings", wanted: tuple[str, ...]) -> list[str]:

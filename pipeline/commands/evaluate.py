@@ -27,9 +27,9 @@ def register(app: typer.Typer) -> None:
 @evaluate.command()
 def sentiment(files: Files, as_json: AsJson = False, picture: Picture = None) -> None:
     """Score the sentiment of each file; where no row is neutral, neutral is ruled out."""
+    from pipeline.adapters.files import refuse_unwritable
     from workers import evaluation
     from workers.encoder import SENTIMENTS
-    from workers.publishing import refuse_unwritable
     from workers.transformer import load_encoder
 
     if picture is not None:
@@ -52,8 +52,8 @@ def intent(
     picture: Picture = None,
 ) -> None:
     """Score the intents of each file, with the shipped head or one that is fitted first."""
+    from pipeline.adapters.files import refuse_unwritable
     from workers import evaluation
-    from workers.publishing import refuse_unwritable
     from workers.transformer import load_encoder
 
     if picture is not None:

@@ -1,4 +1,4 @@
-"""`model fetch`, `model info`: the base model, and what this machine makes of it."""
+"""`model fetch`, `info`, `intents`, `wording`: the base model, what this machine makes of it, and small parts fitted anew."""
 
 import json
 from enum import StrEnum

@@ -42,7 +42,7 @@ def notify(
     setup_logging(settings.log_format, settings.log_level)
     receivers = make_receivers(settings.notify)
     if not receivers:
-        log.warning("no endpoint is set, alerts are read and go nowhere", fix="set GROUNDSWELL_NOTIFY__ENDPOINTS")
+        log.warning("no_endpoint_set", so="alerts are read and go nowhere", fix="set GROUNDSWELL_NOTIFY__ENDPOINTS")
     url, prefix = settings.redis.url.get_secret_value(), settings.redis.key_prefix
     with closing(RedisDeliveryLog.connect(url, prefix)) as delivery_log:
         for receiver in make_receivers(settings.notify, only=reopen or ()):

@@ -63,7 +63,7 @@ def file(  # noqa: PLR0913 - one parameter an option
     settings = settings_module.load(home)
     mapping = load_mapping(map_)
     if not path.is_file():
-        raise ConfigurationError(f"{path} does not exist")
+        raise ConfigurationError(f"{path} does not exist; check the path")
     pace = parse_speed(speed)
     topic = mapping.topic.full_name(settings.kafka.topic_prefix)
     options = Options(

@@ -81,7 +81,7 @@ def up(
     """Start Kafka, Redis and Flink without Docker, make the topics, then start workers, trends job and notifier.
 
     What runs already is left alone, what died is started again. The first time fetches Kafka and builds Flink's environment
-    (about 770 MB on disk), and fetches the model.
+    (about 800 MB on disk), and fetches the model.
     """
     from infra.home import Home
 

@@ -11,11 +11,11 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Final
 
+from pipeline.adapters.json_lines import read_lines
 from pipeline.contract import EARLIEST_MS, LATEST_MS
 from pipeline.events import BehaviorEvent, SocialPost
 from pipeline.inprocess import Incoming
 from pipeline.replay.raw import with_entities
-from pipeline.replay.recorded import open_lines
 from pipeline.topics import EVENTS, POSTS, Topic
 from producers.mapping import FieldMapping
 from producers.synthetic import SyntheticConfig, stream
@@ -66,12 +66,11 @@ def recorded(path: Path, mapping: FieldMapping | None = None) -> Iterator[Incomi
     """Yield the records of a file of JSON lines. Raises ConfigurationError for a file that cannot be read."""
     timestamp_ms = EARLIEST_MS
     topic, rule = (POSTS, with_entities) if mapping is None else (mapping.topic, mapping.apply)
-    with open_lines(path) as lines:
-        for line in lines:
-            if line.strip():
-                incoming = _record(line, timestamp_ms, topic, rule)
-                timestamp_ms = incoming.timestamp_ms
-                yield incoming
+    for _, line in read_lines(path):
+        if line.strip():
+            incoming = _record(line, timestamp_ms, topic, rule)
+            timestamp_ms = incoming.timestamp_ms
+            yield incoming
 
 
 def begun(records: Iterable[Incoming]) -> Iterator[Incoming]:

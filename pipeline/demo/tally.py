@@ -1,4 +1,4 @@
-"""What the demo shows, counted from what the pipeline wrote: mood by entity, open alerts, users whose profile moved."""
+"""What the demo shows, counted from what the pipeline wrote: mood by entity, the incidents, who wrote."""
 
 from collections import Counter, deque
 from collections.abc import Iterable

@@ -97,7 +97,7 @@ class Sender:
         settled = settle(leader, answer, desk.policy, desk.now_ms())
         self._durably(lambda: self._record(answer, sent, settled, settled_with(settled, members)))
         if answer.outcome is not Outcome.DELIVERED:
-            log.warning("delivery failed", to=self.receiver.name, id=sent_as, answer=str(answer), now=settled.status)
+            log.warning("delivery_failed", to=self.receiver.name, id=sent_as, answer=str(answer), now=settled.status)
         elif members:
             desk.metrics.count("grouped_total", 1 + len(members))
 

@@ -13,11 +13,12 @@ import structlog
 from pydantic import ValidationError
 
 import workers
+from pipeline.adapters.json_lines import has_lines
 from pipeline.contract import EARLIEST_MS
 from pipeline.errors import ConfigurationError, InvalidRecord
 from pipeline.events import ScoredPost, SocialPost
 from pipeline.replay.journal import Journal, journal_of
-from pipeline.replay.recorded import has_lines, is_scored, read_scored, unsorted
+from pipeline.replay.recorded import is_scored, read_scored, unsorted
 from pipeline.replay.scores import keep_scores, kept_scores
 from pipeline.replay.scoring_pool import scored_turns
 from pipeline.settings import Settings

@@ -1,27 +1,22 @@
 """Recorded posts from files: scored ones as they are, raw ones after the worker has seen them."""
 
-import gzip
 import heapq
-import json
-import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from itertools import islice
 from operator import itemgetter
 from pathlib import Path
 from shlex import quote
-from typing import IO, Final, cast
 
 from pydantic import TypeAdapter, ValidationError
 
+from pipeline.adapters.json_lines import has_lines, read_lines, read_objects
 from pipeline.contract import EARLIEST_MS, LATEST_MS
 from pipeline.core.shown import utc
 from pipeline.errors import ConfigurationError
 from pipeline.events import ScoredPost
 
 CHUNK = 2_000
-GZIP_MAGIC: Final = b"\x1f\x8b"
 _POSTS = TypeAdapter(list[ScoredPost])
 Line = tuple[int, bytes]
 
@@ -43,13 +38,8 @@ def arrival(post: ScoredPost) -> tuple[int, int, str, str]:
 
 def is_scored(path: Path) -> bool:
     """Return whether the first line of a file of JSON lines is a scored post."""
-    with open_lines(path) as lines:
-        first = next((line for line in lines if line.strip()), b"{}")
-    try:
-        values = json.loads(first)
-    except ValueError as error:
-        raise ConfigurationError(f"{path} line 1 is not JSON ({error}); give JSON lines, plain or .gz") from None
-    return isinstance(values, dict) and "sentiment" in values and "simhash" in values
+    _, first = next(read_objects(path), ("", {}))
+    return "sentiment" in first and "simhash" in first
 
 
 def read_scored(path: Path) -> Iterator[ScoredPost]:
@@ -58,13 +48,12 @@ def read_scored(path: Path) -> Iterator[ScoredPost]:
     Raises ConfigurationError for a line that is no scored post, and where the event time goes back.
     """
     before_ms = EARLIEST_MS
-    with open_lines(path) as lines:
-        for chunk in _chunks(lines):
-            for (number, _), post in zip(chunk, _decode(chunk, path), strict=True):
-                if post.event_time_ms < before_ms:
-                    raise unsorted(path, number, before_ms, post.event_time_ms)
-                before_ms = post.event_time_ms
-                yield post
+    for chunk in _chunks(read_lines(path)):
+        for (number, _), post in zip(chunk, _decode(chunk, path), strict=True):
+            if post.event_time_ms < before_ms:
+                raise unsorted(path, number, before_ms, post.event_time_ms)
+            before_ms = post.event_time_ms
+            yield post
 
 
 def merged(files: Sequence[Iterable[ScoredPost]]) -> Iterator[ScoredPost]:
@@ -92,21 +81,6 @@ def between(posts: Iterable[ScoredPost], from_ms: int, to_ms: int) -> Iterator[S
             return
         if post.event_time_ms >= from_ms:
             yield post
-
-
-@contextmanager
-def open_lines(path: Path) -> Iterator[IO[bytes]]:
-    """Open a file of lines, unpacked where its content is gzip, whatever its name says.
-
-    Raises ConfigurationError for a file that cannot be read, also where it ends too early.
-    """
-    try:
-        with path.open("rb") as raw:
-            packed = raw.peek(len(GZIP_MAGIC)).startswith(GZIP_MAGIC)
-            yield cast(IO[bytes], gzip.GzipFile(fileobj=raw)) if packed else raw
-    except (OSError, EOFError, zlib.error) as error:
-        why = error.strerror if isinstance(error, OSError) and error.strerror else error
-        raise ConfigurationError(f"{path} cannot be read ({why}); give JSON lines, plain or .gz") from error
 
 
 def parse_time(text: str) -> int:
@@ -138,15 +112,10 @@ def _sorting(path: Path) -> str:
     return f"{cat} {quote(str(path))} | jq -c -s 'sort_by(.event_time_ms, .event_id, .entity)[]'{pack}"
 
 
-def has_lines(path: Path) -> bool:
-    """Return whether the name is that of a file of JSON lines, packed or not."""
-    return any(name in {".jsonl", ".json", ".ndjson"} for name in path.suffixes)
-
-
-def _chunks(lines: Iterable[bytes]) -> Iterator[list[Line]]:
-    """Yield the lines that are not blank with their numbers, many at a time."""
-    numbered = ((number, line) for number, line in enumerate(lines, 1) if line.strip())
-    while chunk := list(islice(numbered, CHUNK)):
+def _chunks(lines: Iterable[Line]) -> Iterator[list[Line]]:
+    """Yield the lines that are not blank, many at a time."""
+    filled = (line for line in lines if line[1].strip())
+    while chunk := list(islice(filled, CHUNK)):
         yield chunk
 
 
@@ -168,5 +137,6 @@ def _first_failure(chunk: list[Line], path: Path, read: Callable[[bytes], Scored
             first = error.errors(include_url=False)[0]
             where = ".".join(map(str, first["loc"])) or "the line"
             shown = str(first["input"])[:80]
-            raise ConfigurationError(f"{path} line {number} is not a scored post: {where} = {shown}: {first['msg']}") from None
+            what = f"{path} line {number} is not a scored post: {where} = {shown}: {first['msg']}"
+            raise ConfigurationError(f"{what}; mend the line or take it out") from None
     return posts

@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from pipeline.adapters.files import published_file
 from pipeline.errors import ConfigurationError
 from pipeline.events import ScoredPost
 from pipeline.replay.recorded import order
@@ -33,17 +34,12 @@ def keep_scores(target: Path, posts: Iterable[ScoredPost]) -> int:
     Equal posts give equal bytes; an interruption leaves no half file.
     """
     unique = {(post.event_id, post.entity): post for post in posts if post.entity}
-    partial = target.with_name(f"{target.name}.{os.getpid()}.partial")
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("wb") as raw, gzip.GzipFile("", "wb", 6, raw, mtime=0) as out:
+        with published_file(target) as scratch, scratch.open("wb") as raw, gzip.GzipFile("", "wb", 6, raw, mtime=0) as out:
             for post in sorted(unique.values(), key=order):
                 out.write(post.to_json() + b"\n")
-        partial.replace(target)
     except OSError as error:
         raise ConfigurationError(
             f"scores cannot be written to {target}: {error}; free the space or set GROUNDSWELL_CACHE"
         ) from error
-    finally:
-        partial.unlink(missing_ok=True)
     return len(unique)

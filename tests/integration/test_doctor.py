@@ -108,7 +108,7 @@ def test_a_model_that_is_missing_or_truncated(tmp_path: Path) -> None:
     sound = {"config.json": "{}", "tokenizer.json": "{}", "model.safetensors": "weights"}
     for name, text in sound.items():
         (folder / name).write_text(text, "utf-8")
-    from workers.publishing import sha256_of
+    from pipeline.adapters.files import sha256_of
 
     manifest = {"name": "m", "origin": "test", "files": {name: sha256_of(folder / name) for name in sound}}
     (folder / "manifest.json").write_text(json.dumps(manifest), "utf-8")

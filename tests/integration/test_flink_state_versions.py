@@ -2,9 +2,7 @@
 
 import inspect
 import zipfile
-from collections.abc import Iterator
 from contextlib import suppress
-from pathlib import Path
 from typing import Final
 
 import pytest
@@ -18,7 +16,7 @@ from pipeline.core.entity_state import STATE_VERSION
 from pipeline.errors import Unavailable
 from pipeline.events import Alert, AlertStatus
 from pipeline.jobs.trends_job import TrendsJob
-from tests.parity.flink_lab import READY_S, SETTLED_S, Lab, kafka_of, live_job, started_lab, wait_for_more_trends
+from tests.parity.flink_lab import READY_S, SETTLED_S, Lab, kafka_of, wait_for_more_trends
 from tests.parity.flink_runs import Told, publish, told_by_flink, told_in_process
 from tests.unit.core.old_states import encoded_as_version_2
 from tests.unit.core.streams import DAY_MS, HOUR_MS, START_MS, background, in_order, shift
@@ -54,18 +52,6 @@ def decode(encoded, config):
     (version,) = _VERSION.unpack_from(encoded)
     return _decode_now(encoded[_VERSION.size :] if version > STATE_VERSION else encoded, config)
 """
-
-
-@pytest.fixture(scope="module")
-def lab(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    with started_lab(cache, tmp_path_factory.mktemp("state-flink")) as lab:
-        yield lab
-
-
-@pytest.fixture
-def job(lab: Lab, kafka_bootstrap: str, topic_prefix: str) -> Iterator[TrendsJob]:
-    with live_job(lab, kafka_bootstrap, topic_prefix) as job:
-        yield job
 
 
 def release(cluster: FlinkCluster, entity: str = "", market: str = "") -> None:

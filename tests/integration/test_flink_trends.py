@@ -1,8 +1,5 @@
 """The trends job on a live stream: kills, savepoints and other parallelism change nothing in what it says in the end."""
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
 from infra.flink_job import ensure_running, latest_checkpoint
@@ -11,7 +8,7 @@ from pipeline.adapters.kafka_streams import KafkaSink
 from pipeline.adapters.waiting import wait_until
 from pipeline.events import AlertStatus, DeadLetter
 from pipeline.jobs.trends_job import TrendsJob
-from tests.parity.flink_lab import READY_S, Lab, kafka_of, live_job, started_lab, wait_for_more_trends, wait_for_the_same
+from tests.parity.flink_lab import READY_S, Lab, kafka_of, wait_for_more_trends, wait_for_the_same
 from tests.parity.flink_runs import publish, told_by_flink
 from tests.unit.core.streams import DAY_MS, HOUR_MS, START_MS, background, in_order, shift
 
@@ -21,18 +18,6 @@ SPIKE_MS = START_MS + 4 * DAY_MS + 7 * HOUR_MS  # the posts go on long after, so
 POSTS = in_order(
     *(background(entity, 6, 24, seed) for seed, entity in enumerate(("calm", "spike", "other"))), shift("spike", SPIKE_MS, 16)
 )
-
-
-@pytest.fixture(scope="module")
-def lab(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    with started_lab(cache, tmp_path_factory.mktemp("trends-flink")) as lab:
-        yield lab
-
-
-@pytest.fixture
-def job(lab: Lab, kafka_bootstrap: str, topic_prefix: str) -> Iterator[TrendsJob]:
-    with live_job(lab, kafka_bootstrap, topic_prefix) as job:
-        yield job
 
 
 def test_the_end_of_a_file_is_told_and_a_killed_task_manager_changes_nothing(lab: Lab, job: TrendsJob) -> None:

@@ -60,6 +60,7 @@ def test_other_paths_are_told_what_there_is(server: HealthServer) -> None:
     assert "/readyz" in body
 
 
-def test_a_port_that_is_taken_is_named(server: HealthServer) -> None:
-    with pytest.raises(ConfigurationError, match=f"metrics port {server.port}"):
+def test_a_port_that_is_taken_is_named_with_the_settings_that_move_it(server: HealthServer) -> None:
+    told = rf"metrics port {server.port} on 127.0.0.1 .*set GROUNDSWELL_.*NOTIFY.*__METRICS_PORT to another"
+    with pytest.raises(ConfigurationError, match=told):
         HealthServer(Metrics(), lambda: Readiness(True), port=server.port)

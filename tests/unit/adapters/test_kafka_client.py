@@ -37,10 +37,10 @@ def test_each_protocol_takes_its_options_and_no_others(protocol: Any, expected: 
 @pytest.mark.parametrize(
     ("missing", "named"),
     [
-        ({"sasl_mechanism": None}, "kafka.sasl_mechanism = None"),
-        ({"sasl_mechanism": "MD5"}, "kafka.sasl_mechanism = 'MD5' for SASL_SSL; use one of PLAIN"),
-        ({"sasl_username": None}, "needs kafka.sasl_username and kafka.sasl_password"),
-        ({"sasl_password": None}, "needs kafka.sasl_username and kafka.sasl_password"),
+        ({"sasl_mechanism": None}, "GROUNDSWELL_KAFKA__SASL_MECHANISM = None"),
+        ({"sasl_mechanism": "MD5"}, "GROUNDSWELL_KAFKA__SASL_MECHANISM = 'MD5' for SASL_SSL; use one of PLAIN"),
+        ({"sasl_username": None}, "set GROUNDSWELL_KAFKA__SASL_USERNAME and GROUNDSWELL_KAFKA__SASL_PASSWORD"),
+        ({"sasl_password": None}, "set GROUNDSWELL_KAFKA__SASL_USERNAME and GROUNDSWELL_KAFKA__SASL_PASSWORD"),
     ],
 )
 def test_what_is_missing_is_named(missing: dict[str, Any], named: str) -> None:

@@ -90,10 +90,17 @@ def test_a_broken_connection_and_a_closed_port_are_answers_too() -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["https://example.org/x", "http://127.0.0.1:8000/", "http://localhost/x", "http://[::1]:80/", "http://127.9.9.9/"]
+    ("url", "host"),
+    [
+        ("https://example.org/x", "example.org"),
+        ("http://127.0.0.1:8000/", "127.0.0.1"),
+        ("http://localhost/x", "localhost"),
+        ("http://[::1]:80/", "::1"),
+        ("http://127.9.9.9/", "127.9.9.9"),
+    ],
 )
-def test_https_and_this_machine_are_allowed(url: str) -> None:
-    check_url(url, allow_http=False)
+def test_https_and_this_machine_are_allowed(url: str, host: str) -> None:
+    assert WebhookReceiver(url, [SECRET], 1.0).name.startswith(f"{host} (")
 
 
 @pytest.mark.parametrize(
@@ -112,8 +119,10 @@ def test_other_addresses_are_refused(url: str) -> None:
         check_url(url, allow_http=False)
 
 
-def test_plain_http_can_be_allowed() -> None:
-    check_url("http://10.0.0.1/", allow_http=True)
+def test_plain_http_is_allowed_where_the_settings_say_so_and_not_before() -> None:
+    with pytest.raises(ConfigurationError, match="GROUNDSWELL_NOTIFY__ALLOW_HTTP=true"):
+        WebhookReceiver("http://10.0.0.1/", [SECRET], 1.0)
+    assert WebhookReceiver("http://10.0.0.1/", [SECRET], 1.0, allow_http=True).name.startswith("10.0.0.1 (")
 
 
 def test_an_unusable_secret_is_named_by_its_endpoint_and_not_shown() -> None:

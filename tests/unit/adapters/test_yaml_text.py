@@ -28,5 +28,5 @@ def test_what_is_no_yaml_is_refused_by_name(content: bytes, tmp_path: Path) -> N
 
 
 def test_a_missing_file_is_refused_by_name(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match=r"none\.yaml cannot be read"):
+    with pytest.raises(ConfigurationError, match=r"none\.yaml cannot be read .*; give a YAML file in UTF-8"):
         read_yaml(tmp_path / "none.yaml")

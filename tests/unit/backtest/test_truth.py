@@ -60,7 +60,7 @@ def test_a_file_is_read_by_what_it_holds_and_refused_when_cut_off(tmp_path: Path
     with pytest.raises(ConfigurationError, match="cut.jsonl.gz cannot be read"):
         read_truth(tmp_path / "cut.jsonl.gz", ["A"])
     (tmp_path / "binary.jsonl").write_bytes(b"\xff\xfe{}")
-    with pytest.raises(ConfigurationError, match="line 1 is not JSON"):
+    with pytest.raises(ConfigurationError, match="line 1 is not UTF-8 text"):
         read_truth(tmp_path / "binary.jsonl", ["A"])
 
 

@@ -43,10 +43,10 @@ def test_texts_are_drawn_evenly_each_once(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
-        ("absent.txt", None, r"absent\.txt: no such file"),
+        ("absent.txt", None, r"absent\.txt cannot be read \(No such file"),
         ("a.txt", b"\n \n", "holds no text"),
-        ("a.txt", b"fine\n\xff", r"a\.txt:2: not UTF-8"),
-        ("a.jsonl", b'{"txt": "x"}', r"a\.jsonl:1: field 'text' is missing"),
+        ("a.txt", b"fine\n\xff", r"a\.txt line 2 is not UTF-8"),
+        ("a.jsonl", b'{"txt": "x"}', r"a\.jsonl line 1: field 'text' is missing"),
     ],
 )
 def test_a_file_without_texts_is_named(tmp_path: Path, name: str, content: bytes | None, said: str) -> None:

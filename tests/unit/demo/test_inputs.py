@@ -84,7 +84,7 @@ def test_the_content_says_whether_a_file_is_packed_and_not_its_name(tmp_path: Pa
 
 
 def test_a_file_is_opened_before_its_records_are_asked_for(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError):
+    with pytest.raises(ConfigurationError, match=r"absent\.jsonl cannot be read"):
         begun(recorded(tmp_path / "absent.jsonl"))
     line = json.dumps({"event_id": "1", "event_time_ms": AT_MS, "author_id": "a", "text": "x"})
     path = write(tmp_path / "p.jsonl", line, line, line)

@@ -1,105 +1,21 @@
 import json
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from random import Random
 
 import pytest
 
 from pipeline.adapters.delivery_log import MemoryDeliveryLog
-from pipeline.adapters.memory import MemoryBroker, MemorySink, MemorySource
-from pipeline.core.delivery import Answer, Delivery, Outcome, RetryPolicy, Status
-from pipeline.core.grouping import Grouping
+from pipeline.adapters.memory import MemoryBroker
+from pipeline.core.delivery import Answer, Delivery, Outcome, Status
 from pipeline.errors import ConfigurationError, Reason, Unavailable
-from pipeline.events import Alert, DeadLetter
-from pipeline.jobs.desk import Desk, Letters
-from pipeline.jobs.notifier import Notifier
-from pipeline.telemetry import Metrics
 from tests.alerts import make_alert
-
-OK = Answer(Outcome.DELIVERED, 200)
-DOWN = Answer(Outcome.SERVER_ERROR, 500, excerpt="down")
-POLICY = RetryPolicy(schedule_s=(5.0, 60.0), max_retry_after_s=600.0)
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now_ms = 1_000_000
-
-    def __call__(self) -> int:
-        return self.now_ms
-
-
-class Recorder:
-    """An endpoint that answers from a function and remembers what it was sent, and when."""
-
-    def __init__(
-        self, clock: Clock, answer: Callable[[str, int], Answer] = lambda _id, _before: OK, endpoint: str = "e1"
-    ) -> None:
-        self.endpoint = self.name = endpoint
-        self.sent: list[tuple[str, int]] = []
-        self.bodies: dict[str, set[bytes]] = {}
-        self._clock = clock
-        self._answer = answer
-
-    def send(self, delivery_id: str, body: bytes, now_ms: int) -> Answer:
-        before = sum(sent == delivery_id for sent, _ in self.sent)
-        self.sent.append((delivery_id, now_ms))
-        self.bodies.setdefault(delivery_id, set()).add(body)
-        return self._answer(delivery_id, before)
-
-    def ids(self) -> list[str]:
-        return [delivery_id for delivery_id, _ in self.sent]
-
-
-class House:
-    """A broker with alerts and everything a notifier needs; ``notifier`` gives a new process on the same durable things.
-
-    The one before it is gone then.
-    """
-
-    def __init__(self) -> None:
-        self.broker = MemoryBroker({"alerts": 1, "dead-letters": 1})
-        self.clock = Clock()
-        self.log = MemoryDeliveryLog()
-        self.metrics = Metrics()
-        self._source: MemorySource | None = None
-
-    def produce(self, *alerts: Alert) -> None:
-        for alert in alerts:
-            self.broker.append("alerts", alert.entity.encode(), alert.to_json(), alert.event_time_ms)
-
-    def notifier(
-        self,
-        *receivers: Recorder,
-        log: MemoryDeliveryLog | None = None,
-        market_holds_ms: int = 0,
-        grouping: Grouping | None = None,
-    ) -> Notifier:
-        letters = Letters(MemorySink(self.broker), "dead-letters", self.metrics)
-        desk = Desk(log or self.log, POLICY, letters, self.metrics, self.clock, lease_ms=30_000, grouping=grouping)
-        if self._source is not None:
-            self._source.close()
-        self._source = MemorySource(self.broker, "notifier", ["alerts"])
-        return Notifier(self._source, receivers, desk, market_holds_ms=market_holds_ms)
-
-    def letters(self) -> list[DeadLetter]:
-        return [DeadLetter.model_validate_json(record.value) for record in self.broker.records("dead-letters")]
-
-    def metric(self, name: str, **labels: str) -> float:
-        return self.metrics.registry.get_sample_value(f"groundswell_{name}", labels) or 0.0
+from tests.unit.jobs.house import DOWN, OK, House, Recorder, settle_all
 
 
 @pytest.fixture
 def house() -> House:
     return House()
-
-
-def settle_all(house: House, notifier: Notifier, steps: int = 20, step_ms: int = 10_000) -> None:
-    """Let processing time pass, delivering what becomes due."""
-    notifier.step()
-    for _ in range(steps):
-        notifier.deliver_due()
-        house.clock.now_ms += step_ms
 
 
 def test_each_alert_goes_out_once_with_its_id(house: House) -> None:

@@ -57,12 +57,12 @@ def test_nothing_of_the_users_is_overwritten(tmp_path: Path, out: str, heads: st
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
-        ("a.txt", b"fine\n\xff\n", "a.txt:2: not UTF-8"),
+        ("a.txt", b"fine\n\xff\n", "a.txt line 2 is not UTF-8"),
         ("a.txt.gz", gzip.compress(b"fine\n" * 9_000, mtime=0)[:40], "cannot be read"),
-        ("a.jsonl", b'{"text": "x"}\n{"txt": "y"}', "a.jsonl:2: field 'text' is missing"),
+        ("a.jsonl", b'{"text": "x"}\n{"txt": "y"}', "a.jsonl line 2: field 'text' is missing"),
         ("a.txt", b"", "holds no text"),
-        ("a.json", b'[{"text": "x"}]', "a.json:1: a list, not an object"),
-        ("a.json.gz", gzip.compress(b'{"txt": "x"}', mtime=0), "a.json.gz:1: field 'text' is missing"),
+        ("a.json", b'[{"text": "x"}]', "a.json line 1 is a list, not an object"),
+        ("a.json.gz", gzip.compress(b'{"txt": "x"}', mtime=0), "a.json.gz line 1: field 'text' is missing"),
     ],
 )
 def test_a_file_that_cannot_be_read_is_named_and_nothing_is_written(tmp_path: Path, name: str, content: bytes, said: str) -> None:

@@ -66,6 +66,14 @@ def test_a_wrong_variable_is_named_and_its_value_is_not(
     assert "hush" not in str(caught.value)
 
 
+def test_several_wrong_variables_are_named_with_one_fix(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("GROUNDSWELL_STACK__REDIS_PORT", "high")
+    monkeypatch.setenv("GROUNDSWELL_TRENDS__PARALLELISM", "0")
+    with pytest.raises(ConfigurationError, match=r"PARALLELISM: .*STACK__REDIS_PORT: ") as caught:
+        settings.load(tmp_path)
+    assert caught.value.fix == "set it right, or: unset GROUNDSWELL_TRENDS__PARALLELISM GROUNDSWELL_STACK__REDIS_PORT"
+
+
 def test_secrets_are_not_printed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("GROUNDSWELL_KAFKA__SASL_PASSWORD", "hush")
     assert "hush" not in repr(settings.load(tmp_path))

@@ -25,9 +25,10 @@ def rows_of(lines: list[Line]) -> list[object]:
 
 @pytest.mark.parametrize("name", ["f.jsonl", "f.csv", "f.parquet", "f.ndjson"])
 @pytest.mark.parametrize("gzipped", [False, True])
-def test_every_kind_gives_the_same_rows(tmp_path: Path, name: str, gzipped: bool) -> None:
+@pytest.mark.parametrize("end", ["", ".gz"])
+def test_every_kind_gives_the_same_rows(tmp_path: Path, name: str, gzipped: bool, end: str) -> None:
     content = {"csv": CSV, "parquet": parquet(tmp_path / "p")}.get(name.split(".")[1], JSON)
-    path = tmp_path / (name + ".gz" if gzipped else name)
+    path = tmp_path / (name + end)
     path.write_bytes(gzip.compress(content) if gzipped else content)
     lines = list(read_rows(path))
     assert rows_of(lines) == ROWS
@@ -90,7 +91,6 @@ def broken_gzip() -> bytes:
     ("name", "content", "message"),
     [
         ("f.xlsx", b"", "of no known kind"),
-        ("f.jsonl.gz", b"not gzip", "is damaged"),
         ("f.jsonl.gz", gzip.compress(JSON * 1000)[:-20], "is damaged"),
         ("f.jsonl.gz", broken_gzip(), r"f\.jsonl\.gz is damaged"),
         ("f.parquet", b"PAR", r"f\.parquet is damaged: no Parquet"),
@@ -104,5 +104,5 @@ def test_a_wrong_file_is_explained(tmp_path: Path, name: str, content: bytes, me
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match=r"absent\.csv does not exist"):
+    with pytest.raises(ConfigurationError, match=r"absent\.csv does not exist; check the path"):
         list(read_rows(tmp_path / "absent.csv"))

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.core.entities import Entity
+from pipeline.core.entities import Entity, codes
 from pipeline.errors import ConfigurationError
 from workers.entity_linking import EntityLinker, load_dictionary, shipped_dictionary
 
@@ -51,8 +51,12 @@ def test_an_empty_dictionary_still_finds_cashtags() -> None:
 
 
 @given(st.text(max_size=200))
-def test_any_text_is_linked(text: str) -> None:
-    EntityLinker([Entity("A", "İstanbul"), Entity("B", "ss")]).link(text)
+def test_any_text_is_linked_to_what_it_names_each_once(text: str) -> None:
+    linker = EntityLinker([Entity("A", "İstanbul"), Entity("B", "ss")])
+    found = linker.link(text)
+    assert len(set(found)) == len(found)
+    assert set(found) <= {"A", "B"} | {mention.symbol for mention in codes(text, {})}
+    assert linker.link(f"İstanbul {text}")[0] == "A"
 
 
 @pytest.mark.parametrize(

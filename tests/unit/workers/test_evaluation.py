@@ -117,14 +117,14 @@ def test_a_head_is_fitted_first_and_out_of_scope_rows_are_ranked(tmp_path: Path)
 
 def test_labels_that_the_head_does_not_know_are_named(tmp_path: Path) -> None:
     path = written(tmp_path / "a.jsonl", [("x", "ask"), ("y", "fly")])
-    with pytest.raises(ConfigurationError, match=r"a\.jsonl:2: label = 'fly'; use one of ask, buy"):
+    with pytest.raises(ConfigurationError, match=r"a\.jsonl line 2: label = 'fly'; use one of ask, buy"):
         evaluation.intent(ByFirstWord(), path, None, None, lambda _: None)
 
 
 @pytest.mark.parametrize(
     ("train", "test", "said"),
     [
-        ([("a", "x")] * 2 + [("b", "y")] * 2, [("c", "z")], r"test\.jsonl:1: label = 'z'; use one of x, y"),
+        ([("a", "x")] * 2 + [("b", "y")] * 2, [("c", "z")], r"test\.jsonl line 1: label = 'z'; use one of x, y"),
         ([("a", "x")] * 2 + [("b", "y")], [("a", "x")], r"train\.jsonl: y: one example; at least two"),
         ([("a", "x")] * 2, [("a", "x")], r"train\.jsonl: 1 intent; at least two"),
     ],

@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 import torch
 
+from pipeline.adapters.files import sha256_of
 from pipeline.errors import ConfigurationError
 from pipeline.settings import EncoderSettings, Settings
 from tests.unit.workers.tiny_model import write_model, write_trained
 from workers import shipped
-from workers.publishing import sha256_of
 from workers.refit import refit_intents, refit_wording
 from workers.tokenizer import TextTokenizer
 from workers.training_config import DataSet, read_config

@@ -57,7 +57,7 @@ def test_a_text_without_a_row_has_its_label_alone(taught: Path) -> None:
 @pytest.mark.parametrize(
     ("row", "said"),
     [
-        ({"negative": 1, "neutral": 0}, "set.jsonl:1: content_key, positive is missing"),
+        ({"negative": 1, "neutral": 0}, "set.jsonl line 1: content_key, positive is missing"),
         ({"content_key": "a", "negative": 1, "neutral": 1, "positive": 0}, "do not add up to 1"),
         ({"content_key": "a", "negative": "1", "neutral": 0, "positive": 0}, "a number between 0 and 1"),
         ({"content_key": "a", "negative": float("nan"), "neutral": 0, "positive": 1}, "a number between 0 and 1"),

@@ -7,39 +7,16 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from pipeline.adapters.files import sha256_of
 from pipeline.errors import ConfigurationError, ModelError
 from pipeline.settings import EncoderSettings, Settings
-from tests.unit.workers.tiny_model import write_model
+from tests.unit.workers.tiny_model import RECIPE, write_model
 from workers import shipped
-from workers.calibration import Evidence, fit_cooling, log_loss
-from workers.claim import claim
-from workers.heads import temperature
-from workers.publishing import sha256_of
 from workers.run_training import run
-from workers.sampling import batches
-from workers.training_config import TrainConfig, read_config
-from workers.training_data import class_weights, data_hashes
+from workers.training_config import TrainConfig
 from workers.transformer import load_encoder
 
 pytestmark = pytest.mark.timeout(300)  # a dozen seconds of arithmetic, on a machine that may be busy
-RECIPE = """
-name: tiny
-mode: {mode}
-steps: {steps}
-batch_tokens: 96
-max_tokens: 32
-precision: fp32
-evaluate_every: 4
-checkpoint_every: 3
-distil_every: 2
-average: 0.9
-trunk_dropout: 0.1
-lora: {{rank: 4, alpha: 8, layers: 1}}
-data:
-  - {{name: three, task: sentiment, share: 3, train: three.jsonl, dev: dev.jsonl}}
-  - {{name: two, task: sentiment, share: 2, train: two.jsonl}}
-  - {{name: asks, task: intent, share: 1, train: asks.jsonl, dev: asks_dev.jsonl}}
-"""
 INTENTS = "intents: {buy: [w1 w2, w1 w3, w1 w4], sell: [w5 w6, w5 w7, w5 w8], keep: [w11 w12, w11 w13]}\nnone: [w9 w10, w9 w11]\n"
 
 
@@ -210,32 +187,12 @@ def test_without_any_dev_file_the_last_weights_count_and_augmentation_is_refused
         run(place / "r.yaml", place / "intents.yaml", settings, place / "other", silent)
 
 
-def test_a_folder_of_another_run_is_refused_by_what_differs(tmp_path: Path) -> None:
-    (tmp_path / "run.yaml").write_text(RECIPE.format(mode="lora", steps=12), "utf-8")
-    config = read_config(tmp_path / "run.yaml")
-    claim(tmp_path, config, {"data": {"a/b.jsonl": "1"}})
-    claim(tmp_path, config.model_copy(update={"threads": 2}), {"data": {"a/b.jsonl": "1"}})
-    with pytest.raises(ConfigurationError, match="holds a run with another mode, steps; choose another --out"):
-        claim(tmp_path, config.model_copy(update={"mode": "full", "steps": 3}), {"data": {"a/b.jsonl": "1"}})
-    with pytest.raises(ConfigurationError, match=r"another data/a/b\.jsonl"):
-        claim(tmp_path, config, {"data": {"a/b.jsonl": "2"}})
-    standing = json.loads((tmp_path / "run.json").read_text("utf-8"))
-    assert (standing["config"]["seed"], standing["data"], "torch" in standing["versions"]) == (7, {"a/b.jsonl": "1"}, True)
-
-
 def test_a_folder_that_stands_where_the_weights_will_go_is_refused_before_any_step(place: Path) -> None:
     (place / "mine" / "weights").mkdir(parents=True)
     (place / "mine" / "weights" / "notes.txt").write_text("dear", "utf-8")
     with pytest.raises(ConfigurationError, match="weights holds something else than weights"):
         trained(place, "mine")
     assert [path.name for path in (place / "mine").rglob("*")] == ["weights", "notes.txt"]
-
-
-def test_absent_data_is_named(tmp_path: Path) -> None:
-    (tmp_path / "run.yaml").write_text(RECIPE.format(mode="lora", steps=12), "utf-8")
-    (tmp_path / "three.jsonl").touch()
-    with pytest.raises(ConfigurationError, match=r"data: dev\.jsonl, two\.jsonl, asks\.jsonl, asks_dev\.jsonl: no such file in"):
-        data_hashes(read_config(tmp_path / "run.yaml").data, tmp_path)
 
 
 @pytest.mark.parametrize("mode", ["lora", "full"])
@@ -252,61 +209,3 @@ def test_a_loss_that_is_no_number_ends_the_run(place: Path) -> None:
     with pytest.raises(ModelError, match=r"the loss of step \d+ is (nan|inf)"):
         trained(place, "a", steps=12, more="trunk_rate: 1.0e+30\nhead_rate: 1.0e+30\nwarm_up: 0\n")
     assert not (place / "a" / "weights").exists()
-
-
-@pytest.mark.parametrize(
-    ("change", "said"),
-    [
-        (("steps: 12", "steps: 12\ncolour: red"), "colour = 'red': unknown key"),
-        (("steps: 12", "steps: 12\nstepz: 3"), "stepz = 3: unknown key; did you mean steps"),
-        (("steps: 12", ""), "steps is missing"),
-        (("steps: 12", "steps: 12\naugment: {share: 2}"), "augment.trial_steps is missing; augment.share = 2"),
-        (("steps: 12", "steps: none"), "steps"),
-        (("rank: 4", "rank: 0"), "lora.rank"),
-        (("share: 3", "shares: 3"), "data.0.share is missing; data.0.shares = 3: unknown key; did you mean share"),
-        (("mode: lora", "mode: magic"), "mode"),
-        (("name: two", "name: three"), "data: three stands twice; give each set a name of its own"),
-        (("data:", "data: ["), "cannot be read"),
-    ],
-)
-def test_a_wrong_key_is_named(tmp_path: Path, change: tuple[str, str], said: str) -> None:
-    path = tmp_path / "run.yaml"
-    path.write_text(RECIPE.format(mode="lora", steps=12).replace(*change), "utf-8")
-    with pytest.raises(ConfigurationError, match=said):
-        read_config(path)
-
-
-def test_batches_hold_each_set_in_its_share_and_repeat_exactly() -> None:
-    lengths = [np.full(1000, 10), np.full(10, 10)]
-    feed = batches(lengths, [3, 1], 400, seed=1)
-    picks = [pick for _ in range(100) for pick in next(feed)]
-    share = sum(chosen == 0 for chosen, _ in picks) / len(picks)
-    assert 0.72 < share < 0.78
-    again = batches(lengths, [3, 1], 400, seed=1)
-    assert [pick for _ in range(100) for pick in next(again)] == picks
-    rows = [row for chosen, row in picks if chosen == 1][:10]
-    assert sorted(rows) == list(range(10))
-
-
-def test_class_weights_are_one_on_average_and_favour_the_rare() -> None:
-    classes = np.array([0] * 90 + [1] * 10)
-    weights = class_weights(classes, 3, 0.5)
-    assert weights[1] == pytest.approx(3 * weights[0], rel=1e-5)
-    assert float(weights[classes].mean()) == pytest.approx(1, rel=1e-5)
-    assert weights[2] == 0
-
-
-@pytest.mark.slow
-def test_texts_that_deceive_the_head_get_a_higher_temperature_than_others() -> None:
-    truth = torch.tensor([0, 2] * 100)
-    logits = torch.zeros(200, 3)
-    logits[torch.arange(200), truth] = 8.0
-    seen = torch.zeros(200, 4)
-    hard = torch.arange(200) % 4 < 2
-    seen[hard, 1] = 1.0
-    wrong = hard & (torch.arange(200) % 20 < 6)
-    logits[wrong] = logits[wrong].flip(1)
-    cooling = fit_cooling([Evidence(seen, logits, truth, two_class=False)])
-    easy, deceived = temperature(torch.eye(4)[[0, 1]], cooling).squeeze(1).tolist()
-    assert deceived > 2.5 > 2 * easy
-    assert log_loss([Evidence(seen, logits, truth, two_class=True)], cooling) < 0.5

@@ -168,11 +168,12 @@ def test_altered_trained_weights_are_refused_by_name(tmp_path: Path) -> None:
         encoder_in(tmp_path, "fp32")
 
 
-def test_a_device_that_is_none_is_refused(folder: Path) -> None:
-    with pytest.raises(ConfigurationError, match=r"encoder\.device"):
+def test_a_device_that_is_none_is_refused_with_what_to_set(folder: Path) -> None:
+    told = "device 'abacus' is none; set .*GROUNDSWELL_ENCODER__DEVICE .*to auto, cpu, cuda or cuda:0"
+    with pytest.raises(ConfigurationError, match=told):
         load_encoder(EncoderSettings(model=str(folder / "model"), weights=folder / "trained", device="abacus"), folder)
 
 
 def test_int8_is_refused_on_a_gpu() -> None:
-    with pytest.raises(ConfigurationError, match="int8"):
+    with pytest.raises(ConfigurationError, match="GROUNDSWELL_ENCODER__MODE = int8 works on a CPU only; use bf16"):
         choose_mode("int8", torch.device("cuda"))

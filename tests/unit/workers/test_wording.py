@@ -5,18 +5,14 @@ import pytest
 import torch
 
 from pipeline.errors import ModelError
+from tests.unit.workers.test_ngrams import ids
 from workers import wording, wording_fit
-from workers.encoder import TokenIds
 from workers.ngrams import BUCKETS, of_tokens
 from workers.training_config import DataSet, TrainConfig
 from workers.training_data import Prepared
 
 GOOD, BAD, SHORT = 11, 12, 13
 NEWS, FORUM = range(20, 40), range(40, 60)
-
-
-def ids(*tokens: int) -> TokenIds:
-    return np.array(tokens, dtype=np.int32)
 
 
 def labelled(kind: str, telling: dict[int, int], words: range, seed: int) -> Prepared:

@@ -163,7 +163,8 @@ def test_metrics_tell_lag_batches_and_stages(ground: Playground) -> None:
 
 
 @pytest.mark.parametrize(
-    ("weights", "message"), [({"view": 1.0}, r"weights\.click = None"), ({"post": -1.0}, r"weights\.post = -1")]
+    ("weights", "message"),
+    [({"view": 1.0}, "__WEIGHTS: click = None"), ({"post": -1.0}, "GROUNDSWELL_PROFILES__WEIGHTS: post = -1")],
 )
 def test_wrong_weights_are_named(weights: dict[str, float], message: str) -> None:
     base = {} if "view" in weights else dict(rules().weights)

@@ -9,14 +9,32 @@ from safetensors.torch import save_file
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from torch import Tensor
 
+from pipeline.adapters.files import sha256_of
 from workers import shipped
 from workers.heads import SentimentHead
 from workers.model_store import FILES, MANIFEST
 from workers.ngrams import BUCKETS
-from workers.publishing import sha256_of
 
 LAYERS, HIDDEN, HEADS, INTERMEDIATE, POSITIONS = 2, 384, 12, 128, 128
 WORDS = ["<s>", "<pad>", "</s>", "<unk>", "query", ":", *(f"w{index}" for index in range(200)), "涨", "跌"]
+RECIPE = """
+name: tiny
+mode: {mode}
+steps: {steps}
+batch_tokens: 96
+max_tokens: 32
+precision: fp32
+evaluate_every: 4
+checkpoint_every: 3
+distil_every: 2
+average: 0.9
+trunk_dropout: 0.1
+lora: {{rank: 4, alpha: 8, layers: 1}}
+data:
+  - {{name: three, task: sentiment, share: 3, train: three.jsonl, dev: dev.jsonl}}
+  - {{name: two, task: sentiment, share: 2, train: two.jsonl}}
+  - {{name: asks, task: intent, share: 1, train: asks.jsonl, dev: asks_dev.jsonl}}
+"""
 
 
 def tiny_weights(seed: int = 0) -> dict[str, Tensor]:

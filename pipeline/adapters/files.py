@@ -1,4 +1,4 @@
-"""Write a folder or a file so that others see all of it or nothing."""
+"""Files and folders that others see whole or not at all, and what a file's content hashes to."""
 
 import hashlib
 import os
@@ -10,16 +10,11 @@ from pathlib import Path
 
 from pipeline.errors import ConfigurationError
 
-_CHUNK_BYTES = 1 << 20
-
 
 def sha256_of(path: Path) -> str:
     """Return the SHA-256 of a file, in hex."""
-    digest = hashlib.sha256()
     with path.open("rb") as file:
-        while chunk := file.read(_CHUNK_BYTES):
-            digest.update(chunk)
-    return digest.hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def refuse_unwritable(folder: Path) -> None:
@@ -45,18 +40,19 @@ def published_folder(target: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def published_file(target: Path) -> Iterator[Path]:
-    """Yield a scratch path beside ``target`` that takes its name when the block ends without an error."""
+def published_file(target: Path, *, synced: bool = False) -> Iterator[Path]:
+    """Yield a scratch path that takes the place of ``target`` when the block ends without an error.
+
+    It has the same name, in a folder of its own beside ``target``. ``synced``: its content is on the disk before.
+    """
     target.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=target.suffix, dir=target.parent)
-    os.close(handle)
-    scratch = Path(name)
-    try:
+    with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as folder:
+        scratch = Path(folder) / target.name
         yield scratch
-        scratch.chmod(0o644)
+        if synced:
+            with scratch.open("rb") as file:
+                os.fsync(file.fileno())
         scratch.replace(target)
-    finally:
-        scratch.unlink(missing_ok=True)
 
 
 def _replace_folder(scratch: Path, target: Path) -> None:
