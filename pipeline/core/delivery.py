@@ -85,7 +85,7 @@ class Delivery(Contract):
     delivery_id: str
     alert_id: str
     revision: int
-    key: bytes | None
+    key: bytes | None = None  # what is None is not encoded
     value: bytes
     topic: str
     partition: int
@@ -129,7 +129,7 @@ def parse_retry_after(value: str | None, now_ms: int) -> float | None:
         return float(value)
     try:
         moment = parsedate_to_datetime(value)
-    except ValueError:
+    except (ValueError, OverflowError):  # a zone or an hour of many digits overflows
         return None
     return max(0.0, moment.replace(tzinfo=moment.tzinfo or UTC).timestamp() - now_ms / 1000)
 
