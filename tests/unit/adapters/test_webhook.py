@@ -1,4 +1,5 @@
 import socket
+from concurrent.futures import ThreadPoolExecutor
 from time import time
 
 import pytest
@@ -68,6 +69,36 @@ def test_the_published_vector_of_the_specification_is_met() -> None:
 def test_an_answer_is_read_for_what_it_means(reply: Reply, expected: tuple[object, ...]) -> None:
     with receiving(lambda _id, _before: reply) as receiver:
         assert send(receiver.url) == expected
+
+
+@pytest.mark.parametrize(("status", "outcome"), [(410, Outcome.GONE), (429, Outcome.THROTTLED), (503, Outcome.THROTTLED)])
+@pytest.mark.parametrize("broken", [{"transfer-encoding": "chunked"}, {"content-encoding": "gzip"}])
+def test_a_broken_body_takes_nothing_from_its_status(status: int, outcome: Outcome, broken: dict[str, str]) -> None:
+    with receiving(lambda _id, _before: Reply(status, {"retry-after": "7"} | broken, b"zz\r\n")) as receiver:
+        assert send(receiver.url) == (outcome, status, 7.0, "")
+
+
+def test_senders_beside_each_other_are_no_reason_to_warn(caplog: pytest.LogCaptureFixture) -> None:
+    with receiving(lambda _id, _before: Reply(500, body=b"no")) as receiver, ThreadPoolExecutor(4) as threads:
+        endpoint = WebhookReceiver(receiver.url, [SECRET], 20.0)
+
+        def attempt(number: int) -> Outcome:
+            return endpoint.send(f"a{number}.0", BODY, now_ms()).outcome
+
+        assert list(threads.map(attempt, range(40))) == [Outcome.SERVER_ERROR] * 40
+    assert caplog.messages == []
+
+
+def test_an_absurd_retry_after_is_no_more_than_its_status() -> None:
+    absurd = "Mon, 01 Jan 2024 00:00:00 +" + "9" * 20
+    with receiving(lambda _id, _before: Reply(503, {"retry-after": absurd})) as receiver:
+        assert send(receiver.url) == (Outcome.THROTTLED, 503, None, "")
+
+
+def test_what_is_said_of_an_answer_leaves_out_the_path_of_the_address() -> None:
+    with receiving(lambda _id, _before: Reply(404, body=b"Cannot POST /hook?token=s3cret")) as receiver:
+        assert send(f"{receiver.url}?token=s3cret")[3] == "Cannot POST /…"
+        assert send(receiver.url)[3] == "Cannot POST /…?token=s3cret"
 
 
 def test_a_redirect_is_a_failure_and_is_not_followed() -> None:
