@@ -6,7 +6,6 @@ connection of its own, so a connection gone stale is not mistaken for a refusal.
 """
 
 import hashlib
-import ipaddress
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from http.client import HTTPException
@@ -19,6 +18,7 @@ from standardwebhooks.webhooks import EmptyWebhookSecretError
 from urllib3 import BaseHTTPResponse, HTTPConnectionPool
 from urllib3.util import parse_url
 
+from pipeline.adapters.webhook_address import check_url
 from pipeline.adapters.webhook_connection import POOLS, Deadline
 from pipeline.core.delivery import EXCERPT_CHARS, Answer, Outcome, classify, parse_retry_after
 from pipeline.errors import ConfigurationError
@@ -38,27 +38,6 @@ def signed_headers(secrets: Sequence[Webhook], delivery_id: str, body: bytes, no
         "webhook-timestamp": str(now_ms // 1000),
         "webhook-signature": " ".join(signatures),
     }
-
-
-def check_url(url: str, allow_http: bool) -> None:
-    """Raise ConfigurationError unless the address is https, or http to this machine (or anywhere, with ``allow_http``)."""
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ConfigurationError(f"notify endpoint {url!r} is no web address; write https://host/path")
-    if parts.username is not None or parts.password is not None:
-        raise ConfigurationError(f"notify endpoint at {parts.hostname} carries a password; use the signature's secret instead")
-    if parts.scheme == "http" and not (allow_http or _is_loopback(parts.hostname)):
-        fix = "use https, or set GROUNDSWELL_NOTIFY__ALLOW_HTTP=true where the network is trusted"
-        raise ConfigurationError(f"notify endpoint {url!r} is not encrypted; {fix}")
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 class WebhookReceiver:
