@@ -6,6 +6,7 @@ connection of its own, so a connection gone stale is not mistaken for a refusal.
 """
 
 import hashlib
+from base64 import b64decode
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from http.client import HTTPException
@@ -14,7 +15,6 @@ from urllib.parse import urlsplit
 
 import urllib3
 from standardwebhooks import Webhook
-from standardwebhooks.webhooks import EmptyWebhookSecretError
 from urllib3 import BaseHTTPResponse, HTTPConnectionPool
 from urllib3.util import parse_url
 
@@ -25,6 +25,7 @@ from pipeline.errors import ConfigurationError
 
 USER_AGENT: Final = "groundswell"
 EXCERPT_BYTES: Final = 1024
+SECRET_BYTES: Final = range(24, 65)
 UNANSWERED: Final = (urllib3.exceptions.HTTPError, HTTPException, OSError, ValueError)
 """What the library raises for what the other side does; ValueError where a number or a name is none."""
 
@@ -106,8 +107,12 @@ def _head_of(response: BaseHTTPResponse) -> str:
 
 
 def _webhook(secret: str, name: str) -> Webhook:
+    prefix, _, key = secret.partition("_")
     try:
-        return Webhook(secret)
-    except (ValueError, EmptyWebhookSecretError) as error:
+        usable = prefix == "whsec" and len(b64decode(key, validate=True)) in SECRET_BYTES
+    except ValueError:  # no base64, or not even ASCII
+        usable = False
+    if not usable:
         fix = "write whsec_ and the base64 of 24 to 64 random bytes"
-        raise ConfigurationError(f"secret of notify endpoint {name} is not usable ({error}); {fix}") from error
+        raise ConfigurationError(f"a secret in GROUNDSWELL_NOTIFY__ENDPOINTS, of {name}, is not usable; {fix}")
+    return Webhook(secret)

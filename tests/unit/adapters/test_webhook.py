@@ -1,4 +1,5 @@
 import socket
+from base64 import b64encode
 from concurrent.futures import ThreadPoolExecutor
 from time import time
 
@@ -120,10 +121,32 @@ def test_a_broken_connection_and_a_closed_port_are_answers_too() -> None:
         assert send(f"http://127.0.0.1:{free.getsockname()[1]}/")[0] is Outcome.CONNECTION_FAILED
 
 
-def test_an_unusable_secret_is_named_by_its_endpoint_and_not_shown() -> None:
+NO_SECRETS = [
+    "",
+    "hunter2",
+    "whsec_",
+    "whsec_YQ==",
+    "whsec_" + "A" * 31,
+    "whsec_" + "A" * 31 + "!",
+    "whsec_ " + "A" * 32,
+    "whsec_" + "é" * 32,
+    "whsec_" + "A" * 400,
+    SECRET.removeprefix("whsec_"),
+]
+
+
+@pytest.mark.parametrize("secret", NO_SECRETS)
+def test_an_unusable_secret_is_named_by_its_endpoint_and_not_shown(secret: str) -> None:
     with pytest.raises(ConfigurationError, match="example.org") as caught:
-        WebhookReceiver("https://example.org/", ["whsec_"], 1.0)
+        WebhookReceiver("https://example.org/", [SECRET, secret], 1.0)
+    assert "GROUNDSWELL_NOTIFY__ENDPOINTS" in str(caught.value)
     assert "whsec_ and the base64" in str(caught.value)
+    assert not secret.removeprefix("whsec_") or secret.removeprefix("whsec_") not in str(caught.value)
+
+
+@pytest.mark.parametrize("size", [24, 64])
+def test_a_secret_has_24_to_64_bytes(size: int) -> None:
+    WebhookReceiver("https://example.org/", ["whsec_" + b64encode(bytes(size)).decode()], 1.0)
 
 
 def test_equal_addresses_are_one_endpoint_and_its_name_hides_the_path() -> None:
