@@ -1,5 +1,6 @@
 """`notify`: alerts out as signed webhooks."""
 
+from collections.abc import Sequence
 from contextlib import closing
 from time import time
 from typing import TYPE_CHECKING, Annotated
@@ -9,6 +10,7 @@ import typer
 
 from pipeline import settings as settings_module
 from pipeline.commands.options import HomeOption
+from pipeline.errors import ConfigurationError
 from pipeline.settings import NotifySettings, Settings
 
 if TYPE_CHECKING:
@@ -28,29 +30,50 @@ def notify(
     until_idle: Annotated[
         bool, typer.Option("--until-idle", help="End when every alert has arrived, is a dead letter or is held back.")
     ] = False,
-    reopen: Annotated[list[str] | None, typer.Option(help="Address of an endpoint to use again after it answered 410.")] = None,
+    reopen: Annotated[
+        list[str] | None,
+        typer.Option(help="Let the notifier that runs use this endpoint's address again after it answered 410, and end."),
+    ] = None,
 ) -> None:
     """Send every alert to every endpoint, signed, each id until it has arrived and never again.
 
     Endpoints come from GROUNDSWELL_NOTIFY__ENDPOINTS, a JSON list: [{"url": "https://…", "secrets": ["whsec_…"]}].
     """
-    from pipeline.adapters.redis_delivery_log import RedisDeliveryLog
-    from pipeline.core.delivery import EndpointState
     from pipeline.telemetry import setup_logging
 
     settings = settings_module.load(home)
     setup_logging(settings.log_format, settings.log_level)
     receivers = make_receivers(settings.notify)
+    if reopen:
+        _reopen(settings, reopen)
+        return
     if not receivers:
         log.warning("no_endpoint_set", so="alerts are read and go nowhere", fix="set GROUNDSWELL_NOTIFY__ENDPOINTS")
-    url, prefix = settings.redis.url.get_secret_value(), settings.redis.key_prefix
-    with closing(RedisDeliveryLog.connect(url, prefix)) as delivery_log:
-        for receiver in make_receivers(settings.notify, only=reopen or ()):
-            delivery_log.set_endpoint(receiver.endpoint, EndpointState())
+    with closing(_connect(settings)) as delivery_log:
         _run(settings, receivers, delivery_log, until_idle)
 
 
-def make_receivers(notify: NotifySettings, only: "list[str] | tuple[str, ...] | None" = None) -> "list[WebhookReceiver]":
+def _connect(settings: Settings) -> "RedisDeliveryLog":
+    from pipeline.adapters.redis_delivery_log import RedisDeliveryLog
+
+    return RedisDeliveryLog.connect(settings.redis.url.get_secret_value(), settings.redis.key_prefix)
+
+
+def _reopen(settings: Settings, urls: Sequence[str]) -> None:
+    """Note in the delivery log that these endpoints take webhooks again; whichever notifier runs sees it within a second."""
+    from pipeline.core.delivery import EndpointState
+
+    if set(urls) - {endpoint.url for endpoint in settings.notify.endpoints}:
+        known = ", ".join(receiver.name for receiver in make_receivers(settings.notify)) or "none"
+        fix = "write the address as it stands in GROUNDSWELL_NOTIFY__ENDPOINTS"
+        raise ConfigurationError(f"an address given to --reopen is no endpoint; set are {known}", fix)
+    with closing(_connect(settings)) as delivery_log:
+        for receiver in make_receivers(settings.notify, only=urls):
+            delivery_log.set_endpoint(receiver.endpoint, EndpointState())
+            typer.echo(f"{receiver.name} is used again, by the notifier that runs")
+
+
+def make_receivers(notify: NotifySettings, only: Sequence[str] | None = None) -> "list[WebhookReceiver]":
     """Return the receivers of the settings (those whose address is in ``only``, if given); the addresses are checked."""
     from pipeline.adapters.webhook import WebhookReceiver
 

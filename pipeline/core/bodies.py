@@ -12,6 +12,7 @@ from pipeline.contract import Contract
 from pipeline.events import Alert, AlertGroup
 
 MAX_BODY_BYTES: Final = 20_000  # Standard Webhooks: a body stays under 20 kB
+MAX_BARE_BYTES: Final = 16_000  # of one alert, cut as far as it can be: the rest is for what is around it
 MAX_EVIDENCE: Final = 5
 TEXT_LIMITS: Final = (500, 200, 80)  # characters kept of each quoted post, tried until the body is small enough
 
@@ -74,7 +75,12 @@ def _cut(alert: Alert, limit: int) -> Alert:
 
 
 def _bare(alert: Alert) -> Alert:
-    return _cut(alert, TEXT_LIMITS[-1]).model_copy(update={"evidence": (), "windows": ()})
+    """Return the alert without what it quotes; a market's has as many members as fit, ``exceeding`` says how many there are."""
+    bare = _cut(alert, TEXT_LIMITS[-1]).model_copy(update={"evidence": (), "windows": ()})
+    while bare.market is not None and bare.market.members and len(_compact(_fields(bare))) > MAX_BARE_BYTES:
+        fewer = bare.market.model_copy(update={"members": bare.market.members[:-1]})
+        bare = bare.model_copy(update={"market": fewer})
+    return bare
 
 
 def _shorten(text: str, limit: int) -> str:

@@ -6,7 +6,7 @@ grow over days and carry jitter. The jitter comes from the delivery's id, so a r
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from datetime import UTC
 from email.utils import parsedate_to_datetime
@@ -85,7 +85,7 @@ class Delivery(Contract):
     delivery_id: str
     alert_id: str
     revision: int
-    key: bytes | None
+    key: bytes | None = None  # what is None is not encoded
     value: bytes
     topic: str
     partition: int
@@ -129,7 +129,7 @@ def parse_retry_after(value: str | None, now_ms: int) -> float | None:
         return float(value)
     try:
         moment = parsedate_to_datetime(value)
-    except ValueError:
+    except (ValueError, OverflowError):  # a zone or an hour of many digits overflows
         return None
     return max(0.0, moment.replace(tzinfo=moment.tzinfo or UTC).timestamp() - now_ms / 1000)
 
@@ -198,14 +198,34 @@ def endpoint_after(state: EndpointState, answer: Answer, policy: RetryPolicy, no
     return EndpointState(max(state.quiet_until_ms, asked), state.gone)
 
 
+def end_goes_to(earlier: Set[Status]) -> Status | None:
+    """Return what becomes of the end of an alert, given the alert's earlier steps at the endpoint; None: it is sent.
+
+    What was never opened there is not closed. Where steps were given up on, the end shares their fate and can be sent again
+    with them; else the endpoint has not heard of the alert, and does not.
+    """
+    if Status.DELIVERED in earlier:
+        return None
+    return Status.EXHAUSTED if Status.EXHAUSTED in earlier else Status.INHIBITED
+
+
 def exhausted_letter(delivery: Delivery, url: str, body_sent: bytes) -> DeadLetter:
     """Return the dead letter of a delivery whose attempts are spent. ``payload`` is the alert record, so it can be redriven."""
     digest = hashlib.sha256(body_sent).hexdigest()[:16]
+    return _letter(delivery, url, f"{delivery.attempts} attempts failed (body sha256 {digest}); mend the receiver")
+
+
+def untold_letter(delivery: Delivery, url: str) -> DeadLetter:
+    """Return the dead letter of an end that was not sent, because the steps before it are dead letters."""
+    return _letter(delivery, url, "it was not tried, its alert was not opened there; mend the receiver")
+
+
+def _letter(delivery: Delivery, url: str, fix: str) -> DeadLetter:
     return DeadLetter(
         reason=Reason.DELIVERY_EXHAUSTED,
         field=f"{delivery.delivery_id} -> {url}",
         value=delivery.last_answer[: DeadLetter.MAX_VALUE_CHARS],
-        fix=f"{delivery.attempts} attempts failed (body sha256 {digest}); mend the receiver, then `groundswell dlq redrive`",
+        fix=f"{fix}, then `groundswell dlq redrive`",
         topic=delivery.topic,
         partition=delivery.partition,
         offset=delivery.offset,

@@ -35,8 +35,9 @@ class Found:
 
     @property
     def origin(self) -> str:
-        """Identify the record that became a dead letter."""
-        return f"{self.letter.topic}/{self.letter.partition}/{self.letter.offset}"
+        """Identify the record that became a dead letter; an alert becomes one for each endpoint, which ``field`` names."""
+        record = f"{self.letter.topic}/{self.letter.partition}/{self.letter.offset}"
+        return f"{record} {self.letter.field}" if self.letter.reason is Reason.DELIVERY_EXHAUSTED else record
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,10 @@ from typing import Final
 
 from pipeline.core.delivery import Delivery
 from pipeline.core.grouping import fitting, may_join
+from pipeline.core.inhibition import MarketWord
 from pipeline.core.silences import Silence
 from pipeline.jobs.desk import Desk
+from pipeline.jobs.ends import Ends
 from pipeline.jobs.inhibitor import Inhibitor
 from pipeline.jobs.silencer import Silencer
 
@@ -20,12 +22,13 @@ LOOKED_AT: Final = 1_000  # alerts that wait for an endpoint, of which those of 
 class Packer:
     """Takes what is due for one endpoint. Its senders take turns, so that a group is not torn apart between them."""
 
-    def __init__(self, desk: Desk, endpoint: str, inhibitor: Inhibitor) -> None:
+    def __init__(self, desk: Desk, endpoint: str, inhibitor: Inhibitor, ends: Ends) -> None:
         self._log = desk.log
         self._lease_ms = desk.lease_ms
         self._endpoint = endpoint
         self._inhibitor = inhibitor
         self._silencer = Silencer(desk)
+        self._ends = ends
         self._turn = threading.Lock()
 
     def take(self, now_ms: int) -> Sequence[Delivery] | None:
@@ -41,7 +44,7 @@ class Packer:
             if not any(self._silencer.why_not(each, silences) for each in (leader, *members)):
                 return leader, *members
             leader = self._log.unseal(leader, members, now_ms)
-        if self._silencer.holds(leader, silences):
+        if self._silencer.holds(leader, silences) or self._ends.holds(leader):
             return ()
         return self._with_group(leader, silences) if leader.group is not None and leader.attempts == 0 else (leader,)
 
@@ -49,11 +52,14 @@ class Packer:
         words = self._inhibitor.words()
         if self._inhibitor.holds(leader, words):
             return ()
-        waiting = [each for each in self._log.waiting_heads(self._endpoint, LOOKED_AT) if may_join(leader, each)]
-        free = (
-            each for each in waiting if not (self._silencer.why_not(each, silences) or self._inhibitor.why_not_now(each, words))
-        )
+        heads = self._log.waiting_heads(self._endpoint, LOOKED_AT)
+        free = (each for each in heads if may_join(leader, each) and self._goes_out(each, silences, words))
         return self._sealed(leader, list(fitting(leader, list(free))))
+
+    def _goes_out(self, delivery: Delivery, silences: Sequence[Silence], words: Sequence[MarketWord]) -> bool:
+        if self._silencer.why_not(delivery, silences) or self._inhibitor.why_not_now(delivery, words):
+            return False
+        return self._ends.untold(delivery) is None
 
     def _sealed(self, leader: Delivery, members: Sequence[Delivery]) -> Sequence[Delivery]:
         """Seal the members to the leader, or it alone: or it could go again in another webhook after a kill."""

@@ -22,6 +22,7 @@ from pipeline.core.delivery import (
 from pipeline.core.grouping import settled_with, webhook_body, webhook_id
 from pipeline.errors import Unavailable
 from pipeline.jobs.desk import Desk
+from pipeline.jobs.ends import Ends
 from pipeline.jobs.inhibitor import Inhibitor
 from pipeline.jobs.packer import Packer
 
@@ -54,7 +55,7 @@ class Sender:
         self.receiver = receiver
         self._desk = desk
         self._ended = ended
-        self._packer = Packer(desk, receiver.endpoint, inhibitor)
+        self._packer = Packer(desk, receiver.endpoint, inhibitor, Ends(desk, receiver.name))
 
     def step(self) -> bool:
         """Send what is due longest and what goes with it, or hold it back where a silence hides it; say whether it was there."""

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.core.bodies import MAX_BODY_BYTES, body
+from pipeline.core.bodies import MAX_BODY_BYTES, body, group_body, least_bytes
 from pipeline.events import Alert, Evidence
-from tests.alerts import START_MS, make_alert
+from tests.alerts import START_MS, make_alert, make_market_alert
 
 
 def test_the_body_carries_type_time_and_evidence() -> None:
@@ -18,6 +18,18 @@ def test_the_body_carries_type_time_and_evidence() -> None:
     assert data["band"] == {"low": 1.0, "expected": 3.0, "high": 7.0}
     assert data["evidence"][0]["text"] == "ACME recalls 糟糕"
     assert Alert.model_validate(data) == make_alert(revision=1)
+
+
+@pytest.mark.parametrize("char", ["x", "糟", '"'])
+def test_of_a_market_with_long_names_as_many_members_are_told_as_fit(char: str) -> None:
+    alert = make_market_alert({f"{number:02}{char * 500}": number < 3 for number in range(40)})
+    single, several = body(alert), group_body([alert], {"entity": char * 500})
+    assert max(len(single), len(several), least_bytes(alert, {"entity": char * 500})) < MAX_BODY_BYTES
+    market = json.loads(single)["data"]["market"]
+    told = [member["entity"] for member in market["members"]]
+    assert 5 < len(told) < market["exceeding"] == 40
+    assert alert.market is not None
+    assert told == [member.entity for member in alert.market.members][: len(told)], "the loudest stay"
 
 
 @pytest.mark.slow

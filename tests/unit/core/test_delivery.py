@@ -65,6 +65,12 @@ def test_retry_after_as_a_date_counts_from_now_and_never_backwards() -> None:
     assert parse_retry_after(header, now_ms + 60_000) == 0.0
 
 
+@pytest.mark.parametrize("header", ["Mon, 01 Jan 2024 00:00:00 +" + "9" * 20, "Mon, 01 Jan 2024 00:00:" + "9" * 20, "9" * 5000])
+def test_a_retry_after_of_absurd_digits_asks_for_nothing_beyond_the_cap(header: str) -> None:
+    asked = parse_retry_after(header, NOW_MS)
+    assert settle(make_delivery(), Answer(Outcome.THROTTLED, 503, asked), POLICY, NOW_MS).next_attempt_ms <= NOW_MS + 3_600_000
+
+
 def test_waits_follow_the_schedule_with_jitter_that_is_the_same_each_time() -> None:
     waits = [wait_s("a.0", failures, FAILED, POLICY) for failures in (1, 2, 3)]
     assert waits == [wait_s("a.0", failures, FAILED, POLICY) for failures in (1, 2, 3)]
@@ -129,6 +135,11 @@ def test_an_exhausted_id_is_queued_again_only_when_it_was_produced_again() -> No
 
 def test_a_delivery_survives_its_encoding() -> None:
     delivery = make_delivery(key=b"\xff\x00", attempts=4, status=Status.EXHAUSTED, last_answer="timeout")
+    assert Delivery.model_validate_json(delivery.to_json()) == delivery
+
+
+def test_a_delivery_without_a_key_survives_its_encoding_too() -> None:
+    delivery = make_delivery(key=None)
     assert Delivery.model_validate_json(delivery.to_json()) == delivery
 
 

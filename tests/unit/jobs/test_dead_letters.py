@@ -85,6 +85,20 @@ def test_a_letter_that_was_written_twice_is_one_letter() -> None:
     assert redrive(broker, cursors).sent == 0
 
 
+def test_an_alert_that_two_endpoints_did_not_take_is_two_letters() -> None:
+    exhausted = letter(1, Reason.DELIVERY_EXHAUSTED)
+    first, second = (exhausted.model_copy(update={"field": f"a1.0 -> {name}"}) for name in ("a.org (1f)", "b.org (2e)"))
+    broker, cursors = broker_with(first), MemoryCursors()
+    assert redrive(broker, cursors).sent == 1
+    for again in (second, first, second):
+        broker.append(DLQ, None, again.to_json(), NOW)
+    shown = listing(MemoryReader(broker), cursors, DLQ)
+    assert [(each.found.letter.field, each.redriven) for each in shown] == [(first.field, True), (second.field, False)]
+    assert redrive(broker, cursors).as_dict() == {"distinct": 2, "sent": 1, "already": 1, "refused": 0, "left": 0}
+    origins = [dict(record.headers)["groundswell-dead-letter"] for record in broker.records("posts")]
+    assert origins == [b"posts/0/1 a1.0 -> a.org (1f)", b"posts/0/1 a1.0 -> b.org (2e)"]
+
+
 def test_reasons_are_redriven_apart() -> None:
     broker = broker_with(letter(1), letter(2, Reason.WRONG_TYPE), letter(3), letter(4, Reason.EMPTY_TEXT))
     cursors = MemoryCursors()
