@@ -10,7 +10,6 @@ from functools import lru_cache
 from pipeline.contract import Contract
 from pipeline.events import Alert, BehaviorEvent, DeadLetter, ScoredPost, SocialPost, Trend
 
-DAY_MS = 86_400_000
 FOREVER = -1  # retention goes by record timestamp: a topic that may hold a replay of old history must not expire it
 
 

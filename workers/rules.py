@@ -11,10 +11,10 @@ from pipeline.core.rolling import MAX_WEIGHT
 from pipeline.errors import ConfigurationError
 from pipeline.events import Action
 from pipeline.settings import Settings
+from pipeline.times import DAY_MS
 from workers.batching import BatchLimits
 from workers.encoder import DIMENSIONS
 
-DAY_MS = 86_400_000
 POST = "post"  # what writing a post counts for its author's profile, beside the actions
 
 

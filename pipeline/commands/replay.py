@@ -12,6 +12,7 @@ import typer
 from pipeline import settings as settings_module
 from pipeline.commands.options import MAX, EncoderChoice, EncoderOption, JsonOption, SpeedOption, parse_speed
 from pipeline.settings import Settings
+from pipeline.times import DAY_MS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from pipeline.replay.raw import Scoring
 
 FAR_MS = 4_102_444_800_000
-DAY_MS = 86_400_000
 
 
 def register(app: typer.Typer) -> None:

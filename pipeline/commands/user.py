@@ -15,12 +15,12 @@ from rich.text import Text
 from pipeline import settings as settings_module
 from pipeline.commands.options import HomeOption, JsonOption
 from pipeline.errors import ConfigurationError
+from pipeline.times import DAY_MS
 
 if TYPE_CHECKING:
     from pipeline.adapters.redis_store import RedisProfileStore
     from pipeline.core.rolling import Family, Profile
 
-DAY_MS = 86_400_000
 SHOWN_ITEMS = 10
 
 app = typer.Typer(no_args_is_help=True, help="What is known of one user.")

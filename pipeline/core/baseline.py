@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from math import log, sqrt
 from typing import NamedTuple
 
-from pipeline.core.detector_config import DAY_MS, DetectorConfig
+from pipeline.core.detector_config import DetectorConfig
 from pipeline.core.panes import Pane
 from pipeline.core.trends import PANE_MS
+from pipeline.times import DAY_MS
 
 LN2 = log(2.0)
 

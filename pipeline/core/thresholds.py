@@ -8,8 +8,9 @@ episodes as much as its decayed days. So an entity that exceeds its tier's law a
 from dataclasses import dataclass
 from math import log
 
-from pipeline.core.detector_config import DAY_MS, DetectorConfig
+from pipeline.core.detector_config import DetectorConfig
 from pipeline.core.prior import Tier
+from pipeline.times import BEFORE_ALL_MS, DAY_MS
 
 
 @dataclass(slots=True)
@@ -19,7 +20,7 @@ class OwnRate:
     as_of_ms: int
     days: float = 0.0
     episodes: float = 0.0
-    last_episode_ms: int = -(2**62)
+    last_episode_ms: int = BEFORE_ALL_MS
 
     def copy(self) -> "OwnRate":
         """Return an independent copy."""

@@ -13,6 +13,7 @@ from pipeline.core.shown import clock, counted, printable
 from pipeline.demo.planted import Finding
 from pipeline.demo.run import Demo, Summary
 from pipeline.events import Alert, DeadLetter, Rule
+from pipeline.times import MINUTE_MS
 
 SHOWN = 12
 VALUE_CHARS = 40
@@ -99,4 +100,4 @@ def _outcome(finding: Finding) -> str:
 
 
 def _minutes(milliseconds: int) -> str:
-    return counted(milliseconds // 60_000, "minute")
+    return counted(milliseconds // MINUTE_MS, "minute")

@@ -3,10 +3,11 @@ from dataclasses import replace
 import pytest
 
 from pipeline.core.baseline import absorb, expectation, fresh
-from pipeline.core.detector_config import DAY_MS, HOUR_MS, DetectorConfig
+from pipeline.core.detector_config import DetectorConfig
 from pipeline.core.panes import ZERO, Pane
 from pipeline.core.prior import Prior
 from pipeline.core.seasonality import SLOTS, SeasonalProfile
+from pipeline.times import DAY_MS, HOUR_MS
 from tests.unit.core.streams import START_MS
 
 CONFIG = DetectorConfig()
