@@ -11,7 +11,6 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,7 @@ from pipeline.backtest.exchange import HOURS, NEW_YORK, read_exchange
 from pipeline.backtest.lines import read_lines
 from pipeline.core.volume import VolumeGroup, VolumeRules
 from pipeline.errors import ConfigurationError
-from pipeline.times import DAY_MS, HOUR_MS
+from pipeline.times import DAY_MS, HOUR_MS, iso_ms
 
 FIELDS = ("entity", "counts", "labels", "windows")
 PANE_MS = 300_000
@@ -107,10 +106,7 @@ def _series(row: dict[str, Any], where: str) -> Counts:
 
 
 def _ms(time: str | int) -> int:
-    if isinstance(time, int):
-        return time
-    moment = datetime.fromisoformat(time)
-    return round((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
+    return time if isinstance(time, int) else iso_ms(time)
 
 
 def volume_scores(data: Sequence[Counts], rules: VolumeRules, timezone: str) -> list[Floats]:

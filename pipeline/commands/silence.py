@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from pipeline import settings as settings_module
-from pipeline.commands.options import HomeOption, JsonOption
+from pipeline.commands.options import HomeOption, JsonOption, parse_time
 from pipeline.errors import ConfigurationError
 from pipeline.settings import NotifySettings, Settings
 
@@ -123,7 +123,6 @@ def _as_dict(silence: "Silence", held: Counter[str], now_ms: int) -> dict[str, A
 
 
 def _span(between: tuple[str, str]) -> tuple[int, int]:
-    from pipeline.replay.recorded import parse_time
 
     start, end = between
     return parse_time(start), parse_time(end)

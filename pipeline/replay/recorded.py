@@ -6,7 +6,6 @@ import json
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from itertools import islice
 from operator import itemgetter
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import IO, Final, cast
 
 from pydantic import TypeAdapter, ValidationError
 
-from pipeline.contract import EARLIEST_MS, LATEST_MS
+from pipeline.contract import EARLIEST_MS
 from pipeline.core.shown import utc
 from pipeline.errors import ConfigurationError
 from pipeline.events import ScoredPost
@@ -107,23 +106,6 @@ def open_lines(path: Path) -> Iterator[IO[bytes]]:
     except (OSError, EOFError, zlib.error) as error:
         why = error.strerror if isinstance(error, OSError) and error.strerror else error
         raise ConfigurationError(f"{path} cannot be read ({why}); give JSON lines, plain or .gz") from error
-
-
-def parse_time(text: str) -> int:
-    """Return epoch milliseconds of an ISO date or time (UTC unless it says otherwise) or of a number of milliseconds."""
-    try:
-        if text.isdigit():
-            time_ms = int(text)
-        else:
-            moment = datetime.fromisoformat(text)
-            time_ms = round((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
-    except ValueError:
-        raise ConfigurationError(
-            f"time {text!r} is not a date; write 2014-07-01, 2014-07-01T16:00 or epoch milliseconds"
-        ) from None
-    if not EARLIEST_MS <= time_ms < LATEST_MS:
-        raise ConfigurationError(f"time {text!r} lies outside 2000 to 2100; epoch times are milliseconds")
-    return time_ms
 
 
 def unsorted(path: Path, number: int, before_ms: int, after_ms: int, mapped: bool = False) -> ConfigurationError:
