@@ -24,6 +24,7 @@ from benchmarks.servers import servers
 from benchmarks.texts import distinct_posts
 from benchmarks.worker import worker_on
 from pipeline.adapters.kafka_streams import KafkaSink
+from pipeline.clock import wall_clock_ms
 from pipeline.core.text import normalise
 from pipeline.events import Action, BehaviorEvent, SocialPost
 from pipeline.settings import Settings
@@ -128,7 +129,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         encoder = load_encoder(options.encoder, settings)
         rules = WorkerRules.from_settings(settings)
         posts, later = _split(distinct_posts(options.posts + 1 + options.latency_posts, settings.data), options.posts + 1)
-        now_ms = int(time.time() * 1000)
+        now_ms = wall_clock_ms()
         alone = bare(encoder, posts[: options.posts // 4], rules)  # warm
         alone = bare(encoder, posts, rules)
         through = end_to_end(encoder, posts, settings)

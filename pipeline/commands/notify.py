@@ -1,13 +1,13 @@
 """`notify`: alerts out as signed webhooks."""
 
 from contextlib import closing
-from time import time
 from typing import TYPE_CHECKING, Annotated
 
 import structlog
 import typer
 
 from pipeline import settings as settings_module
+from pipeline.clock import wall_clock_ms
 from pipeline.commands.options import HomeOption
 from pipeline.settings import NotifySettings, Settings
 
@@ -82,7 +82,7 @@ def _run(settings: Settings, receivers: "list[WebhookReceiver]", delivery_log: "
         closing(KafkaSource(kafka, notify.group, [ALERTS.full_name(kafka.topic_prefix)], metrics)) as source,
     ):
         letters = Letters(sink, DEAD_LETTERS.full_name(kafka.topic_prefix), metrics)
-        desk = Desk(delivery_log, policy, letters, metrics, lambda: int(time() * 1000), lease_ms, grouping_of(notify))
+        desk = Desk(delivery_log, policy, letters, metrics, wall_clock_ms, lease_ms, grouping_of(notify))
         notifier = Notifier(source, receivers, desk, notify.senders, round(1000 * notify.market_holds_s))
         with HealthServer(metrics, notifier.readiness, notify.metrics_host, notify.metrics_port) as health:
             log.info("notifier_started", endpoints=[receiver.name for receiver in receivers], metrics_port=health.port)
