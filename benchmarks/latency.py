@@ -8,7 +8,8 @@ from typing import Any
 
 from benchmarks.machine import quantile
 from benchmarks.worker import redis_store, worker_on
-from pipeline.adapters.kafka_streams import KafkaSink, KafkaSource
+from pipeline.adapters.kafka_sink import KafkaSink
+from pipeline.adapters.kafka_source import KafkaSource
 from pipeline.adapters.stores import Applied, Outcomes, ProfileSpec, ProfileStore, Progress, Update
 from pipeline.adapters.streams import TopicPartition
 from pipeline.clock import wall_clock_ms

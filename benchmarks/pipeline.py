@@ -23,7 +23,7 @@ from benchmarks.machine import describe
 from benchmarks.servers import servers
 from benchmarks.texts import distinct_posts
 from benchmarks.worker import worker_on
-from pipeline.adapters.kafka_streams import KafkaSink
+from pipeline.adapters.kafka_sink import KafkaSink
 from pipeline.clock import wall_clock_ms
 from pipeline.core.text import normalise
 from pipeline.events import Action, BehaviorEvent, SocialPost

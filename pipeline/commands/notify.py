@@ -63,7 +63,8 @@ def make_receivers(notify: NotifySettings, only: "list[str] | tuple[str, ...] | 
 
 def _run(settings: Settings, receivers: "list[WebhookReceiver]", delivery_log: "RedisDeliveryLog", until_idle: bool) -> None:
     from pipeline.adapters.health import HealthServer
-    from pipeline.adapters.kafka_streams import KafkaSink, KafkaSource
+    from pipeline.adapters.kafka_sink import KafkaSink
+    from pipeline.adapters.kafka_source import KafkaSource
     from pipeline.adapters.stopping import stop_on_signals
     from pipeline.core.delivery import RetryPolicy
     from pipeline.jobs.desk import Desk, Letters

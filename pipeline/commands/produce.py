@@ -149,7 +149,7 @@ class _Work:
 
 
 def _send_file(kafka: settings_module.KafkaSettings, work: _Work, stop: Event) -> dict[str, Any]:
-    from pipeline.adapters.kafka_streams import KafkaSink
+    from pipeline.adapters.kafka_sink import KafkaSink
     from producers.publish import Callbacks, Publisher
     from producers.rows import read_rows
 
@@ -186,7 +186,7 @@ class _World:
 
 
 def _send_synthetic(settings: settings_module.Settings, world: _World, stop: Event) -> dict[str, Any]:
-    from pipeline.adapters.kafka_streams import KafkaSink
+    from pipeline.adapters.kafka_sink import KafkaSink
     from producers.place import Place
     from producers.synthetic_output import Track, send
 

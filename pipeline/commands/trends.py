@@ -77,7 +77,8 @@ def _run_here(settings: Settings) -> None:
     import structlog
 
     from pipeline.adapters.health import HealthServer
-    from pipeline.adapters.kafka_streams import KafkaSink, KafkaSource
+    from pipeline.adapters.kafka_sink import KafkaSink
+    from pipeline.adapters.kafka_source import KafkaSource
     from pipeline.adapters.stopping import stop_on_signals
     from pipeline.adapters.time_ordered import TimeOrderedSource
     from pipeline.clock import wall_clock_ms
