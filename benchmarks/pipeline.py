@@ -29,6 +29,7 @@ from pipeline.core.text import normalise
 from pipeline.events import Action, BehaviorEvent, SocialPost
 from pipeline.settings import Settings
 from pipeline.telemetry import Metrics
+from pipeline.topics import topic_of
 from workers.encoder import Encoder
 from workers.encoding import Device
 from workers.hosting import load_encoder
@@ -89,10 +90,8 @@ def publish(records: Sequence[SocialPost | BehaviorEvent], settings: Settings) -
     prefix = settings.kafka.topic_prefix
     with closing(KafkaSink(settings.kafka)) as sink:
         for record in records:
-            if isinstance(record, SocialPost):
-                sink.write(f"{prefix}posts", record.event_id.encode(), record.to_json(), record.event_time_ms)
-            else:
-                sink.write(f"{prefix}events", record.user_id.encode(), record.to_json(), record.event_time_ms)
+            topic = topic_of(record)
+            sink.write(topic.full_name(prefix), topic.key_of(record), record.to_json(), record.event_time_ms)
 
 
 def clicks(count: int, start_ms: int, distinct: int = ITEM_TEXTS) -> list[BehaviorEvent]:

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, islice
-from typing import Final, NamedTuple, TypeVar
+from typing import Final, NamedTuple, Self, TypeVar
 
 from pipeline import topics
 from pipeline.adapters.delivery_log import MemoryDeliveryLog
@@ -20,7 +20,7 @@ from pipeline.core.delivery import Outcome, RetryPolicy
 from pipeline.core.detector_config import DetectorConfig
 from pipeline.core.trends import Step, told
 from pipeline.errors import InvalidRecord
-from pipeline.events import Alert, DeadLetter, ScoredPost, SocialPost, Trend
+from pipeline.events import Alert, BehaviorEvent, DeadLetter, ScoredPost, SocialPost, Trend
 from pipeline.jobs.desk import Desk, Letters
 from pipeline.jobs.detector import detector_config
 from pipeline.jobs.grouper import grouping_of
@@ -49,6 +49,12 @@ class Incoming:
     key: bytes
     value: bytes
     timestamp_ms: int
+
+    @classmethod
+    def of(cls, event: SocialPost | BehaviorEvent) -> Self:
+        """Return the record of an event, keyed as the table of topics says."""
+        topic = topics.topic_of(event)
+        return cls(topic.name, topic.key_of(event), event.to_json(), event.event_time_ms)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +109,7 @@ class TrendStage:
 
     def _write(self, posts: Sequence[ScoredPost], steps: Sequence[Step]) -> Turn:
         for topic, output in chain.from_iterable(map(told, steps)):
-            self._sink.write(topic.name, output.entity.encode(), output.to_json(), output.event_time_ms)
+            self._sink.write(topic.name, topic.key_of(output), output.to_json(), output.event_time_ms)
         trends = tuple(trend for step in steps for trend in step.trends)
         alerts = tuple(alert for step in steps for alert in step.alerts)
         late = tuple(post for step in steps for post in step.late)
@@ -228,9 +234,8 @@ class ScoredTurn(NamedTuple):
 def score_turn(posts: Sequence[SocialPost], encoder: Encoder, settings: Settings, clock: Clock | None = None) -> ScoredTurn:
     """Return what the worker makes of posts, one scored post per post and entity."""
     pipeline = InProcess(encoder, settings, clock=clock)
-    records = (Incoming(topics.POSTS.name, post.event_id.encode(), post.to_json(), post.event_time_ms) for post in posts)
     try:
-        return ScoredTurn(len(posts), pipeline.turn(records).posts, pipeline.dead_letters())
+        return ScoredTurn(len(posts), pipeline.turn(map(Incoming.of, posts)).posts, pipeline.dead_letters())
     finally:
         pipeline.close()
 

@@ -78,8 +78,7 @@ class Publisher:
             self._check_order(line.number, event.event_time_ms)
             if not self._wait_until_due(event.event_time_ms):
                 return False
-            key = event.event_id if isinstance(event, SocialPost) else event.user_id
-            self.sink.write(self.options.topic, key.encode(), event.to_json(), event.event_time_ms)
+            self.sink.write(self.options.topic, self.mapping.topic.key_of(event), event.to_json(), event.event_time_ms)
             self.sent += 1
         except InvalidRecord as error:
             self.rejected += 1

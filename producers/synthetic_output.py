@@ -10,8 +10,7 @@ from threading import Event
 from time import monotonic
 
 from pipeline.adapters.streams import Sink
-from pipeline.events import SocialPost
-from pipeline.topics import EVENTS, POSTS
+from pipeline.topics import topic_of
 from producers.synthetic import SyntheticConfig, posts, stream, truth
 
 FLUSH_RECORDS = 5_000
@@ -56,8 +55,8 @@ def send(config: SyntheticConfig, sink: Sink, prefix: str, speed: float | None, 
     for event in islice(stream(config), track.done, None):
         if not pace.wait_until_due(event.event_time_ms):
             break
-        topic, key = (POSTS, event.event_id) if isinstance(event, SocialPost) else (EVENTS, event.user_id)
-        sink.write(topic.full_name(prefix), key.encode(), event.to_json(), event.event_time_ms)
+        topic = topic_of(event)
+        sink.write(topic.full_name(prefix), topic.key_of(event), event.to_json(), event.event_time_ms)
         sent += 1
         track.at(event.event_time_ms)
         if sent % FLUSH_RECORDS == 0:
