@@ -81,10 +81,14 @@ class Accounting:
         """Say whether nothing was lost and nothing counted twice."""
         return self.accepted == self.scored + self.dead_letters + self.in_flight
 
+    @property
+    def whereabouts(self) -> str:
+        """Return the right side of the equation, in words: what became of the records."""
+        return f"{self.scored:,} scored + {self.dead_letters:,} dead letters + {self.in_flight:,} in flight"
+
     def __str__(self) -> str:
         """Return the equation."""
-        right = f"{self.scored:,} scored + {self.dead_letters:,} dead letters + {self.in_flight:,} in flight"
-        return f"{self.accepted:,} accepted = {right}"
+        return f"{self.accepted:,} accepted = {self.whereabouts}"
 
 
 class TrendStage:

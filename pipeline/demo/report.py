@@ -35,8 +35,7 @@ def print_report(run: Demo, summary: Summary, findings: Sequence[Finding], conso
 def _numbers(summary: Summary) -> Table:
     title = "what happened" if summary.complete else "what happened until it was interrupted"
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, show_header=False)
-    equation = f"{summary.scored:,} scored + {summary.dead_letters:,} dead letters + {summary.in_flight:,} in flight"
-    table.add_row("accepted", f"{summary.accepted:,} = {equation}")
+    table.add_row("accepted", f"{summary.accepted:,} = {summary.accounting.whereabouts}")
     table.add_row("profiles", f"{summary.profiles:,}")
     table.add_row("alerts", f"{counted(summary.alerts, 'step')} of {counted(summary.incidents, 'incident')}")
     table.add_row("webhooks", f"{summary.webhooks_sent:,} sent, {summary.webhooks_verified:,} verified")
