@@ -16,16 +16,15 @@ from pipeline.adapters.delivery_log import MemoryDeliveryLog
 from pipeline.adapters.memory import MemoryBroker, MemorySink, MemorySource
 from pipeline.adapters.stores import MemoryProfileStore, Progress
 from pipeline.adapters.streams import Record, Sink, Source
-from pipeline.core.delivery import Outcome, RetryPolicy
+from pipeline.core.delivery import Outcome
 from pipeline.core.detector_config import DetectorConfig
 from pipeline.core.trends import Step, told
 from pipeline.errors import InvalidRecord
 from pipeline.events import Alert, BehaviorEvent, DeadLetter, ScoredPost, SocialPost, Trend
-from pipeline.jobs.desk import Desk, Letters
+from pipeline.jobs.desk import Letters
 from pipeline.jobs.detector import detector_config
-from pipeline.jobs.grouper import grouping_of
-from pipeline.jobs.notifier import Notifier
-from pipeline.jobs.sender import LEASE_MARGIN_MS, Receiver
+from pipeline.jobs.notifier import Notifier, make_notifier
+from pipeline.jobs.sender import Receiver
 from pipeline.jobs.trends import make_host
 from pipeline.settings import Settings
 from pipeline.telemetry import Metrics
@@ -205,13 +204,9 @@ class InProcess:
         return Worker(connections, Brain(encoder, make_linker(settings)), rules, self.metrics, self._clock)
 
     def _make_notifier(self, settings: Settings, receivers: Sequence[Receiver]) -> Notifier:
-        notify = settings.notify
-        policy = RetryPolicy(notify.retry_schedule_s, notify.max_retry_after_s)
         letters = Letters(self._sink, topics.DEAD_LETTERS.name, self.metrics)
-        lease_ms = round(1000 * notify.timeout_s) + LEASE_MARGIN_MS
-        desk = Desk(MemoryDeliveryLog(), policy, letters, self.metrics, self._clock.now_ms, lease_ms, grouping_of(notify))
         alerts = MemorySource(self.broker, "notifier", [topics.ALERTS.name])
-        return Notifier(alerts, receivers, desk, market_holds_ms=round(1000 * notify.market_holds_s))
+        return make_notifier(settings.notify, alerts, receivers, MemoryDeliveryLog(), letters, self._clock.now_ms)
 
     def _forget_consumed(self) -> None:
         """Drop what everyone has read, so that a long replay stays small."""
