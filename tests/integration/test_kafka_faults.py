@@ -12,7 +12,6 @@ import pytest
 from kafka import TopicPartition as ClientPartition
 
 from infra.kafka_server import KafkaServer
-from infra.ports import free_ports
 from infra.processes import Started, running, stop
 from infra.runtime import java_binary, kafka_jars
 from pipeline.adapters.kafka_admin import KafkaAdmin, TopicState
@@ -23,6 +22,7 @@ from pipeline.adapters.waiting import wait_until
 from pipeline.errors import Unavailable
 from pipeline.settings import KafkaSettings
 from pipeline.telemetry import Metrics
+from tests.ports import free_ports
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(400)]
 NOW_MS = int(time() * 1000)
