@@ -37,7 +37,7 @@ from infra.provision import expected_topics, provision
 from infra.runtime import flink_connector_jar, flink_python, java_binary, kafka_jars
 from pipeline.adapters.flink_rest import FINAL_STATES
 from pipeline.adapters.kafka_admin import KafkaAdmin
-from pipeline.adapters.kafka_streams import KafkaSink
+from pipeline.adapters.kafka_sink import KafkaSink
 from pipeline.adapters.waiting import wait_until
 from pipeline.events import ScoredPost
 from pipeline.jobs.trends import make_host

@@ -24,7 +24,7 @@ from pipeline.backtest.exchange import HOURS, NEW_YORK, Exchange, read_exchange
 from pipeline.backtest.fit import fit_prior
 from pipeline.backtest.run import run
 from pipeline.backtest.session import Bounds, Recording, load
-from pipeline.backtest.tiers import DAY_MS, NEW, tier_of_entity
+from pipeline.backtest.tiers import NEW, tier_of_entity
 from pipeline.commands.options import EncoderChoice
 from pipeline.commands.replay import scoring_for
 from pipeline.core.detector_config import DetectorConfig
@@ -36,9 +36,8 @@ from pipeline.errors import ConfigurationError
 from pipeline.events import AlertStatus, ScoredPost
 from pipeline.jobs.trends import TrendHost
 from pipeline.replay.raw import read_posts
+from pipeline.times import DAY_MS, HOUR_MS, MINUTE_MS
 
-HOUR_MS = 3_600_000
-MINUTE_MS = 60_000
 HIT_MS = 3 * HOUR_MS
 SIZES = (2, 4, 6, 8, 12)
 RATES = (0.001, 0.002, 0.005, 0.02)

@@ -8,9 +8,11 @@ from typing import Any
 
 from benchmarks.machine import quantile
 from benchmarks.worker import redis_store, worker_on
-from pipeline.adapters.kafka_streams import KafkaSink, KafkaSource
+from pipeline.adapters.kafka_sink import KafkaSink
+from pipeline.adapters.kafka_source import KafkaSource
 from pipeline.adapters.stores import Applied, Outcomes, ProfileSpec, ProfileStore, Progress, Update
 from pipeline.adapters.streams import TopicPartition
+from pipeline.clock import wall_clock_ms
 from pipeline.core.rolling import Profile
 from pipeline.core.spikes import make_operator
 from pipeline.core.trends import PANE_MS
@@ -85,7 +87,7 @@ def event_to_alert(encoder: Encoder, settings: Settings, count: int) -> dict[str
     trends = settings.trends
     host = TrendHost(make_operator(detector_config(trends)), trends.out_of_orderness_ms)
     prefix = settings.kafka.topic_prefix
-    start_ms = (int(time.time() * 1000) // PANE_MS - HISTORY_PANES - 12) * PANE_MS
+    start_ms = (wall_clock_ms() // PANE_MS - HISTORY_PANES - 12) * PANE_MS
     times: list[float] = []
     source = KafkaSource(settings.kafka, "bench-alerts", [f"{prefix}scored"])
     with closing(source), closing(KafkaSink(settings.kafka)) as sink:

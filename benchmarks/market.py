@@ -24,7 +24,6 @@ from benchmarks.injection import (
     ANNOUNCED,
     ANY,
     HIT_MS,
-    MINUTE_MS,
     NEGATIVE,
     Background,
     Plant,
@@ -37,7 +36,6 @@ from benchmarks.injection import (
 from pipeline import settings as settings_module
 from pipeline.backtest.exchange import HOURS, NEW_YORK, read_exchange
 from pipeline.backtest.market import market_alerts, said
-from pipeline.backtest.tiers import DAY_MS
 from pipeline.commands.options import EncoderChoice
 from pipeline.commands.replay import scoring_for
 from pipeline.core.shown import utc
@@ -46,8 +44,9 @@ from pipeline.events import Alert, Rule, ScoredPost
 from pipeline.jobs.trends import make_host
 from pipeline.replay.raw import read_posts
 from pipeline.replay.recorded import order
+from pipeline.times import DAY_MS, HOUR_MS, MINUTE_MS
 
-FOUND_MS = 2 * 3_600_000
+FOUND_MS = 2 * HOUR_MS
 HEARD_OF_MS = 14 * DAY_MS
 DROPS = ((4, 2), (8, 1), (8, 2), (13, 2), (21, 1), (21, 2), (42, 1))
 

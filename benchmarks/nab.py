@@ -11,31 +11,18 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from benchmarks import command
-from benchmarks.nab_scoring import (
-    DAY_MS,
-    LOW_FN,
-    LOW_FP,
-    PROFILES,
-    STANDARD,
-    Floats,
-    Outcome,
-    Profile,
-    Series,
-    crossings,
-    judge,
-    total,
-)
+from benchmarks.nab_scoring import LOW_FN, LOW_FP, PROFILES, STANDARD, Floats, Outcome, Profile, Series, crossings, judge, total
 from pipeline.adapters.json_lines import read_objects
 from pipeline.backtest.exchange import HOURS, NEW_YORK, read_exchange
 from pipeline.core.volume import VolumeGroup, VolumeRules
 from pipeline.errors import ConfigurationError
+from pipeline.times import DAY_MS, HOUR_MS, iso_ms
 
 FIELDS = ("entity", "counts", "labels", "windows")
 PANE_MS = 300_000
@@ -119,10 +106,7 @@ def _series(row: dict[str, Any], where: str) -> Counts:
 
 
 def _ms(time: str | int) -> int:
-    if isinstance(time, int):
-        return time
-    moment = datetime.fromisoformat(time)
-    return round((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
+    return time if isinstance(time, int) else iso_ms(time)
 
 
 def volume_scores(data: Sequence[Counts], rules: VolumeRules, timezone: str) -> list[Floats]:
@@ -179,7 +163,7 @@ def dummies(data: Sequence[Counts]) -> dict[str, dict[str, float]]:
     """Return the scores of detectors that look at nothing: never, and every so many hours, beginning half a period in."""
     result = {"never": _summary(total([judge(one.series, []) for one in data]))}
     for hours in DUMMY_HOURS:
-        step = hours * 3_600_000 // PANE_MS
+        step = hours * HOUR_MS // PANE_MS
         blind = [judge(one.series, range(step // 2, len(one.counts), step)) for one in data]
         result[f"every_{hours}h"] = _summary(total(blind))
     return result

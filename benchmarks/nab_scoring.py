@@ -15,14 +15,14 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.times import DAY_MS, MINUTE_MS
+
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
 PROBATION_SHARE = 0.15
 PROBATION_MAX_ROWS = 750
 FAR = 3.0  # widths behind a window from which an alert costs its full price
-MINUTE_MS = 60_000
-DAY_MS = 86_400_000
 PROMPT_MS = (-15 * MINUTE_MS, 30 * MINUTE_MS)
 EPISODE_MS = 6 * 60 * MINUTE_MS
 

@@ -23,11 +23,13 @@ from benchmarks.machine import describe
 from benchmarks.servers import servers
 from benchmarks.texts import distinct_posts
 from benchmarks.worker import worker_on
-from pipeline.adapters.kafka_streams import KafkaSink
+from pipeline.adapters.kafka_sink import KafkaSink
+from pipeline.clock import wall_clock_ms
 from pipeline.core.text import readable
 from pipeline.events import Action, BehaviorEvent, SocialPost
 from pipeline.settings import Settings
 from pipeline.telemetry import Metrics
+from pipeline.topics import topic_of
 from workers.encoder import Encoder
 from workers.encoding import Device
 from workers.hosting import load_encoder
@@ -88,10 +90,8 @@ def publish(records: Sequence[SocialPost | BehaviorEvent], settings: Settings) -
     prefix = settings.kafka.topic_prefix
     with closing(KafkaSink(settings.kafka)) as sink:
         for record in records:
-            if isinstance(record, SocialPost):
-                sink.write(f"{prefix}posts", record.event_id.encode(), record.to_json(), record.event_time_ms)
-            else:
-                sink.write(f"{prefix}events", record.user_id.encode(), record.to_json(), record.event_time_ms)
+            topic = topic_of(record)
+            sink.write(topic.full_name(prefix), topic.key_of(record), record.to_json(), record.event_time_ms)
 
 
 def clicks(count: int, start_ms: int, distinct: int = ITEM_TEXTS) -> list[BehaviorEvent]:
@@ -128,7 +128,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         encoder = load_encoder(options.encoder, settings)
         rules = WorkerRules.from_settings(settings)
         posts, later = _split(distinct_posts(options.posts + 1 + options.latency_posts, settings.data), options.posts + 1)
-        now_ms = int(time.time() * 1000)
+        now_ms = wall_clock_ms()
         alone = bare(encoder, posts[: options.posts // 4], rules)  # warm
         alone = bare(encoder, posts, rules)
         through = end_to_end(encoder, posts, settings)

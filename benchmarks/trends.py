@@ -25,7 +25,7 @@ import typer
 
 from benchmarks.machine import describe
 from benchmarks.trends_scaling import alone, feed, play, scaling
-from benchmarks.trends_stream import DAY_MS, START_MS, stream
+from benchmarks.trends_stream import START_MS, stream
 from pipeline.backtest.grid import points as grid_points
 from pipeline.backtest.session import Bounds, Recording, backtest, load
 from pipeline.backtest.sharded import Prepare, preparing
@@ -37,6 +37,7 @@ from pipeline.events import ScoredPost
 from pipeline.jobs.trends import TrendHost
 from pipeline.pool import cores
 from pipeline.replay.recorded import read_scored
+from pipeline.times import DAY_MS
 
 REPEATS = 3
 DENSE = {"entities": 10, "posts": 120_000, "days": 2.0}

@@ -3,9 +3,9 @@
 import random
 
 from pipeline.events import ScoredPost, Sentiment
+from pipeline.times import DAY_MS
 
 START_MS = 1_704_067_200_000
-DAY_MS = 86_400_000
 
 
 def stream(entities: int, posts: int, days: float, seed: int = 1) -> list[ScoredPost]:

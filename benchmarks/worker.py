@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 
-from pipeline.adapters.kafka_streams import KafkaSink, KafkaSource
+from pipeline.adapters.kafka_sink import KafkaSink
+from pipeline.adapters.kafka_source import KafkaSource
 from pipeline.adapters.redis_store import RedisProfileStore, connect
 from pipeline.adapters.stores import ProfileStore
 from pipeline.settings import Settings

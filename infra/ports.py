@@ -14,14 +14,6 @@ def free_port(promised: Collection[int] = ()) -> int:
         return free_port(promised) if port in promised else port  # held meanwhile, so that the next one is another
 
 
-def free_ports(count: int) -> list[int]:
-    """Return that many different ports that nobody listens on now."""
-    ports: list[int] = []
-    for _ in range(count):
-        ports.append(free_port(ports))
-    return ports
-
-
 def is_listening(port: int, host: str = LOOPBACK) -> bool:
     """Tell whether something accepts connections on the port."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:

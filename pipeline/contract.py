@@ -8,10 +8,11 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 from pipeline.errors import InvalidRecord, Reason
+from pipeline.times import HOUR_MS, MINUTE_MS
 
 EARLIEST_MS = 946_684_800_000  # 2000-01-01: anything before is a unit mistake or a missing value
 LATEST_MS = 4_102_444_800_000  # 2100-01-01: anything after is microseconds or nanoseconds
-FUTURE_TOLERANCE_MS = 3_600_000  # the broker's own limit (message.timestamp.after.max.ms)
+FUTURE_TOLERANCE_MS = HOUR_MS  # the broker's own limit (message.timestamp.after.max.ms)
 
 
 def _check_time(value: int) -> int:
@@ -36,7 +37,7 @@ Probability = Annotated[float, Field(ge=0.0, le=1.0)]
 def check_not_future(event_time_ms: int, now_ms: int) -> None:
     """Raise InvalidRecord when an event claims to happen later than now, beyond the broker's own tolerance."""
     if event_time_ms > now_ms + FUTURE_TOLERANCE_MS:
-        fix = f"it lies more than {FUTURE_TOLERANCE_MS // 60_000} minutes in the future; correct the source's clock"
+        fix = f"it lies more than {FUTURE_TOLERANCE_MS // MINUTE_MS} minutes in the future; correct the source's clock"
         raise InvalidRecord(Reason.TIME_OUT_OF_RANGE, "event_time_ms", str(event_time_ms), fix)
 
 

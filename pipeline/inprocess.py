@@ -9,23 +9,22 @@ import threading
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, islice
-from typing import Final, NamedTuple, TypeVar
+from typing import Final, NamedTuple, Self, TypeVar
 
 from pipeline import topics
 from pipeline.adapters.delivery_log import MemoryDeliveryLog
 from pipeline.adapters.memory import MemoryBroker, MemorySink, MemorySource
 from pipeline.adapters.stores import MemoryProfileStore, Progress
 from pipeline.adapters.streams import Record, Sink, Source
-from pipeline.core.delivery import Outcome, RetryPolicy
+from pipeline.core.delivery import Outcome
 from pipeline.core.detector_config import DetectorConfig
 from pipeline.core.trends import Step, told
 from pipeline.errors import InvalidRecord
-from pipeline.events import Alert, DeadLetter, ScoredPost, SocialPost, Trend
-from pipeline.jobs.desk import Desk, Letters
+from pipeline.events import Alert, BehaviorEvent, DeadLetter, ScoredPost, SocialPost, Trend
+from pipeline.jobs.desk import Letters
 from pipeline.jobs.detector import detector_config
-from pipeline.jobs.grouper import grouping_of
-from pipeline.jobs.notifier import Notifier
-from pipeline.jobs.sender import LEASE_MARGIN_MS, Receiver
+from pipeline.jobs.notifier import Notifier, make_notifier
+from pipeline.jobs.sender import Receiver
 from pipeline.jobs.trends import make_host
 from pipeline.settings import Settings
 from pipeline.telemetry import Metrics
@@ -49,6 +48,12 @@ class Incoming:
     key: bytes
     value: bytes
     timestamp_ms: int
+
+    @classmethod
+    def of(cls, event: SocialPost | BehaviorEvent) -> Self:
+        """Return the record of an event, keyed as the table of topics says."""
+        topic = topics.topic_of(event)
+        return cls(topic.name, topic.key_of(event), event.to_json(), event.event_time_ms)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,10 +80,14 @@ class Accounting:
         """Say whether nothing was lost and nothing counted twice."""
         return self.accepted == self.scored + self.dead_letters + self.in_flight
 
+    @property
+    def whereabouts(self) -> str:
+        """Return the right side of the equation, in words: what became of the records."""
+        return f"{self.scored:,} scored + {self.dead_letters:,} dead letters + {self.in_flight:,} in flight"
+
     def __str__(self) -> str:
         """Return the equation."""
-        right = f"{self.scored:,} scored + {self.dead_letters:,} dead letters + {self.in_flight:,} in flight"
-        return f"{self.accepted:,} accepted = {right}"
+        return f"{self.accepted:,} accepted = {self.whereabouts}"
 
 
 class TrendStage:
@@ -103,7 +112,7 @@ class TrendStage:
 
     def _write(self, posts: Sequence[ScoredPost], steps: Sequence[Step]) -> Turn:
         for topic, output in chain.from_iterable(map(told, steps)):
-            self._sink.write(topic.name, output.entity.encode(), output.to_json(), output.event_time_ms)
+            self._sink.write(topic.name, topic.key_of(output), output.to_json(), output.event_time_ms)
         trends = tuple(trend for step in steps for trend in step.trends)
         alerts = tuple(alert for step in steps for alert in step.alerts)
         late = tuple(post for step in steps for post in step.late)
@@ -195,13 +204,9 @@ class InProcess:
         return Worker(connections, Brain(encoder, make_linker(settings)), rules, self.metrics, self._clock)
 
     def _make_notifier(self, settings: Settings, receivers: Sequence[Receiver]) -> Notifier:
-        notify = settings.notify
-        policy = RetryPolicy(notify.retry_schedule_s, notify.max_retry_after_s)
         letters = Letters(self._sink, topics.DEAD_LETTERS.name, self.metrics)
-        lease_ms = round(1000 * notify.timeout_s) + LEASE_MARGIN_MS
-        desk = Desk(MemoryDeliveryLog(), policy, letters, self.metrics, self._clock.now_ms, lease_ms, grouping_of(notify))
         alerts = MemorySource(self.broker, "notifier", [topics.ALERTS.name])
-        return Notifier(alerts, receivers, desk, market_holds_ms=round(1000 * notify.market_holds_s))
+        return make_notifier(settings.notify, alerts, receivers, MemoryDeliveryLog(), letters, self._clock.now_ms)
 
     def _forget_consumed(self) -> None:
         """Drop what everyone has read, so that a long replay stays small."""
@@ -228,9 +233,8 @@ class ScoredTurn(NamedTuple):
 def score_turn(posts: Sequence[SocialPost], encoder: Encoder, settings: Settings, clock: Clock | None = None) -> ScoredTurn:
     """Return what the worker makes of posts, one scored post per post and entity."""
     pipeline = InProcess(encoder, settings, clock=clock)
-    records = (Incoming(topics.POSTS.name, post.event_id.encode(), post.to_json(), post.event_time_ms) for post in posts)
     try:
-        return ScoredTurn(len(posts), pipeline.turn(records).posts, pipeline.dead_letters())
+        return ScoredTurn(len(posts), pipeline.turn(map(Incoming.of, posts)).posts, pipeline.dead_letters())
     finally:
         pipeline.close()
 

@@ -16,6 +16,7 @@ from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from pipeline.errors import ConfigurationError
+from pipeline.times import DAY_MS, HOUR_MS, MINUTE_MS
 
 ENV_PREFIX = "GROUNDSWELL_"
 
@@ -40,7 +41,7 @@ class KafkaSettings(Section):
     ssl_certfile: Path | None = None
     ssl_keyfile: Path | None = None
     max_in_flight_records: int = Field(default=10_000, gt=0)
-    delivery_timeout_ms: int = Field(default=60_000, ge=1_000)
+    delivery_timeout_ms: int = Field(default=MINUTE_MS, ge=1_000)
     session_timeout_ms: int = 10_000
     max_poll_interval_ms: int = 300_000
     stall_timeout_s: float = 60.0
@@ -119,9 +120,9 @@ class TrendSettings(Section):
 
     false_alerts_per_entity_day: float = Field(default=0.005, gt=0, le=1)
     out_of_orderness_ms: int = Field(default=120_000, ge=0)
-    idleness_ms: int = Field(default=60_000, ge=0)
-    allowed_lateness_ms: int = Field(default=3_600_000, ge=0)
-    cooldown_ms: int = Field(default=86_400_000, ge=0)
+    idleness_ms: int = Field(default=MINUTE_MS, ge=0)
+    allowed_lateness_ms: int = Field(default=HOUR_MS, ge=0)
+    cooldown_ms: int = Field(default=DAY_MS, ge=0)
     market: Literal["all", "exchange", "off"] = "all"
     parallelism: int = Field(default=1, gt=0)
     execution_mode: Literal["process", "thread"] = "process"

@@ -10,7 +10,6 @@ from functools import lru_cache
 from pipeline.contract import Contract
 from pipeline.events import Alert, BehaviorEvent, DeadLetter, ScoredPost, SocialPost, Trend
 
-DAY_MS = 86_400_000
 FOREVER = -1  # retention goes by record timestamp: a topic that may hold a replay of old history must not expire it
 
 
@@ -30,6 +29,10 @@ class Topic:
         """Return the name on the broker."""
         return f"{prefix}{self.name}"
 
+    def key_of(self, value: Contract) -> bytes:
+        """Return the key of the record that carries this value."""
+        return str(getattr(value, self.key)).encode()
+
 
 POSTS = Topic("posts", "event_id", SocialPost, partitions=4)
 EVENTS = Topic("events", "user_id", BehaviorEvent, partitions=4)
@@ -40,6 +43,11 @@ LATE = Topic("late", "entity", ScoredPost, partitions=1)  # scored, but behind t
 DEAD_LETTERS = Topic("dead-letters", "topic", DeadLetter, partitions=1, max_record_bytes=2_000_000)  # base64 grows it by a third
 
 TOPICS: tuple[Topic, ...] = (POSTS, EVENTS, SCORED, TRENDS, ALERTS, LATE, DEAD_LETTERS)
+
+
+def topic_of(event: SocialPost | BehaviorEvent) -> Topic:
+    """Return the input topic that an event belongs to."""
+    return POSTS if isinstance(event, SocialPost) else EVENTS
 
 
 @lru_cache

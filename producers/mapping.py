@@ -18,7 +18,7 @@ import json
 import string
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
@@ -26,6 +26,7 @@ from typing import Any, Final
 from pipeline.adapters.yaml_text import read_yaml
 from pipeline.errors import ConfigurationError
 from pipeline.events import BehaviorEvent, SocialPost
+from pipeline.times import epoch_ms, iso_ms
 from pipeline.topics import EVENTS, POSTS, Topic
 
 Row = Mapping[str, Any]
@@ -179,7 +180,7 @@ def _time(column: str, unit: str, where: str) -> Rule:
             return None
         try:
             iso = unit == "iso" or isinstance(value, datetime)
-            return _iso_ms(value) if iso else int(UNITS[unit](_number(value)))
+            return _moment_ms(value) if iso else int(UNITS[unit](_number(value)))
         except (ValueError, TypeError, OverflowError):
             return value  # the contract refuses it, and says so with the line
 
@@ -197,9 +198,8 @@ def _number(value: Any) -> float:
     return value
 
 
-def _iso_ms(value: Any) -> int:
-    at = value if isinstance(value, datetime) else datetime.fromisoformat(str(value).strip())
-    return round((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() * 1_000)
+def _moment_ms(value: Any) -> int:
+    return epoch_ms(value) if isinstance(value, datetime) else iso_ms(str(value).strip())
 
 
 def _wants_text(contract: type[SocialPost | BehaviorEvent], target: str) -> bool:

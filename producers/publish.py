@@ -13,6 +13,7 @@ from pipeline.core.refusals import refusal
 from pipeline.errors import ConfigurationError, InvalidRecord, Reason
 from pipeline.events import BehaviorEvent, SocialPost
 from producers.mapping import TIMES, FieldMapping
+from producers.pace import Pace
 from producers.rows import Line
 
 FLUSH_RECORDS: Final = 5_000
@@ -57,11 +58,13 @@ class Publisher:
     sent: int = 0
     rejected: int = 0
     unordered: int = 0
-    _first: tuple[float, int] | None = field(default=None, init=False)  # second of the start, event time there
     _latest: tuple[int, int] = field(default=(0, 0), init=False)  # latest event time, and its line
     _flushed_s: float = field(default=0.0, init=False)
     _done_line: int = field(default=0, init=False)
     _unflushed: int = field(default=0, init=False)
+
+    def __post_init__(self) -> None:
+        self._pace = Pace(self.options.speed, self.stop, self._flush, self.callbacks.monotonic_s)
 
     def run(self, lines: Iterable[Line]) -> bool:
         """Publish; return True at the end, False when stopped before. Raises Unavailable and ConfigurationError."""
@@ -76,10 +79,9 @@ class Publisher:
         try:
             event = self._event(line)
             self._check_order(line.number, event.event_time_ms)
-            if not self._wait_until_due(event.event_time_ms):
+            if not self._pace.wait_until_due(event.event_time_ms):
                 return False
-            key = event.event_id if isinstance(event, SocialPost) else event.user_id
-            self.sink.write(self.options.topic, key.encode(), event.to_json(), event.event_time_ms)
+            self.sink.write(self.options.topic, self.mapping.topic.key_of(event), event.to_json(), event.event_time_ms)
             self.sent += 1
         except InvalidRecord as error:
             self.rejected += 1
@@ -122,19 +124,6 @@ class Publisher:
                     f"line {number} happened {latest_ms - time_ms} ms before line {latest_line} ({self.sent} records were"
                     f" sent); {self.options.sort_hint}"
                 )
-
-    def _wait_until_due(self, time_ms: int) -> bool:
-        """Wait until an event is due; return False when stopped meanwhile."""
-        if self.options.speed is None:
-            return True
-        now_s = self.callbacks.monotonic_s()
-        if self._first is None:
-            self._first = now_s, time_ms
-        start_s, first_ms = self._first
-        delay_s = start_s + (time_ms - first_ms) / 1_000 / self.options.speed - now_s
-        if delay_s > FLUSH_S:
-            self._flush()
-        return delay_s <= 0 or not self.stop.wait(delay_s)
 
     def _flush(self) -> None:
         """Make everything so far durable, then remember the place: never the other way round."""

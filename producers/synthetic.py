@@ -12,12 +12,11 @@ from random import Random
 from typing import Final
 
 from pipeline.events import Action, BehaviorEvent, SocialPost
+from pipeline.times import DAY_MS, HOUR_MS, MINUTE_MS
 from producers.phrases import ADJECTIVES, COMPANIES, EMOJI, FLOODS, ITEMS, SLOTS, TEMPLATES, Company
 
-HOUR_MS: Final = 3_600_000
-DAY_MS: Final = 24 * HOUR_MS
-SPIKE_MS: Final = 45 * 60_000
-FLOOD_MS: Final = 15 * 60_000
+SPIKE_MS: Final = 45 * MINUTE_MS
+FLOOD_MS: Final = 15 * MINUTE_MS
 SPIKE_LIFT: Final = 8.0  # posts in a spike over what the entity would get in that time anyway
 MOODS: Final = ("negative", "neutral", "positive")
 USUAL_MOOD: Final = (0.20, 0.45, 0.35)

@@ -7,16 +7,14 @@ from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
 from threading import Event
-from time import monotonic
 
 from pipeline.adapters.files import published_file
 from pipeline.adapters.streams import Sink
-from pipeline.events import SocialPost
-from pipeline.topics import EVENTS, POSTS
+from pipeline.topics import topic_of
+from producers.pace import Pace
 from producers.synthetic import SyntheticConfig, posts, stream, truth
 
 FLUSH_RECORDS = 5_000
-LONG_WAIT_S = 1.0
 
 
 def write_posts(path: Path, config: SyntheticConfig) -> int:
@@ -54,12 +52,12 @@ def send(config: SyntheticConfig, sink: Sink, prefix: str, speed: float | None, 
 
     The world is the same every time, so a run that goes on leaves out the ``track.done`` events that came before.
     """
-    pace, sent = _Pace(sink, speed, stop), track.done
+    pace, sent = Pace(speed, stop, sink.flush), track.done
     for event in islice(stream(config), track.done, None):
         if not pace.wait_until_due(event.event_time_ms):
             break
-        topic, key = (POSTS, event.event_id) if isinstance(event, SocialPost) else (EVENTS, event.user_id)
-        sink.write(topic.full_name(prefix), key.encode(), event.to_json(), event.event_time_ms)
+        topic = topic_of(event)
+        sink.write(topic.full_name(prefix), topic.key_of(event), event.to_json(), event.event_time_ms)
         sent += 1
         track.at(event.event_time_ms)
         if sent % FLUSH_RECORDS == 0:
@@ -68,24 +66,3 @@ def send(config: SyntheticConfig, sink: Sink, prefix: str, speed: float | None, 
     sink.flush()
     track.durable(sent)
     return sent - track.done
-
-
-class _Pace:
-    """Lets events through at their time; the first one goes at once."""
-
-    def __init__(self, sink: Sink, speed: float | None, stop: Event) -> None:
-        self._sink = sink
-        self._speed = speed
-        self._stop = stop
-        self._begin: tuple[float, int] | None = None
-
-    def wait_until_due(self, time_ms: int) -> bool:
-        """Return whether to go on; before a long wait, what was written is made durable."""
-        if self._speed is not None:
-            begin_s, first_ms = self._begin = self._begin or (monotonic(), time_ms)
-            delay_s = begin_s + (time_ms - first_ms) / 1_000 / self._speed - monotonic()
-            if delay_s > LONG_WAIT_S:
-                self._sink.flush()
-            if delay_s > 0:
-                self._stop.wait(delay_s)
-        return not self._stop.is_set()

@@ -13,11 +13,12 @@ from hypothesis import settings as hypothesis_settings
 
 from infra.flink_cluster import FlinkCluster
 from infra.kafka_server import KafkaServer
-from infra.ports import free_port, free_ports
+from infra.ports import free_port
 from infra.processes import running
 from infra.redis_server import RedisServer
 from infra.runtime import flink_connector_jar, flink_python, java_binary, kafka_jars, redis_binary
 from pipeline.settings import KafkaSettings, load
+from tests.ports import free_ports
 
 # A busy machine is not a wrong answer; and what CI judges is the change, so its examples are the same every time.
 hypothesis_settings.register_profile("groundswell", deadline=None, derandomize="CI" in os.environ)

@@ -26,7 +26,7 @@ class Totals(NamedTuple):
         return self.accepted - self.scored - self.dead_letters
 
 
-class Accounting:
+class RecordWatch:
     """Counts records and watches the oldest one. The loop writes; the health server's thread only reads."""
 
     def __init__(self, metrics: Metrics, topics: TopicNames, stuck_after_s: float) -> None:

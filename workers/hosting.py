@@ -20,7 +20,8 @@ import structlog
 from pipeline import settings as settings_module
 from pipeline.adapters.health import HealthServer
 from pipeline.adapters.kafka_admin import KafkaAdmin
-from pipeline.adapters.kafka_streams import KafkaSink, KafkaSource
+from pipeline.adapters.kafka_sink import KafkaSink
+from pipeline.adapters.kafka_source import KafkaSource
 from pipeline.adapters.redis_store import RedisProfileStore, connect
 from pipeline.adapters.stopping import STOP_SIGNALS, stop_on_signals
 from pipeline.adapters.time_ordered import TimeOrderedSource

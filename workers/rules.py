@@ -2,19 +2,20 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from time import monotonic, time
+from time import monotonic
 from typing import NamedTuple, Self
 
 from pipeline import topics
 from pipeline.adapters.stores import ProfileSpec
+from pipeline.clock import wall_clock_ms
 from pipeline.core.rolling import MAX_WEIGHT
 from pipeline.errors import ConfigurationError
 from pipeline.events import Action
 from pipeline.settings import Settings
+from pipeline.times import DAY_MS
 from workers.batching import BatchLimits
 from workers.encoder import DIMENSIONS
 
-DAY_MS = 86_400_000
 POST = "post"  # what writing a post counts for its author's profile, beside the actions
 
 
@@ -27,7 +28,7 @@ class Clock(NamedTuple):
 
 def system_clock() -> Clock:
     """Return this machine's clock."""
-    return Clock(lambda: int(time() * 1000), monotonic)
+    return Clock(wall_clock_ms, monotonic)
 
 
 @dataclass(frozen=True, slots=True)

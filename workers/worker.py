@@ -21,7 +21,7 @@ from pipeline.adapters.stores import ProfileStore
 from pipeline.adapters.streams import Record, Sink, Source, TopicPartition
 from pipeline.errors import Unavailable
 from pipeline.telemetry import Metrics
-from workers.accounting import Accounting, Totals
+from workers.accounting import RecordWatch, Totals
 from workers.effects import EffectRules, Effects
 from workers.encoder import Encoder
 from workers.encoding import Encoded
@@ -78,7 +78,7 @@ class Worker:
         self._model = Model(Weights(brain.encoder, space), rules, metrics)
         self._fresh = brain.fresh
         self._effect_rules = EffectRules(rules, brain.linker)
-        self._accounting = Accounting(metrics, rules.topics, rules.stuck_after_s)
+        self._watch = RecordWatch(metrics, rules.topics, rules.stuck_after_s)
         self._positions = Positions(self._store)
         self._handover = Handover(self._source, rules.drain_timeout_s, clock.monotonic_s)
         self._gathering = Gathering(self._take, lambda: self._stop.is_set() or self._handover.holds(), rules, clock.monotonic_s)
@@ -91,11 +91,11 @@ class Worker:
     @property
     def totals(self) -> Totals:
         """Return the counts of this worker's records since its start."""
-        return self._accounting.totals
+        return self._watch.totals
 
     def readiness(self) -> Readiness:
         """Return whether records move. Any thread may ask."""
-        return self._accounting.readiness(self._clock.monotonic_s())
+        return self._watch.readiness(self._clock.monotonic_s())
 
     def step(self) -> bool:
         """Take what the source has, start it on the device, finish the chunk before; return whether there was any work."""
@@ -107,7 +107,7 @@ class Worker:
         chunk = self._gathering.chunk(None if self._flight is None else self._flight.future)
         landed = self._land()
         if chunk is not None:
-            self._accounting.started(chunk.since_s)
+            self._watch.started(chunk.since_s)
             self._flight = _Flight(chunk, self._thread.submit(self._encode, chunk))
         if landed is not None:
             self._finish(*landed)
@@ -149,11 +149,11 @@ class Worker:
         since_s = self._clock.monotonic_s()
         if not records:
             return Chunk(records, since_s)
-        self._accounting.taken(records)
+        self._watch.taken(records)
         with self._stage("prepare"):
             chunk = self._model.preparation.prepare(records, self._clock.now_ms())
         chunk.since_s = since_s
-        self._accounting.prepared(chunk, self._rules.max_consecutive_dead_letters)
+        self._watch.prepared(chunk, self._rules.max_consecutive_dead_letters)
         return chunk
 
     def _encode(self, chunk: Chunk) -> Encoded:
@@ -184,7 +184,7 @@ class Worker:
             return
         self._durably("commit", lambda: self._source.commit(effects.next_offsets))
         self._positions.settled(effects.next_offsets)
-        self._accounting.settled(effects, self._clock.now_ms())
+        self._watch.settled(effects, self._clock.now_ms())
 
     def _carry_out(self, chunk: Chunk, effects: Effects) -> Mapping[TopicPartition, int]:
         """Write the effects, in this order; or write nothing and return the holes of the store.
@@ -214,7 +214,7 @@ class Worker:
         for partition, offset in starts.items():
             self._source.seek(partition, offset)
         for one in dropped:
-            self._accounting.dropped(one.records)
+            self._watch.dropped(one.records)
 
     def _durably(self, stage: str, action: Callable[[], Result]) -> Result:
         """Do something with a server, again and again until it answers."""
@@ -284,7 +284,7 @@ class Worker:
         if holes:
             self._go_back([], holes)
         try:
-            self._accounting.lag(self._source.lag())
+            self._watch.lag(self._source.lag())
         except Unavailable as error:
             log.info("lag_unknown", error=str(error))
 

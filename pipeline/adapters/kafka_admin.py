@@ -1,4 +1,4 @@
-"""What an operator asks of Kafka: topics, their settings, offsets and versions. The streams are in ``kafka_streams``."""
+"""What an operator asks of Kafka: topics, their settings, offsets and versions. Streams: ``kafka_source``, ``kafka_sink``."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass

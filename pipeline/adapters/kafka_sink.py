@@ -6,7 +6,7 @@ Traps that shape it (each one measured): idempotence is lost silently unless ask
 
 from collections import deque
 from collections.abc import Callable
-from time import monotonic, time
+from time import monotonic
 from typing import Any
 
 import structlog
@@ -15,6 +15,7 @@ from kafka import KafkaProducer, errors
 from pipeline.adapters.kafka_client import CLOSE_TIMEOUT_MS, client_options, require_broker, require_crc32c, translated
 from pipeline.adapters.partitioning import partition_for
 from pipeline.adapters.streams import Headers, check_record
+from pipeline.clock import wall_clock_ms
 from pipeline.settings import KafkaSettings
 from pipeline.topics import TOPICS
 
@@ -22,11 +23,6 @@ MAX_IN_FLIGHT_BYTES = 32 * 2**20
 MAX_REQUEST_BYTES = max(topic.max_record_bytes for topic in TOPICS) + 64 * 2**10
 LINGER_MS = 10
 log = structlog.get_logger()
-
-
-def wall_clock_ms() -> int:
-    """Return the time now in epoch milliseconds, by this machine's clock."""
-    return int(time() * 1000)
 
 
 class KafkaSink:

@@ -1,7 +1,7 @@
 """The memory twin of Kafka: topics, partitions, offsets, consumer groups and their commits, in one process.
 
 The demo, replay and the tests of every loop run on it; the contract suite in tests/contract runs over it and over
-``adapters.kafka_streams``. All state belongs to ``MemoryBroker``, so a source can be thrown away (a crash) and a new one
+``kafka_source`` and ``kafka_sink``. All state belongs to ``MemoryBroker``, so a source can be thrown away (a crash) and a new one
 goes on from the committed offsets. One lock guards everything: producer and consumer may be different threads.
 """
 

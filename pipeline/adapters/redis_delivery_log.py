@@ -24,8 +24,9 @@ from pipeline.adapters.redis_answers import answering
 from pipeline.core.delivery import Delivery, EndpointState, Status, admit, released
 from pipeline.core.inhibition import MarketWord
 from pipeline.core.silences import Silence
+from pipeline.times import DAY_MS
 
-SILENCE_KEPT_MS: Final = 86_400_000  # after its end
+SILENCE_KEPT_MS: Final = DAY_MS  # after its end
 WAITS: Final = "the delivery log stands still"
 FLUSH_KEPT_S: Final = 2 * 86_400  # longer than any group interval
 

@@ -26,9 +26,9 @@ from pipeline.adapters.streams import TopicPartition
 from pipeline.core.profile_bytes import decode
 from pipeline.core.rolling import Profile
 from pipeline.errors import ConfigurationError, Unavailable
+from pipeline.times import DAY_MS
 
 LIBRARY = "groundswell_v1"
-DAY_MS = 86_400_000
 USERS_PER_PIPELINE = 500
 MAX_ROUNDS = 20  # of compare-and-set; a user whose every round is lost has that many writers at once
 

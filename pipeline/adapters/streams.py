@@ -1,6 +1,6 @@
 """Source and sink of records: the two protocols, and what they share.
 
-A record is bytes with Kafka coordinates. ``adapters.memory`` and ``adapters.kafka_streams`` fulfil the protocols; one
+A record is bytes with Kafka coordinates. ``memory``, and ``kafka_source`` with ``kafka_sink``, fulfil the protocols; one
 contract suite (tests/contract/test_streams.py) runs over both.
 """
 

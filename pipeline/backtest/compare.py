@@ -9,10 +9,10 @@ from pipeline.adapters.json_lines import read_lines
 from pipeline.backtest.detections import Detection, detections
 from pipeline.errors import ConfigurationError
 from pipeline.events import Alert, Rule
+from pipeline.times import DAY_MS, MINUTE_MS
 
 ALERTS = "alerts.jsonl"
-SAME_WITHIN_MS = 86_400_000  # the cooldown: within it a rule tells of one incident only
-MINUTE_MS = 60_000
+SAME_WITHIN_MS = DAY_MS  # the cooldown: within it a rule tells of one incident only
 
 
 @dataclass(frozen=True)

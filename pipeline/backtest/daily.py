@@ -6,8 +6,7 @@ from typing import NamedTuple
 from pipeline.core.explain import band_of
 from pipeline.core.prior import Prior
 from pipeline.events import Band, Trend
-
-DAY_MS = 86_400_000
+from pipeline.times import DAY_MS
 
 
 class Day(NamedTuple):

@@ -7,7 +7,6 @@ from pipeline.backtest.truth import Incident
 from pipeline.events import Alert, AlertStatus, Rule
 
 OPINION_RULES = frozenset({Rule.NEGATIVE_SPIKE, Rule.NEGATIVE_TREND})
-HOUR_MS = 3_600_000
 DOMINATED = 0.5
 SAME_CONTENT_BITS = 3
 FLOOD_COPIES = 3  # fewer copies are no flood, however few posts stand beside them

@@ -7,14 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.backtest.detections import DOMINATED, HOUR_MS, Detection, detections, dominant_share, first_hits, matched
+from pipeline.backtest.detections import DOMINATED, Detection, detections, dominant_share, first_hits, matched
 from pipeline.backtest.posts import ByEntity
 from pipeline.backtest.prices import Prices
-from pipeline.backtest.tiers import DAY_MS, NEW, TierRow, tier_of_entity, tier_table
+from pipeline.backtest.tiers import NEW, TierRow, tier_of_entity, tier_table
 from pipeline.backtest.truth import ALERT_Z, Incident, within
 from pipeline.events import Alert, Rule
+from pipeline.times import DAY_MS, HOUR_MS, MINUTE_MS
 
-MINUTE_MS = 60_000
 NOTICES = frozenset({Rule.COORDINATED_ACTIVITY})
 VISIBLE_POSTS = 3
 FILE_GRACE_MS = 3 * HOUR_MS  # the detector's longest window: an alert this late is still about the incident

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 
 from pipeline.backtest.prepared import Scores
 from pipeline.core.trends import PANE_MS
+from pipeline.times import BEFORE_ALL_MS, DAY_MS
 
-DAY_MS = 86_400_000
 BASE_RATE_FACTOR = 4.0  # the law starts where episodes are four times as frequent as wanted
 LEAST_EPISODES = 5.0
 POOL_EPISODES = 20.0
@@ -58,7 +58,7 @@ def tier_scores(
 def episodes(series: Sequence[tuple[int, float]], level: float, cooldown_ms: int) -> list[float]:
     """Return the maxima of the episodes that open at ``level``: one per cooldown."""
     maxima: list[float] = []
-    opened = -(2**62)
+    opened = BEFORE_ALL_MS
     for time_ms, score in series:
         if time_ms - opened >= cooldown_ms:
             if score < level:

@@ -12,12 +12,13 @@ import numpy.typing as npt
 from pipeline.backtest.excess import TierScores, exceedance_law, tier_scores
 from pipeline.backtest.prepared import Posts
 from pipeline.backtest.sharded import prepare
-from pipeline.backtest.tiers import DAY_MS, TIERS
-from pipeline.backtest.volumes import HOUR_MS, Volume, week_counts
+from pipeline.backtest.tiers import TIERS
+from pipeline.backtest.volumes import Volume, week_counts
 from pipeline.core.detector_config import DetectorConfig
 from pipeline.core.prior import Prior, Tier
 from pipeline.core.seasonality import SeasonalProfile
 from pipeline.events import ScoredPost
+from pipeline.times import DAY_MS, HOUR_MS
 
 Floats = npt.NDArray[np.float64]
 

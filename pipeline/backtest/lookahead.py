@@ -19,8 +19,8 @@ from pipeline.core.trends import PANE_MS
 from pipeline.errors import ConfigurationError
 from pipeline.events import Alert, ScoredPost
 from pipeline.replay.recorded import known_ms
+from pipeline.times import DAY_MS
 
-DAY_MS = 86_400_000
 CUTS = 5
 WARMUP_DAYS = (3, 7, 14, 28, 56)
 

@@ -7,12 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.backtest.daily import DAY_MS, Day
+from pipeline.backtest.daily import Day
 from pipeline.backtest.detections import Detection
 from pipeline.backtest.event_study import OFFSETS, EventStudy
 from pipeline.backtest.operating_points import OperatingPoint
 from pipeline.backtest.tiers import TierRow
 from pipeline.backtest.truth import Incident
+from pipeline.times import DAY_MS
 
 DPI = 100
 VOLUME, NEGATIVE, BAND, ALERT, TRUTH = "#9aa7b4", "#c0392b", "#e8c9a8", "#111111", "#5b8c5a"

@@ -21,7 +21,7 @@ from pipeline.core.panes import ZERO, Mention, Pane, PaneRules, mention_of, pane
 from pipeline.core.spikes import NegativeSpikeOperator
 from pipeline.core.trends import PANE_MS
 from pipeline.events import Alert, ScoredPost, Trend
-from pipeline.jobs.trends import END_MS
+from pipeline.times import AFTER_ALL_MS
 
 Mentions = dict[str, list[Mention]]
 Scores = dict[str, list[tuple[int, float]]]
@@ -60,7 +60,7 @@ class Posts(Protocol):
     def volumes(self, span: tuple[int, int], config: DetectorConfig) -> dict[str, Volume]:
         """Return the volumes of the span by entity, ascending; near-identical posts count once a day."""
 
-    def judge(self, config: DetectorConfig, until_ms: int = END_MS) -> Verdict:
+    def judge(self, config: DetectorConfig, until_ms: int = AFTER_ALL_MS) -> Verdict:
         """Return what the detector decides about all panes of the posts before ``until_ms``."""
 
     def tell(self, config: DetectorConfig) -> Told:
@@ -92,7 +92,7 @@ class PreparedPosts:
             self._volumes[key] = {entity: volume for entity, volume in found.items() if volume.posts}
         return self._volumes[key]
 
-    def judge(self, config: DetectorConfig, until_ms: int = END_MS) -> Verdict:
+    def judge(self, config: DetectorConfig, until_ms: int = AFTER_ALL_MS) -> Verdict:
         """See ``Posts``."""
         operator = NegativeSpikeOperator(config)
         alerts: list[Alert] = []
@@ -122,7 +122,7 @@ class PreparedPosts:
 
     def _before(self, until_ms: int, operator: NegativeSpikeOperator) -> PanesByEntity:
         """Return the panes of the posts before ``until_ms``: those of all posts, where none of them is cut in two."""
-        if until_ms % PANE_MS and until_ms != END_MS:
+        if until_ms % PANE_MS and until_ms != AFTER_ALL_MS:
             early = {entity: _early(mentions, until_ms) for entity, mentions in self._mentions.items()}
             return PreparedPosts({entity: mentions for entity, mentions in early.items() if mentions})._by_entity(operator)
         found = {entity: [pane for pane in own if pane.start_ms < until_ms] for entity, own in self._by_entity(operator).items()}
@@ -156,4 +156,4 @@ def _judged(
     for pane in panes:
         operator.stay_quiet(state, pane.start_ms, alerts)
         yield pane, operator.judge(state, pane, alerts)
-    operator.stay_quiet(state, END_MS, alerts)
+    operator.stay_quiet(state, AFTER_ALL_MS, alerts)

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from pipeline.adapters.json_lines import read_objects
 from pipeline.backtest.exchange import NEW_YORK, Exchange
 from pipeline.errors import ConfigurationError
+from pipeline.times import DAY_MS
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -55,7 +56,7 @@ class Prices:
 
     def window_ms(self, first: int, last: int) -> tuple[int, int]:
         """Return [start, end) of the posts that belong to the sessions ``first`` to ``last``."""
-        start = int(self.closes_ms[first - 1]) if first > 0 else int(self.closes_ms[0]) - 86_400_000
+        start = int(self.closes_ms[first - 1]) if first > 0 else int(self.closes_ms[0]) - DAY_MS
         return start, int(self.closes_ms[last])
 
 

@@ -10,7 +10,6 @@ from typing import Any
 
 from pipeline.adapters.files import sha256_of
 from pipeline.adapters.json_lines import write_lines
-from pipeline.backtest.detections import HOUR_MS
 from pipeline.backtest.evaluate import Evaluation, Spans, Truth, evaluate
 from pipeline.backtest.event_study import EventStudy, event_study
 from pipeline.backtest.exchange import NEW_YORK, Exchange
@@ -19,12 +18,12 @@ from pipeline.backtest.posts import ByEntity, once_in_order
 from pipeline.backtest.prepared import Posts, Told
 from pipeline.backtest.prices import Prices, read_prices
 from pipeline.backtest.sharded import Prepare, prepare
-from pipeline.backtest.tiers import DAY_MS
 from pipeline.backtest.truth import price_incidents, read_truth
 from pipeline.core.detector_config import DETECTOR_VERSION, DetectorConfig
 from pipeline.core.shown import utc
 from pipeline.errors import ConfigurationError
 from pipeline.events import ScoredPost
+from pipeline.times import DAY_MS, HOUR_MS
 
 LIBRARIES = ("groundswell", "numpy", "pydantic", "matplotlib")
 LEAST_SPAN_MS = HOUR_MS

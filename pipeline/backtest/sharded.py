@@ -15,8 +15,8 @@ from pipeline.backtest.prepared import Mentions, Posts, PreparedPosts, Told, Ver
 from pipeline.backtest.volumes import Volume
 from pipeline.core.detector_config import DetectorConfig
 from pipeline.events import ScoredPost
-from pipeline.jobs.trends import END_MS
 from pipeline.pool import pool
+from pipeline.times import AFTER_ALL_MS
 
 LEAST_POSTS: Final = 5_000  # fewer are judged sooner than handed over
 
@@ -62,7 +62,7 @@ class ShardedPosts:
         found = self._all("volumes", span, config)
         return dict(sorted(item for own in found for item in own.items()))
 
-    def judge(self, config: DetectorConfig, until_ms: int = END_MS) -> Verdict:
+    def judge(self, config: DetectorConfig, until_ms: int = AFTER_ALL_MS) -> Verdict:
         """See ``Posts``."""
         found = self._all("judge", config, until_ms)
         scores = dict(sorted(item for own in found for item in own.scores.items()))

@@ -7,8 +7,8 @@ from math import sqrt
 import numpy as np
 
 from pipeline.backtest.posts import ByEntity
+from pipeline.times import DAY_MS
 
-DAY_MS = 86_400_000
 TIERS = (("light", 0.5), ("medium", 0.9), ("heavy", 1.0))  # name and upper quantile of the entities' training volume
 NEW = "new"  # entities that the training span never saw
 Z_90 = 1.6448536269514722

@@ -8,8 +8,7 @@ from pipeline.core.detector_config import DetectorConfig
 from pipeline.core.panes import Mention
 from pipeline.core.seasonality import SLOT_MS, SLOTS, SeasonalProfile
 from pipeline.core.text import is_list
-
-HOUR_MS = 3_600_000
+from pipeline.times import HOUR_MS
 
 
 @dataclass(slots=True)

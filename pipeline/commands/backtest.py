@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pipeline import settings as settings_module
-from pipeline.commands.options import EncoderChoice, EncoderOption, JsonOption
+from pipeline.commands.options import EncoderChoice, EncoderOption, JsonOption, parse_time
 from pipeline.commands.replay import scoring_for
 
 if TYPE_CHECKING:
@@ -79,7 +79,6 @@ def backtest(  # noqa: PLR0913 - one parameter an option
     from pipeline.backtest.sharded import preparing
     from pipeline.jobs.detector import detector_config
     from pipeline.pool import cores
-    from pipeline.replay.recorded import parse_time
 
     settings = settings_module.load()
     bounds = session.Bounds(*(None if text is None else parse_time(text) for text in (from_, to, train_from, train_to)))

@@ -55,7 +55,7 @@ def redrive(
 ) -> None:
     """Send dead letters again to the topics they came from, as they were; each distinct one once."""
     from pipeline.adapters.kafka_reader import KafkaCursors, KafkaReader
-    from pipeline.adapters.kafka_streams import KafkaSink
+    from pipeline.adapters.kafka_sink import KafkaSink
     from pipeline.jobs.dead_letters import Redrive, listing
 
     kafka = settings_module.load(home).kafka

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from time import time
 from typing import TYPE_CHECKING, Final
 
 import typer
@@ -11,6 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from pipeline import settings as settings_module
+from pipeline.clock import wall_clock_ms
 from pipeline.commands.options import HomeOption, JsonOption
 from pipeline.settings import EncoderSettings, NotifySettings, Settings
 
@@ -138,7 +138,7 @@ def check_redis_at(url: str, *, local: bool = False) -> "Iterator[Finding]":
 
     found = facts(url)
     yield from servers.check_redis(found, local=local)
-    yield from servers.check_clock("Redis", found.time_ms, int(time() * 1000))
+    yield from servers.check_clock("Redis", found.time_ms, wall_clock_ms())
 
 
 def _show(found: "dict[str, list[Finding]]") -> None:

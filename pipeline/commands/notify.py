@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from contextlib import closing
-from time import time
 from typing import TYPE_CHECKING, Annotated
 
 import structlog
@@ -86,27 +85,22 @@ def make_receivers(notify: NotifySettings, only: Sequence[str] | None = None) ->
 
 def _run(settings: Settings, receivers: "list[WebhookReceiver]", delivery_log: "RedisDeliveryLog", until_idle: bool) -> None:
     from pipeline.adapters.health import HealthServer
-    from pipeline.adapters.kafka_streams import KafkaSink, KafkaSource
+    from pipeline.adapters.kafka_sink import KafkaSink
+    from pipeline.adapters.kafka_source import KafkaSource
     from pipeline.adapters.stopping import stop_on_signals
-    from pipeline.core.delivery import RetryPolicy
-    from pipeline.jobs.desk import Desk, Letters
-    from pipeline.jobs.grouper import grouping_of
-    from pipeline.jobs.notifier import Notifier
-    from pipeline.jobs.sender import LEASE_MARGIN_MS
+    from pipeline.jobs.desk import Letters
+    from pipeline.jobs.notifier import make_notifier
     from pipeline.telemetry import Metrics
     from pipeline.topics import ALERTS, DEAD_LETTERS
 
     kafka, notify, metrics = settings.kafka, settings.notify, Metrics()
     stop = stop_on_signals()
-    lease_ms = round(1000 * notify.timeout_s) + LEASE_MARGIN_MS
-    policy = RetryPolicy(notify.retry_schedule_s, notify.max_retry_after_s)
     with (
         closing(KafkaSink(kafka)) as sink,
         closing(KafkaSource(kafka, notify.group, [ALERTS.full_name(kafka.topic_prefix)], metrics)) as source,
     ):
         letters = Letters(sink, DEAD_LETTERS.full_name(kafka.topic_prefix), metrics)
-        desk = Desk(delivery_log, policy, letters, metrics, lambda: int(time() * 1000), lease_ms, grouping_of(notify))
-        notifier = Notifier(source, receivers, desk, notify.senders, round(1000 * notify.market_holds_s))
+        notifier = make_notifier(notify, source, receivers, delivery_log, letters)
         with HealthServer(metrics, notifier.readiness, notify.metrics_host, notify.metrics_port) as health:
             log.info("notifier_started", endpoints=[receiver.name for receiver in receivers], metrics_port=health.port)
             notifier.run(stop, until_idle)

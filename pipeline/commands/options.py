@@ -6,7 +6,9 @@ from typing import Annotated
 
 import typer
 
+from pipeline.contract import EARLIEST_MS, LATEST_MS
 from pipeline.errors import ConfigurationError
+from pipeline.times import iso_ms
 
 MAX = "max"
 HomeOption = Annotated[Path | None, typer.Option(help="Home of the stack: data, logs, configuration.")]
@@ -35,3 +37,16 @@ def parse_speed(text: str) -> float | None:
     if not 0 < factor < float("inf"):
         raise ConfigurationError(f"--speed {text}: write a number above 0, or max")
     return factor
+
+
+def parse_time(text: str) -> int:
+    """Return epoch milliseconds of an ISO date or time (UTC unless it says otherwise) or of a number of milliseconds."""
+    try:
+        time_ms = int(text) if text.isdigit() else iso_ms(text)
+    except ValueError:
+        raise ConfigurationError(
+            f"time {text!r} is not a date; write 2014-07-01, 2014-07-01T16:00 or epoch milliseconds"
+        ) from None
+    if not EARLIEST_MS <= time_ms < LATEST_MS:
+        raise ConfigurationError(f"time {text!r} lies outside 2000 to 2100; epoch times are milliseconds")
+    return time_ms

@@ -13,7 +13,7 @@ import typer
 
 from pipeline import settings as settings_module
 from pipeline.adapters.stopping import interrupting
-from pipeline.commands.options import MAX, HomeOption, JsonOption, SpeedOption, parse_speed
+from pipeline.commands.options import MAX, HomeOption, JsonOption, SpeedOption, parse_speed, parse_time
 from pipeline.errors import ConfigurationError, Unavailable
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ def synthetic(  # noqa: PLR0913 - one parameter an option
     from producers.synthetic import SyntheticConfig
     from producers.synthetic_output import write_posts, write_truth
 
-    config = SyntheticConfig(seed, posts, users, hours, _start_ms(start))
+    config = SyntheticConfig(seed, posts, users, hours, parse_time(start))
     truth = truth or (Path() if out is None else out.parent) / "truth.jsonl"
     write_truth(truth, config)
     if out is not None:
@@ -149,7 +149,7 @@ class _Work:
 
 
 def _send_file(kafka: settings_module.KafkaSettings, work: _Work, stop: Event) -> dict[str, Any]:
-    from pipeline.adapters.kafka_streams import KafkaSink
+    from pipeline.adapters.kafka_sink import KafkaSink
     from producers.publish import Callbacks, Publisher
     from producers.rows import read_rows
 
@@ -186,7 +186,7 @@ class _World:
 
 
 def _send_synthetic(settings: settings_module.Settings, world: _World, stop: Event) -> dict[str, Any]:
-    from pipeline.adapters.kafka_streams import KafkaSink
+    from pipeline.adapters.kafka_sink import KafkaSink
     from producers.place import Place
     from producers.synthetic_output import Track, send
 
@@ -224,16 +224,6 @@ def _report(summary: dict[str, Any], as_json: bool) -> None:
     for name, value in summary.items():
         if value is not None:
             typer.echo(f"{name.replace('_', ' '):>20}  {value}")
-
-
-def _start_ms(text: str) -> int:
-    from datetime import UTC, datetime
-
-    try:
-        at = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise ConfigurationError(f"--start {text}: write a time as 2024-01-01T00:00:00") from error
-    return int((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() * 1_000)
 
 
 def _sorted_name(path: Path) -> str:

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pipeline import settings as settings_module
-from pipeline.commands.options import MAX, EncoderChoice, EncoderOption, JsonOption, SpeedOption, parse_speed
+from pipeline.commands.options import MAX, EncoderChoice, EncoderOption, JsonOption, SpeedOption, parse_speed, parse_time
+from pipeline.contract import LATEST_MS
 from pipeline.settings import Settings
+from pipeline.times import DAY_MS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -19,9 +21,6 @@ if TYPE_CHECKING:
     from pipeline.core.trends import Step
     from pipeline.events import ScoredPost
     from pipeline.replay.raw import Scoring
-
-FAR_MS = 4_102_444_800_000
-DAY_MS = 86_400_000
 
 
 def register(app: typer.Typer) -> None:
@@ -140,9 +139,8 @@ def _processes(settings: Settings, choice: EncoderChoice) -> int:
 
 def _span(from_: str | None, to: str | None) -> tuple[int, int]:
     """Return [from_ms, to_ms); without a date there is no bound."""
-    from pipeline.replay.recorded import parse_time
 
-    span = parse_time(from_) if from_ else 0, parse_time(to) if to else FAR_MS
+    span = parse_time(from_) if from_ else 0, parse_time(to) if to else LATEST_MS
     if span[0] >= span[1]:
         raise typer.BadParameter(f"{to} does not lie after --from {from_}; no post can be between them", param_hint="--to")
     return span

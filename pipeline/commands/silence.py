@@ -5,13 +5,13 @@ import re
 from collections import Counter
 from contextlib import closing
 from getpass import getuser
-from time import time
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
 from pipeline import settings as settings_module
-from pipeline.commands.options import HomeOption, JsonOption
+from pipeline.clock import wall_clock_ms
+from pipeline.commands.options import HomeOption, JsonOption, parse_time
 from pipeline.errors import ConfigurationError
 from pipeline.settings import NotifySettings, Settings
 
@@ -55,7 +55,7 @@ def add(
 
     if lasts and between:
         raise ConfigurationError("--for and --between both say when it ends; drop one")
-    now_ms = _now_ms()
+    now_ms = wall_clock_ms()
     span_ms = _span(between) if between else (now_ms, now_ms + 1000 * _seconds(lasts or "1h"))
     silence = make_silence(matchers or (), author or _login(), comment, span_ms, now_ms)
     with closing(_connect(settings_module.load(home))) as log:
@@ -67,7 +67,7 @@ def list_(home: HomeOption = None, as_json: JsonOption = False) -> None:
     """Show the silences, a day beyond their end, and how many alerts each holds back at the endpoints that are set here."""
     from pipeline.core.shown import counted
 
-    settings, now_ms = settings_module.load(home), _now_ms()
+    settings, now_ms = settings_module.load(home), wall_clock_ms()
     with closing(_connect(settings)) as log:
         silences = sorted(log.silences(), key=lambda silence: (silence.ends_at_ms, silence.silence_id))
         held = _held(log, silences, settings.notify, now_ms)
@@ -86,9 +86,9 @@ def expire(silence_id: SilenceId, home: HomeOption = None) -> None:
         found = next((each for each in log.silences() if each.silence_id == silence_id), None)
         if found is None:
             raise ConfigurationError(f"no silence is called {silence_id!r}; run: groundswell silence list")
-        ended = found.ended(_now_ms())
+        ended = found.ended(wall_clock_ms())
         log.set_silence(ended)
-    typer.echo(_line(ended, _now_ms()))
+    typer.echo(_line(ended, wall_clock_ms()))
 
 
 def _connect(settings: Settings) -> "RedisDeliveryLog":
@@ -123,7 +123,6 @@ def _as_dict(silence: "Silence", held: Counter[str], now_ms: int) -> dict[str, A
 
 
 def _span(between: tuple[str, str]) -> tuple[int, int]:
-    from pipeline.replay.recorded import parse_time
 
     start, end = between
     return parse_time(start), parse_time(end)
@@ -141,7 +140,3 @@ def _login() -> str:
         return getuser()
     except (KeyError, OSError, ImportError):  # a container may know no name for its user
         raise ConfigurationError("nobody is logged in by a name here; say who silences: --author NAME") from None
-
-
-def _now_ms() -> int:
-    return int(time() * 1000)

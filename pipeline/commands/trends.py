@@ -77,9 +77,11 @@ def _run_here(settings: Settings) -> None:
     import structlog
 
     from pipeline.adapters.health import HealthServer
-    from pipeline.adapters.kafka_streams import KafkaSink, KafkaSource, wall_clock_ms
+    from pipeline.adapters.kafka_sink import KafkaSink
+    from pipeline.adapters.kafka_source import KafkaSource
     from pipeline.adapters.stopping import stop_on_signals
     from pipeline.adapters.time_ordered import TimeOrderedSource
+    from pipeline.clock import wall_clock_ms
     from pipeline.jobs.trends import make_host
     from pipeline.jobs.trends_live import LiveTrends
     from pipeline.jobs.trends_settings import describe

@@ -4,7 +4,6 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from time import time
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -13,14 +12,15 @@ from rich.table import Table
 from rich.text import Text
 
 from pipeline import settings as settings_module
+from pipeline.clock import wall_clock_ms
 from pipeline.commands.options import HomeOption, JsonOption
 from pipeline.errors import ConfigurationError
+from pipeline.times import DAY_MS
 
 if TYPE_CHECKING:
     from pipeline.adapters.redis_store import RedisProfileStore
     from pipeline.core.rolling import Family, Profile
 
-DAY_MS = 86_400_000
 SHOWN_ITEMS = 10
 
 app = typer.Typer(no_args_is_help=True, help="What is known of one user.")
@@ -39,7 +39,7 @@ def get(user_id: UserId, as_json: JsonOption = False, home: HomeOption = None) -
         profile = store.get(user_id)
     if profile is None:
         raise ConfigurationError(f"user {user_id!r} has no profile; ids are case-sensitive, and events take a moment to arrive")
-    document = describe(user_id, profile, int(time() * 1000))
+    document = describe(user_id, profile, wall_clock_ms())
     if as_json:
         typer.echo(json.dumps(document, ensure_ascii=False, indent=2))
     else:
@@ -50,7 +50,7 @@ def get(user_id: UserId, as_json: JsonOption = False, home: HomeOption = None) -
 def forget(user_id: UserId, as_json: JsonOption = False, home: HomeOption = None) -> None:
     """Remove every trace of a user. A replay does not bring the user back; later events count again."""
     with _store(home) as store:
-        existed = store.forget(user_id, int(time() * 1000))
+        existed = store.forget(user_id, wall_clock_ms())
     if as_json:
         typer.echo(json.dumps({"user_id": user_id, "existed": existed}, ensure_ascii=False))
         return

@@ -11,9 +11,10 @@ from math import sqrt
 from typing import NamedTuple
 
 from pipeline.core.decay import decayed
-from pipeline.core.detector_config import DAY_MS, DetectorConfig
+from pipeline.core.detector_config import DetectorConfig
 from pipeline.core.panes import Pane
 from pipeline.core.trends import PANE_MS
+from pipeline.times import DAY_MS
 
 
 @dataclass(slots=True)

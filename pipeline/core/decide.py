@@ -6,13 +6,14 @@ from pipeline.core.alerts import Decision, Moment, advance, continues
 from pipeline.core.counterfactual import would_not_fire_below
 from pipeline.core.decimals import four_decimals
 from pipeline.core.detect import Assessment, LaneView, flood_view, is_flood, is_one_voice, view_of
-from pipeline.core.detector_config import DAY_MS, DETECTOR_VERSION, DetectorConfig
+from pipeline.core.detector_config import DETECTOR_VERSION, DetectorConfig
 from pipeline.core.entity_state import EntityState
 from pipeline.core.explain import ENDED, Sight, band_of, describe
 from pipeline.core.panes import Pane
 from pipeline.core.severity import severity_of
 from pipeline.core.trends import PANE_MS
 from pipeline.events import Alert, Rule, Severity, Trend
+from pipeline.times import DAY_MS
 
 
 def decide(state: EntityState, seen: Assessment, active: bool, config: DetectorConfig) -> Iterator[Alert]:

@@ -11,11 +11,12 @@ from math import ceil
 from typing import NamedTuple
 
 from pipeline.core.baseline import Baseline, Expectation, expectation
-from pipeline.core.detector_config import DAY_MS, DetectorConfig, Flood, Lane, Support
+from pipeline.core.detector_config import DetectorConfig, Flood, Lane, Support
 from pipeline.core.panes import Pane
 from pipeline.core.tails import count_tail, share_tail
 from pipeline.core.thresholds import OwnRate, open_threshold
 from pipeline.core.windows import PaneHistory, WindowSums
+from pipeline.times import DAY_MS
 
 
 class LaneView(NamedTuple):

@@ -8,12 +8,9 @@ from typing import Any
 from pipeline.core.market_rules import MarketRules
 from pipeline.core.prior import Prior, Tier
 from pipeline.events import Rule
+from pipeline.times import DAY_MS, HOUR_MS, MINUTE_MS
 
 DETECTOR_VERSION = "5"
-
-MINUTE_MS = 60_000
-HOUR_MS = 60 * MINUTE_MS
-DAY_MS = 24 * HOUR_MS
 
 
 @dataclass(frozen=True, slots=True)

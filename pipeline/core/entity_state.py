@@ -23,12 +23,12 @@ from pipeline.core.thresholds import OwnRate
 from pipeline.core.windows import PaneHistory
 from pipeline.errors import StateVersionError
 from pipeline.events import Alert, Rule, Severity
+from pipeline.times import BEFORE_ALL_MS
 
 STATE_VERSION = 3  # also of the bytes of a PackedPane, which stand in a state as they are
 _VERSION, _SIZE = struct.Struct(">H"), struct.Struct(">I")
 _PANE, _BASELINE, _OWN_RATE, _INCIDENT = (attrgetter(*each.__slots__) for each in (Pane, Baseline, OwnRate, Incident))
 _json = json.JSONEncoder(separators=(",", ":"), allow_nan=False, check_circular=False).encode
-LONG_AGO = -(2**62)
 
 TrendNumbers = tuple[float, ...]
 
@@ -61,9 +61,9 @@ class EntityState:
 
     clusters: Clusters
     entity: str = ""
-    decided: Decided = field(default_factory=lambda: Decided(LONG_AGO))
-    newer: Decided = field(default_factory=lambda: Decided(LONG_AGO))
-    older: Decided = field(default_factory=lambda: Decided(LONG_AGO))
+    decided: Decided = field(default_factory=lambda: Decided(BEFORE_ALL_MS))
+    newer: Decided = field(default_factory=lambda: Decided(BEFORE_ALL_MS))
+    older: Decided = field(default_factory=lambda: Decided(BEFORE_ALL_MS))
     history: PaneHistory = field(default_factory=PaneHistory)
     mentions: dict[int, dict[str, Mention]] = field(default_factory=dict)
     open_panes: set[int] = field(default_factory=set)

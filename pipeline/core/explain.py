@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from pipeline.core.alerts import Decision
 from pipeline.core.decimals import four_decimals
 from pipeline.core.detect import Assessment, LaneView
-from pipeline.core.detector_config import DETECTOR_VERSION, HOUR_MS, MINUTE_MS, DetectorConfig
+from pipeline.core.detector_config import DETECTOR_VERSION, DetectorConfig
 from pipeline.core.panes import Content, Pane
 from pipeline.core.tails import gamma_quantile
 from pipeline.events import Alert, AlertReason, AlertStatus, Band, Evidence, Rule, WindowEvidence
+from pipeline.times import HOUR_MS, MINUTE_MS
 
 Z_95 = 1.6449
 EVIDENCE = 5

@@ -17,11 +17,11 @@ from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 from pipeline.core.trends import NOTHING, PANE_MS, Operator, Step
 from pipeline.errors import StateVersionError
+from pipeline.times import BEFORE_ALL_MS
 
 State = TypeVar("State")
 Event = TypeVar("Event")
 
-NEVER_MS: Final = -(2**62)  # before any event: far from int64's end, so that differences do not overflow anywhere
 HELD_VERSION: Final = 1
 _HEAD: Final = struct.Struct(">BqI")  # version, newest event time, number of pending timers; then timers, then the operator's
 
@@ -41,7 +41,7 @@ class Held(Generic[State]):
     """What a host keeps for one entity between two folds. ``timers`` are pending and ascending."""
 
     state: State
-    newest_ms: int = NEVER_MS
+    newest_ms: int = BEFORE_ALL_MS
     timers: list[int] = field(default_factory=list)
 
 

@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from pipeline.core.detect import Assessment, LaneView, score_of, with_sums
-from pipeline.core.detector_config import DAY_MS, HOUR_MS, DetectorConfig, Lane
+from pipeline.core.detector_config import DetectorConfig, Lane
 from pipeline.core.market_pane import Part
 from pipeline.core.market_state import MarketState
 from pipeline.core.pane_digest import PaneDigest
 from pipeline.core.panes import UNITS
 from pipeline.core.windows import WindowSums
 from pipeline.events import MarketMember, MarketWide
+from pipeline.times import DAY_MS, HOUR_MS
 
 
 class Member(NamedTuple):

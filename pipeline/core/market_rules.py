@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from pipeline.times import DAY_MS, HOUR_MS
+
 ALL, BY_EXCHANGE, OFF = "all", "exchange", "off"
 EXCHANGES = frozenset(("SH", "SZ", "BJ", "HK"))
 PREFIX = "market:"
@@ -26,9 +28,9 @@ class MarketRules:
     member_mass_of_day: float = 1.0
     member_lift: float = 2.0
     beta: float = 1.0
-    forget_ms: int = 14 * 86_400_000
+    forget_ms: int = 14 * DAY_MS
     told_members: int = 40
-    extra_lateness_ms: int = 3_600_000
+    extra_lateness_ms: int = HOUR_MS
     cluster_capacity: int = 16_384
     authors_per_pane: int = 64
 

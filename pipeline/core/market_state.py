@@ -17,6 +17,7 @@ from pipeline.core.entity_state import EntityState
 from pipeline.core.market_pane import Part
 from pipeline.core.pane_digest import PaneDigest, digest_in, without_contents
 from pipeline.errors import StateVersionError
+from pipeline.times import BEFORE_ALL_MS
 
 MARKET_STATE_VERSION = 2
 _HEADER, _SIZE = struct.Struct(">HI"), struct.Struct(">I")
@@ -38,7 +39,7 @@ class MarketState(EntityState):
     last: dict[str, PaneDigest] = field(default_factory=dict)
     thinned_ms: int = 0
     written: dict[int, bytes] = field(default_factory=dict)
-    watermark_ms: int = -(2**62)
+    watermark_ms: int = BEFORE_ALL_MS
 
     def known(self, end_ms: int, within_ms: int) -> dict[str, PaneDigest]:
         """Return the newest digest of each member that was heard of in [end - within, end)."""

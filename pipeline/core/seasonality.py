@@ -6,12 +6,13 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
-SLOT_MS = 30 * 60_000
+from pipeline.times import DAY_MS, HOUR_MS, MINUTE_MS
+
+SLOT_MS = 30 * MINUTE_MS
 SLOTS = 7 * 48
 WEEK_MS = SLOTS * SLOT_MS
-_EPOCH_TO_MONDAY_MS = 4 * 86_400_000  # 1970-01-01 was a Thursday: 1970-01-05 is the first Monday
-_HOUR_MS = 3_600_000
-_QUARTER_MS = 900_000  # no zone's offset ends within a quarter of an hour
+_EPOCH_TO_MONDAY_MS = 4 * DAY_MS  # 1970-01-01 was a Thursday: 1970-01-05 is the first Monday
+_QUARTER_MS = 15 * MINUTE_MS  # no zone's offset ends within a quarter of an hour
 
 
 def _offset_ms(timezone: str, hour: int) -> int:
@@ -26,7 +27,7 @@ def _offset_ms(timezone: str, hour: int) -> int:
 def _slot_at(timezone: str, quarter: int) -> tuple[int, int, int, int]:
     """Return (weeks since the first Monday, half-hour of the week, its beginning, offset) of a quarter of an hour since 1970."""
     time_ms = quarter * _QUARTER_MS
-    offset_ms = _offset_ms(timezone, time_ms // _HOUR_MS)
+    offset_ms = _offset_ms(timezone, time_ms // HOUR_MS)
     local_ms = time_ms + offset_ms - _EPOCH_TO_MONDAY_MS
     slots = local_ms // SLOT_MS
     return slots // SLOTS, slots % SLOTS, time_ms - local_ms % SLOT_MS, offset_ms

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from math import log
 
 from pipeline.core.decay import decayed
-from pipeline.core.detector_config import DAY_MS, DetectorConfig
+from pipeline.core.detector_config import DetectorConfig
 from pipeline.core.prior import Tier
+from pipeline.times import BEFORE_ALL_MS, DAY_MS
 
 
 @dataclass(slots=True)
@@ -20,7 +21,7 @@ class OwnRate:
     as_of_ms: int
     days: float = 0.0
     episodes: float = 0.0
-    last_episode_ms: int = -(2**62)
+    last_episode_ms: int = BEFORE_ALL_MS
 
     def copy(self) -> "OwnRate":
         """Return an independent copy."""

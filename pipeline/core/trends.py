@@ -18,12 +18,13 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias, TypeVar
 
 from pipeline.events import Alert, ScoredPost, Trend
+from pipeline.times import MINUTE_MS
 from pipeline.topics import ALERTS, LATE, TRENDS, Topic
 
 if TYPE_CHECKING:
     from pipeline.core.pane_digest import PaneDigest
 
-PANE_MS = 300_000
+PANE_MS = 5 * MINUTE_MS
 
 State = TypeVar("State")
 Event = TypeVar("Event", contravariant=True)

@@ -17,9 +17,10 @@ from functools import lru_cache
 from math import sqrt
 from zoneinfo import ZoneInfo
 
+from pipeline.times import DAY_MS, HOUR_MS, MINUTE_MS
+
 PANES_PER_DAY = 288
-SLOT_MS = 1_800_000
-HOUR_MS = 3_600_000
+SLOT_MS = 30 * MINUTE_MS
 SEASON_CLIP = 3.0
 OWN_REFERENCE = 2.0  # a daily maximum of this score is taken as ordinary
 OWN_LEAST = 0.3
@@ -158,8 +159,8 @@ class PooledSeason:
 def day_slot(time_ms: int, timezone: str) -> int:
     """Return the half-hour of the local day (0 to 47), plus 48 on Saturdays and Sundays."""
     local_ms = time_ms + _offset_ms(timezone, time_ms // HOUR_MS)
-    weekday = (local_ms // (24 * HOUR_MS) + 3) % 7
-    return local_ms % (24 * HOUR_MS) // SLOT_MS + (48 if weekday >= 5 else 0)
+    weekday = (local_ms // DAY_MS + 3) % 7
+    return local_ms % DAY_MS // SLOT_MS + (48 if weekday >= 5 else 0)
 
 
 @lru_cache(maxsize=4096)

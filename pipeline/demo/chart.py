@@ -9,9 +9,8 @@ import numpy.typing as npt
 
 from pipeline.core.trends import PANE_MS
 from pipeline.events import Alert, Trend, WindowEvidence
+from pipeline.times import DAY_MS, HOUR_MS, MINUTE_MS
 
-HOUR_MS: Final = 3_600_000
-DAY_MS: Final = 24 * HOUR_MS
 BEFORE_WINDOWS, AFTER_WINDOWS = 14, 4
 LEAST_POSTS: Final = 3  # below, a share says nothing
 
@@ -109,5 +108,5 @@ def days(milliseconds: npt.NDArray[np.number]) -> Numbers:
 
 def span(milliseconds: int) -> str:
     """Return a length of time in words."""
-    minutes = milliseconds // 60_000
+    minutes = milliseconds // MINUTE_MS
     return f"{minutes // 60} hours" if minutes > 120 and minutes % 60 == 0 else f"{minutes} minutes"

@@ -13,10 +13,9 @@ from typing import Any, Final
 
 from pipeline.adapters.json_lines import read_lines
 from pipeline.contract import EARLIEST_MS, LATEST_MS
-from pipeline.events import BehaviorEvent, SocialPost
 from pipeline.inprocess import Incoming
 from pipeline.replay.raw import with_entities
-from pipeline.topics import EVENTS, POSTS, Topic
+from pipeline.topics import POSTS, Topic
 from producers.mapping import FieldMapping
 from producers.synthetic import SyntheticConfig, stream
 
@@ -41,16 +40,7 @@ def synthetic_config(seed: int) -> SyntheticConfig:
 
 def synthetic(seed: int) -> Iterator[Incoming]:
     """Yield the records of the synthetic world, a few bad ones among them."""
-    return with_bad_records(from_events(stream(synthetic_config(seed))))
-
-
-def from_events(events: Iterable[SocialPost | BehaviorEvent]) -> Iterator[Incoming]:
-    """Yield the records of these events, keyed as the table of topics says."""
-    for event in events:
-        if isinstance(event, SocialPost):
-            yield Incoming(POSTS.name, event.event_id.encode(), event.to_json(), event.event_time_ms)
-        else:
-            yield Incoming(EVENTS.name, event.user_id.encode(), event.to_json(), event.event_time_ms)
+    return with_bad_records(map(Incoming.of, stream(synthetic_config(seed))))
 
 
 def with_bad_records(records: Iterable[Incoming]) -> Iterator[Incoming]:

@@ -12,8 +12,9 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from pipeline.demo.chart import DAY_MS, HOUR_MS, LEAST_POSTS, Chart, days, span
+from pipeline.demo.chart import LEAST_POSTS, Chart, days, span
 from pipeline.events import Alert, AlertStatus, Rule, Trend, WindowEvidence
+from pipeline.times import DAY_MS, HOUR_MS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

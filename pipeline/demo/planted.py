@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from pipeline.events import Alert, AlertStatus, Rule
+from pipeline.times import HOUR_MS
 from producers.synthetic import Planted
 
-GRACE_MS: Final = 3_600_000  # an alert may come this long after the end of what it is about
+GRACE_MS: Final = HOUR_MS  # an alert may come this long after the end of what it is about
 SPIKE: Final = "negative_spike"
 
 

@@ -13,6 +13,7 @@ from pipeline.core.shown import clock, counted, printable
 from pipeline.demo.planted import Finding
 from pipeline.demo.run import Demo, Summary
 from pipeline.events import Alert, DeadLetter, Rule
+from pipeline.times import MINUTE_MS
 
 SHOWN = 12
 VALUE_CHARS = 40
@@ -34,8 +35,7 @@ def print_report(run: Demo, summary: Summary, findings: Sequence[Finding], conso
 def _numbers(summary: Summary) -> Table:
     title = "what happened" if summary.complete else "what happened until it was interrupted"
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, show_header=False)
-    equation = f"{summary.scored:,} scored + {summary.dead_letters:,} dead letters + {summary.in_flight:,} in flight"
-    table.add_row("accepted", f"{summary.accepted:,} = {equation}")
+    table.add_row("accepted", f"{summary.accepted:,} = {summary.accounting.whereabouts}")
     table.add_row("profiles", f"{summary.profiles:,}")
     table.add_row("alerts", f"{counted(summary.alerts, 'step')} of {counted(summary.incidents, 'incident')}")
     table.add_row("webhooks", f"{summary.webhooks_sent:,} sent, {summary.webhooks_verified:,} verified")
@@ -99,4 +99,4 @@ def _outcome(finding: Finding) -> str:
 
 
 def _minutes(milliseconds: int) -> str:
-    return counted(milliseconds // 60_000, "minute")
+    return counted(milliseconds // MINUTE_MS, "minute")

@@ -45,10 +45,14 @@ class Summary:
     incidents: int
     pictures: tuple[str, ...]
 
+    @property
+    def accounting(self) -> Accounting:
+        """Return the accounts of the input topics."""
+        return Accounting(self.accepted, self.scored, self.dead_letters, self.in_flight, self.refused)
+
     def is_good(self) -> bool:
         """Say whether the accounting holds and the webhook of every alert was sent and verified."""
-        accounted = self.accepted == self.scored + self.dead_letters + self.in_flight
-        return accounted and self.alerts == self.webhooks_sent == self.webhooks_verified
+        return self.accounting.holds() and self.alerts == self.webhooks_sent == self.webhooks_verified
 
     def to_json(self) -> str:
         """Return the content of the file."""
@@ -117,19 +121,14 @@ class Demo:
     def _summary(
         self, pipeline: InProcess, receiver: LocalReceiver, seconds: float, complete: bool, paths: Sequence[Path]
     ) -> Summary:
-        accounting: Accounting = pipeline.accounting()
         return Summary(
-            accepted=accounting.accepted,
-            scored=accounting.scored,
-            dead_letters=accounting.dead_letters,
-            in_flight=accounting.in_flight,
+            **asdict(pipeline.accounting()),
             profiles=len(pipeline.store),
             alerts=len(self.alerts),
             webhooks_sent=pipeline.delivered(),
             webhooks_verified=receiver.verified(),
             seconds=round(seconds, 3),
             complete=complete,
-            refused=accounting.refused,
             late=self._late,
             incidents=len(self.tally.alerts),
             pictures=tuple(path.name for path in paths),

@@ -18,7 +18,7 @@ class Letters:
     def __init__(self, sink: Sink, topic: str, metrics: Metrics) -> None:
         self._sink = sink
         self._topic = topic
-        self._metrics = metrics
+        self.metrics = metrics
         self._lock = threading.Lock()
 
     def write(self, letter: DeadLetter) -> None:
@@ -26,7 +26,7 @@ class Letters:
         with self._lock:
             self._sink.write(self._topic, letter.topic.encode(), letter.to_json(), letter.timestamp_ms)
             self._sink.flush()
-        self._metrics.count("dead_letters_total", topic=letter.topic, reason=letter.reason)
+        self.metrics.count("dead_letters_total", topic=letter.topic, reason=letter.reason)
 
 
 @dataclass(frozen=True, slots=True)

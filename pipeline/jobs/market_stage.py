@@ -4,11 +4,12 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from pipeline.core.detector_config import DetectorConfig
-from pipeline.core.fold import NEVER_MS, Arrival, Held, decode_held, encode_held, fold_at_once
+from pipeline.core.fold import Arrival, Held, decode_held, encode_held, fold_at_once
 from pipeline.core.market import make_market_operator
 from pipeline.core.market_rules import group_of
 from pipeline.core.pane_digest import PaneDigest
 from pipeline.events import Alert
+from pipeline.times import BEFORE_ALL_MS
 
 NO_BYTES: Final = b""
 
@@ -58,4 +59,4 @@ def _due(held: Held[Any], until_ms: int) -> bool:
 
 def newest_before(watermark_ms: int, delay_ms: int) -> int:
     """Return the newest event time that a watermark stands for; none, before there is a watermark."""
-    return max(NEVER_MS, watermark_ms + delay_ms + 1)
+    return max(BEFORE_ALL_MS, watermark_ms + delay_ms + 1)

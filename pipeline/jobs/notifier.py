@@ -7,21 +7,24 @@ is for a condition, never for a while.
 
 import threading
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import structlog
 from pydantic import ValidationError
 
+from pipeline.adapters.delivery_log import DeliveryLog
 from pipeline.adapters.health import Readiness
 from pipeline.adapters.streams import Record, Source
-from pipeline.core.delivery import Delivery, Status
+from pipeline.clock import wall_clock_ms
+from pipeline.core.delivery import Delivery, RetryPolicy, Status
 from pipeline.core.refusals import Origin, dead_letter, refusal
 from pipeline.errors import Unavailable
 from pipeline.events import Alert, DeadLetter
-from pipeline.jobs.desk import Desk
-from pipeline.jobs.grouper import planned
+from pipeline.jobs.desk import Desk, Letters
+from pipeline.jobs.grouper import grouping_of, planned
 from pipeline.jobs.inhibitor import Inhibitor
-from pipeline.jobs.sender import LONGEST_WAIT_S, RETRY_S, Receiver, Sender
+from pipeline.jobs.sender import LEASE_MARGIN_MS, LONGEST_WAIT_S, RETRY_S, Receiver, Sender
+from pipeline.settings import NotifySettings
 
 POLL_RECORDS = 500
 STUCK_AFTER_S = 60.0
@@ -36,7 +39,7 @@ class Notifier:
     """
 
     def __init__(
-        self, source: Source, receivers: Sequence[Receiver], desk: Desk, senders_each: int = 4, market_holds_ms: int = 0
+        self, source: Source, receivers: Sequence[Receiver], desk: Desk, senders_each: int, market_holds_ms: int
     ) -> None:
         self._source = source
         self._desk = desk
@@ -166,6 +169,27 @@ class Notifier:
         self._ended.set()
         with self._wake:
             self._wake.notify_all()
+
+
+def make_notifier(
+    notify: NotifySettings,
+    source: Source,
+    receivers: Sequence[Receiver],
+    delivery_log: DeliveryLog,
+    letters: Letters,
+    now_ms: Callable[[], int] = wall_clock_ms,
+) -> Notifier:
+    """Return the notifier that the settings describe: every host has the same one."""
+    desk = Desk(
+        log=delivery_log,
+        policy=RetryPolicy(notify.retry_schedule_s, notify.max_retry_after_s),
+        letters=letters,
+        metrics=letters.metrics,
+        now_ms=now_ms,
+        lease_ms=round(1000 * notify.timeout_s) + LEASE_MARGIN_MS,
+        grouping=grouping_of(notify),
+    )
+    return Notifier(source, receivers, desk, notify.senders, round(1000 * notify.market_holds_s))
 
 
 def _delivery(record: Record, alert: Alert, endpoint: str, now_ms: int, plan: tuple[str | None, int]) -> Delivery:

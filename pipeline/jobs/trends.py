@@ -19,9 +19,7 @@ from pipeline.core.spikes import make_operator
 from pipeline.core.trends import NOTHING, State, Step, TrendOperator
 from pipeline.events import Alert, ScoredPost, Trend
 from pipeline.jobs.market_stage import MarketStage
-
-BEGINNING_MS = -(2**62)
-END_MS = 2**62
+from pipeline.times import AFTER_ALL_MS, BEFORE_ALL_MS
 
 
 class Snapshot(NamedTuple):
@@ -47,13 +45,13 @@ class TrendHost(Generic[State]):
     def __init__(self, operator: TrendOperator[State], out_of_orderness_ms: int, market: MarketStage | None = None) -> None:
         self._operator = operator
         self._market = market
-        self._fired_ms = BEGINNING_MS
+        self._fired_ms = BEFORE_ALL_MS
         self._behind_ms = out_of_orderness_ms + 1
         self._states: dict[str, State] = {}
         self._timers: list[tuple[int, str]] = []
         self._registered: set[tuple[int, str]] = set()
         self._newest_ms: dict[str, int] = {}
-        self.watermark_ms = BEGINNING_MS
+        self.watermark_ms = BEFORE_ALL_MS
 
     @property
     def entities(self) -> Iterable[str]:
@@ -65,7 +63,7 @@ class TrendHost(Generic[State]):
         entity, event_time_ms = post.entity, post.event_time_ms
         if not entity:
             return NOTHING
-        newest_ms = self._newest_ms.get(entity, BEGINNING_MS)
+        newest_ms = self._newest_ms.get(entity, BEFORE_ALL_MS)
         state = self._states.get(entity)
         if state is None:
             state = self._states[entity] = self._operator.new_state()
@@ -99,7 +97,7 @@ class TrendHost(Generic[State]):
 
     def finish(self) -> Step:
         """End the stream: everything pending is decided."""
-        return self.advance(END_MS)
+        return self.advance(AFTER_ALL_MS)
 
     def snapshot(self) -> Snapshot:
         """Return everything known."""

@@ -24,7 +24,7 @@ from pyflink.common import Row, Types
 from pyflink.datastream import KeyedProcessFunction, OutputTag, RuntimeContext, TimeDomain, TimerService
 from pyflink.datastream.state import ListStateDescriptor
 
-from pipeline.core.fold import NEVER_MS, Arrival, Held, decode_held, due_ms, encode_held, fold, pane_end_ms
+from pipeline.core.fold import Arrival, Held, decode_held, due_ms, encode_held, fold, pane_end_ms
 from pipeline.core.market_rules import OFF, group_of
 from pipeline.core.pane_digest import PaneDigest, encode_digest
 from pipeline.core.spikes import make_operator
@@ -32,9 +32,9 @@ from pipeline.core.trends import Operator, Step
 from pipeline.events import Alert, ScoredPost, Trend
 from pipeline.jobs.scored_letters import scored_letter
 from pipeline.jobs.trends_job import TrendsJob
+from pipeline.times import AFTER_ALL_MS, BEFORE_ALL_MS
 
 DECODED_ENTITIES: Final = 2_000
-NOT_DUE_MS: Final = 2**62
 ONE_BYTE: Final = "iso-8859-1"
 BUFFERED: Final = Types.ROW([Types.STRING(), Types.INT(), Types.LONG()])  # payload, partition, offset
 RESULT: Final = Types.ROW_NAMED(
@@ -49,7 +49,7 @@ class Mark:
     """What the function remembers of an entity between calls; all of it can be read from the state again."""
 
     newest_ms: int
-    due_ms: int = NOT_DUE_MS
+    due_ms: int = AFTER_ALL_MS
     touched_ms: int = 0
     watched: bool = False
 
@@ -102,7 +102,7 @@ class FoldingFunction(KeyedProcessFunction):  # type: ignore[misc]
         key, timers = ctx.get_current_key(), ctx.timer_service()
         mark = self._marks.get(key) or self._recall(key, timers.current_processing_time())
         if ctx.time_domain() == TimeDomain.EVENT_TIME:
-            mark.due_ms = NOT_DUE_MS
+            mark.due_ms = AFTER_ALL_MS
             yield from self._fold(key, mark, timers.current_watermark(), timers)
         elif timestamp < self._quiet_at_ms(mark):
             timers.register_processing_time_timer(self._quiet_at_ms(mark))
@@ -143,7 +143,7 @@ class FoldingFunction(KeyedProcessFunction):  # type: ignore[misc]
         A restart does not make a key quiet: timers of the wall clock that were due before fire at once, ahead of all posts.
         """
         arrivals = map(_arrival, self._waiting.get() or ())
-        newest = max((max(each.event_time_ms, each.newest_before_ms) for each in arrivals), default=NEVER_MS)
+        newest = max((max(each.event_time_ms, each.newest_before_ms) for each in arrivals), default=BEFORE_ALL_MS)
         mark = self._marks[key] = Mark(max(newest, self._held(key).newest_ms), touched_ms=now_ms)
         return mark
 

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_serializer
 
 from pipeline.core.detector_config import DetectorConfig
+from pipeline.times import MINUTE_MS
 
 
 class TrendsJob(BaseModel):
@@ -34,7 +35,7 @@ class TrendsJob(BaseModel):
     dead_letters: str
     detector: DetectorConfig
     idleness_ms: int = Field(gt=0)
-    empty_after_ms: int = Field(default=60_000, gt=0)
+    empty_after_ms: int = Field(default=MINUTE_MS, gt=0)
     bounded: bool = False
     parallelism: int = Field(default=1, ge=1)
     execution_mode: Literal["process", "thread"] = "process"

@@ -13,13 +13,14 @@ from pydantic import ValidationError
 
 from pipeline.adapters.health import Readiness
 from pipeline.adapters.streams import Record, Sink, Source
-from pipeline.core.fold import NEVER_MS, Arrival, pane_end_ms
+from pipeline.core.fold import Arrival, pane_end_ms
 from pipeline.core.trends import Step
 from pipeline.events import ScoredPost
 from pipeline.jobs.scored_letters import scored_letter
 from pipeline.jobs.trends import TrendHost
 from pipeline.jobs.trends_job import TrendsJob
 from pipeline.telemetry import Metrics
+from pipeline.times import BEFORE_ALL_MS
 from pipeline.topics import SCORED
 
 MAX_RECORDS: Final = 5_000
@@ -45,7 +46,7 @@ class LiveTrends:
         self._host = host
         self._job = job
         self._clock_ms = clock_ms
-        self._newest_ms = NEVER_MS
+        self._newest_ms = BEFORE_ALL_MS
         self._touched_ms = self._stepped_ms = clock_ms()
 
     def readiness(self) -> Readiness:
@@ -82,7 +83,7 @@ class LiveTrends:
         try:
             post = ScoredPost.model_validate_json(record.value)
         except ValidationError as error:
-            arrival = Arrival(record.timestamp_ms, NEVER_MS, record.partition, record.offset, record.value)
+            arrival = Arrival(record.timestamp_ms, BEFORE_ALL_MS, record.partition, record.offset, record.value)
             letter = scored_letter(self._job.scored, arrival, error)
             self._sink.write(self._job.dead_letters, self._job.scored.encode(), letter.to_json(), record.timestamp_ms)
             self._metrics.count("dead_letters_total", topic=SCORED.name, reason=letter.reason)

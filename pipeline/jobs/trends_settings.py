@@ -5,10 +5,11 @@ from typing import Final
 from pipeline.jobs.detector import detector_config
 from pipeline.jobs.trends_job import TrendsJob
 from pipeline.settings import KafkaSettings, Settings
+from pipeline.times import MINUTE_MS
 from pipeline.topics import ALERTS, DEAD_LETTERS, LATE, SCORED, TRENDS
 
 SHADED: Final = "org.apache.flink.kafka.shaded."  # the connector's jar carries Kafka's client under this name
-LEAST_EMPTY_AFTER_MS: Final = 60_000  # tasks that start on a busy machine may need half a minute to their first record
+LEAST_EMPTY_AFTER_MS: Final = MINUTE_MS  # tasks that start on a busy machine may need half a minute to their first record
 LOGIN_MODULES: Final = {
     "PLAIN": "org.apache.kafka.common.security.plain.PlainLoginModule",
     "SCRAM-SHA-256": "org.apache.kafka.common.security.scram.ScramLoginModule",

@@ -65,6 +65,6 @@ def published(steps: Iterable[Step], sink: Sink, prefix: str) -> Iterator[Step]:
     """Yield the steps, having written what they tell to the topics of ``prefix``; in the end all is durable."""
     for step in steps:
         for topic, output in told(step):
-            sink.write(topic.full_name(prefix), output.entity.encode(), output.to_json(), output.event_time_ms)
+            sink.write(topic.full_name(prefix), topic.key_of(output), output.to_json(), output.event_time_ms)
         yield step
     sink.flush()

@@ -2,7 +2,6 @@
 
 import heapq
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from datetime import UTC, datetime
 from itertools import islice
 from operator import itemgetter
 from pathlib import Path
@@ -11,7 +10,7 @@ from shlex import quote
 from pydantic import TypeAdapter, ValidationError
 
 from pipeline.adapters.json_lines import has_lines, read_lines, read_objects
-from pipeline.contract import EARLIEST_MS, LATEST_MS
+from pipeline.contract import EARLIEST_MS
 from pipeline.core.shown import utc
 from pipeline.errors import ConfigurationError
 from pipeline.events import ScoredPost
@@ -81,23 +80,6 @@ def between(posts: Iterable[ScoredPost], from_ms: int, to_ms: int) -> Iterator[S
             return
         if post.event_time_ms >= from_ms:
             yield post
-
-
-def parse_time(text: str) -> int:
-    """Return epoch milliseconds of an ISO date or time (UTC unless it says otherwise) or of a number of milliseconds."""
-    try:
-        if text.isdigit():
-            time_ms = int(text)
-        else:
-            moment = datetime.fromisoformat(text)
-            time_ms = round((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
-    except ValueError:
-        raise ConfigurationError(
-            f"time {text!r} is not a date; write 2014-07-01, 2014-07-01T16:00 or epoch milliseconds"
-        ) from None
-    if not EARLIEST_MS <= time_ms < LATEST_MS:
-        raise ConfigurationError(f"time {text!r} lies outside 2000 to 2100; epoch times are milliseconds")
-    return time_ms
 
 
 def unsorted(path: Path, number: int, before_ms: int, after_ms: int, mapped: bool = False) -> ConfigurationError:

@@ -68,7 +68,8 @@ def memory_streams() -> Streams:
 def kafka_streams(bootstrap: str, prefix: str) -> Streams:
     from pipeline.adapters.kafka_admin import KafkaAdmin, TopicState
     from pipeline.adapters.kafka_reader import KafkaReader
-    from pipeline.adapters.kafka_streams import KafkaSink, KafkaSource
+    from pipeline.adapters.kafka_sink import KafkaSink
+    from pipeline.adapters.kafka_source import KafkaSource
 
     settings = KafkaSettings(bootstrap=bootstrap, session_timeout_ms=6_000, stall_timeout_s=8)
 

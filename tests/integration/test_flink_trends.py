@@ -4,7 +4,7 @@ import pytest
 
 from infra.flink_job import ensure_running, latest_checkpoint
 from pipeline.adapters.kafka_reader import KafkaReader
-from pipeline.adapters.kafka_streams import KafkaSink
+from pipeline.adapters.kafka_sink import KafkaSink
 from pipeline.adapters.waiting import wait_until
 from pipeline.events import AlertStatus, DeadLetter
 from pipeline.jobs.trends_job import TrendsJob

@@ -12,16 +12,17 @@ import pytest
 from kafka import TopicPartition as ClientPartition
 
 from infra.kafka_server import KafkaServer
-from infra.ports import free_ports
 from infra.processes import Started, running, stop
 from infra.runtime import java_binary, kafka_jars
 from pipeline.adapters.kafka_admin import KafkaAdmin, TopicState
-from pipeline.adapters.kafka_streams import KafkaSink, KafkaSource
+from pipeline.adapters.kafka_sink import KafkaSink
+from pipeline.adapters.kafka_source import KafkaSource
 from pipeline.adapters.streams import TopicPartition
 from pipeline.adapters.waiting import wait_until
 from pipeline.errors import Unavailable
 from pipeline.settings import KafkaSettings
 from pipeline.telemetry import Metrics
+from tests.ports import free_ports
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(400)]
 NOW_MS = int(time() * 1000)

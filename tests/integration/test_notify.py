@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.adapters.kafka_admin import KafkaAdmin, TopicState
-from pipeline.adapters.kafka_streams import KafkaSink, KafkaSource
+from pipeline.adapters.kafka_sink import KafkaSink
+from pipeline.adapters.kafka_source import KafkaSource
 from pipeline.adapters.redis_delivery_log import RedisDeliveryLog
 from pipeline.adapters.waiting import wait_until
 from pipeline.adapters.webhook import WebhookReceiver

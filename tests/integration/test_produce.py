@@ -14,7 +14,7 @@ from typer.testing import CliRunner, Result
 
 from pipeline.adapters.kafka_admin import KafkaAdmin, TopicState
 from pipeline.adapters.kafka_reader import KafkaReader
-from pipeline.adapters.kafka_streams import KafkaSink
+from pipeline.adapters.kafka_sink import KafkaSink
 from pipeline.adapters.streams import Record
 from pipeline.adapters.waiting import wait_until
 from pipeline.commands import dlq, produce

@@ -9,7 +9,8 @@ import pytest
 
 from pipeline.adapters.kafka_admin import KafkaAdmin, TopicState
 from pipeline.adapters.kafka_reader import KafkaReader
-from pipeline.adapters.kafka_streams import KafkaSink, KafkaSource
+from pipeline.adapters.kafka_sink import KafkaSink
+from pipeline.adapters.kafka_source import KafkaSource
 from pipeline.adapters.time_ordered import TimeOrderedSource
 from pipeline.adapters.waiting import wait_until
 from pipeline.settings import KafkaSettings

@@ -15,7 +15,7 @@ import pytest
 
 from infra.home import Home
 from infra.processes import MARKER, is_alive
-from pipeline.adapters.kafka_streams import KafkaSink
+from pipeline.adapters.kafka_sink import KafkaSink
 from pipeline.adapters.redis_store import RedisProfileStore, connect, progress_key
 from pipeline.adapters.stores import Outcomes
 from pipeline.adapters.streams import TopicPartition

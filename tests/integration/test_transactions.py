@@ -6,7 +6,7 @@ from kafka import KafkaProducer
 from infra.provision import expected_topics, provision
 from pipeline.adapters.kafka_admin import KafkaAdmin
 from pipeline.adapters.kafka_reader import KafkaReader
-from pipeline.adapters.kafka_streams import KafkaSource
+from pipeline.adapters.kafka_source import KafkaSource
 from pipeline.adapters.waiting import wait_until
 from pipeline.settings import KafkaSettings
 from pipeline.topics import ALERTS

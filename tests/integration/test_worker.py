@@ -18,7 +18,7 @@ import pytest
 from infra.ports import free_port
 from pipeline.adapters.kafka_admin import KafkaAdmin, TopicState
 from pipeline.adapters.kafka_reader import KafkaReader
-from pipeline.adapters.kafka_streams import KafkaSink
+from pipeline.adapters.kafka_sink import KafkaSink
 from pipeline.adapters.redis_store import RedisProfileStore, connect
 from pipeline.adapters.stores import MemoryProfileStore, ProfileStore
 from pipeline.adapters.streams import TopicPartition

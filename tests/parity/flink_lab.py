@@ -9,7 +9,6 @@ from pathlib import Path
 
 from infra.flink_cluster import FlinkCluster
 from infra.flink_job import ensure_running, forget, stop_with_savepoint
-from infra.ports import free_ports
 from infra.processes import Started, running
 from infra.runtime import flink_connector_jar, flink_python, java_binary
 from pipeline.adapters.waiting import wait_until
@@ -19,6 +18,7 @@ from pipeline.jobs.trends_job import TrendsJob
 from pipeline.jobs.trends_settings import describe
 from pipeline.settings import KafkaSettings
 from tests.parity.flink_runs import Told, settings_for, told_by_flink, told_in_process
+from tests.ports import free_ports
 
 READY_S = 240.0
 SETTLED_S = 240.0

@@ -8,7 +8,7 @@ from infra.flink_job import SCRIPT
 from infra.provision import expected_topics, provision
 from pipeline.adapters.kafka_admin import KafkaAdmin
 from pipeline.adapters.kafka_reader import KafkaReader
-from pipeline.adapters.kafka_streams import KafkaSink
+from pipeline.adapters.kafka_sink import KafkaSink
 from pipeline.events import Alert, ScoredPost, Trend
 from pipeline.jobs.trends import make_host
 from pipeline.jobs.trends_job import TrendsJob

@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 import pytest
 
 from pipeline.core.detector_config import DetectorConfig
-from pipeline.core.fold import NEVER_MS, Arrival, Held, decode_held, encode_held, fold
+from pipeline.core.fold import Arrival, Held, decode_held, encode_held, fold
 from pipeline.core.spikes import make_operator
 from pipeline.events import ScoredPost
+from pipeline.times import BEFORE_ALL_MS
 from tests.parity.flink_lab import settled
 from tests.parity.flink_runs import Told
 from tests.unit.core.streams import eventful
@@ -37,10 +38,10 @@ class Buffering:
         return Buffering(dict(self.held), waiting, dict(self.newest_ms), self.taken)
 
     def take(self, post: ScoredPost) -> None:
-        arrival = Arrival(post.event_time_ms, self.newest_ms.get(post.entity, NEVER_MS), 0, self.taken, b"")
+        arrival = Arrival(post.event_time_ms, self.newest_ms.get(post.entity, BEFORE_ALL_MS), 0, self.taken, b"")
         self.waiting.setdefault(post.entity, []).append((arrival, post))
         for name in (post.entity, ""):
-            self.newest_ms[name] = max(self.newest_ms.get(name, NEVER_MS), post.event_time_ms)
+            self.newest_ms[name] = max(self.newest_ms.get(name, BEFORE_ALL_MS), post.event_time_ms)
         self.taken += 1
 
     def fold(self, until_ms: int, told: Told) -> None:

@@ -4,9 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from pipeline.backtest.daily import DAY_MS, by_day
+from pipeline.backtest.daily import by_day
 from pipeline.backtest.sharded import prepare
 from pipeline.core.detector_config import DetectorConfig
+from pipeline.times import DAY_MS
 from tests.unit.core.streams import START_MS, background
 
 PRIOR = DetectorConfig().prior

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 import pytest
 
 from pipeline.backtest.lookahead import check_hindsight, cut_points, last_moment, lookahead, warmup
+from pipeline.commands.options import parse_time
 from pipeline.core.detector_config import DetectorConfig
 from pipeline.errors import ConfigurationError
 from pipeline.events import Alert, Evidence, ScoredPost
-from pipeline.replay.recorded import parse_time
 from tests.unit.backtest.alarms import alert
 from tests.unit.core.streams import DAY_MS, HOUR_MS, START_MS, background, eventful, in_order, scored_post, shift
 

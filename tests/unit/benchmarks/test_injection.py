@@ -10,7 +10,7 @@ from benchmarks import injection
 from pipeline.backtest.exchange import NEW_YORK, Exchange, read_exchange
 from pipeline.backtest.session import Bounds, load
 from pipeline.errors import ConfigurationError
-from tests.unit.core.streams import DAY_MS, START_MS, background, in_order, shift
+from tests.unit.core.streams import DAY_MS, HOUR_MS, START_MS, background, in_order, shift
 
 POSTS = in_order(*(background(f"E{i}", 30, 4 + 6 * i, i) for i in range(4)))
 
@@ -26,7 +26,7 @@ def test_planted_posts_are_k_different_contents_within_the_hour_and_repeatable()
     plant = injection.Plant("E0", START_MS, 6, "light", "other")
     posts = injection.planted_posts(plant, POSTS[:5], seed=1)
     assert len({post.simhash for post in posts}) == len({post.author_id for post in posts}) == 6
-    assert all(START_MS <= post.event_time_ms < START_MS + injection.HOUR_MS and post.entity == "E0" for post in posts)
+    assert all(START_MS <= post.event_time_ms < START_MS + HOUR_MS and post.entity == "E0" for post in posts)
     assert posts == injection.planted_posts(plant, POSTS[:5], seed=1)
     assert posts != injection.planted_posts(plant, POSTS[:5], seed=2)
 
@@ -53,7 +53,7 @@ def test_many_negatives_are_found_fast_and_none_are_not() -> None:
     large = [injection.Plant(entity, at_ms, 20, "any", "any") for entity, at_ms in times]
     delays = injection.delays(found, large, seed=1)
     assert set(delays) == set(large)
-    assert all(delay is not None and delay <= injection.HOUR_MS for delay in delays.values())
+    assert all(delay is not None and delay <= HOUR_MS for delay in delays.values())
     nothing = [injection.Plant(entity, at_ms, 0, "any", "any") for entity, at_ms in times]
     assert all(delay is None for delay in injection.delays(found, nothing, seed=1).values())
 
@@ -84,7 +84,7 @@ def test_a_background_without_negatives_is_refused() -> None:
 
 def test_a_recording_too_short_for_a_plant_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="not longer than three hours"):
-        injection.halves([post for post in POSTS if post.event_time_ms < START_MS + 5 * injection.HOUR_MS])
+        injection.halves([post for post in POSTS if post.event_time_ms < START_MS + 5 * HOUR_MS])
 
 
 @pytest.mark.parametrize("option", [["--rates", "0"], ["--rates", "nan"], ["--sizes", "-1"], ["--plants", "0"]])

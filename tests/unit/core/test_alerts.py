@@ -4,9 +4,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.core.alerts import Decision, Incident, Moment, advance, make_alert_id
-from pipeline.core.detector_config import DAY_MS, HOUR_MS, DetectorConfig
+from pipeline.core.detector_config import DetectorConfig
 from pipeline.core.trends import PANE_MS
 from pipeline.events import AlertReason, AlertStatus, Rule, Severity
+from pipeline.times import DAY_MS, HOUR_MS
 from tests.unit.core.streams import START_MS
 
 CONFIG = DetectorConfig()

@@ -3,11 +3,11 @@ from dataclasses import replace
 import pytest
 
 from pipeline.core.baseline import absorb, expectation, fresh
-from pipeline.core.detector_config import DAY_MS, HOUR_MS, DetectorConfig
+from pipeline.core.detector_config import DetectorConfig
 from pipeline.core.panes import ZERO, Pane
 from pipeline.core.prior import Prior
 from pipeline.core.seasonality import SLOTS, SeasonalProfile
-from pipeline.replay.recorded import parse_time
+from pipeline.times import DAY_MS, HOUR_MS, iso_ms
 from tests.unit.core.streams import START_MS
 
 CONFIG = DetectorConfig()
@@ -114,7 +114,7 @@ def test_a_seasonal_level_is_per_day_of_mean_activity() -> None:
 def test_an_hour_that_comes_twice_or_never_is_exposed_as_often(day: str) -> None:
     """New York put its clocks back on the first of these days, from 2 to 1 in the morning, and forward on the second."""
     profile = SeasonalProfile("America/New_York", tuple(1 + slot % 48 / 10 for slot in range(SLOTS)))
-    midnight = parse_time(f"{day}T05:00:00Z" if day < "2024-04" else f"{day}T04:00:00Z")
+    midnight = iso_ms(f"{day}T05:00:00Z" if day < "2024-04" else f"{day}T04:00:00Z")
     for begin in range(midnight, midnight + 6 * HOUR_MS, HOUR_MS // 12):
         for size in (HOUR_MS // 4, HOUR_MS, 3 * HOUR_MS, DAY_MS):
             minutes = range(begin, begin + size, 60_000)

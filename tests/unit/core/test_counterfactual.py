@@ -11,13 +11,14 @@ from hypothesis import strategies as st
 from pipeline.core.baseline import absorb, fresh
 from pipeline.core.counterfactual import would_not_fire_below
 from pipeline.core.detect import Assessment, Known, assess
-from pipeline.core.detector_config import DAY_MS, HOUR_MS, DetectorConfig
+from pipeline.core.detector_config import DetectorConfig
 from pipeline.core.panes import ZERO, Pane
 from pipeline.core.spikes import NegativeSpikeOperator
 from pipeline.core.thresholds import OwnRate
 from pipeline.core.trends import PANE_MS
 from pipeline.events import Alert, AlertStatus, Rule, ScoredPost
 from pipeline.jobs.trends import TrendHost
+from pipeline.times import DAY_MS, HOUR_MS
 from tests.unit.core.streams import MINUTE_MS, START_MS, background, history, in_order, scored_post, shift
 
 CONFIG = DetectorConfig()

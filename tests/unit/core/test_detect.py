@@ -4,12 +4,13 @@ import pytest
 
 from pipeline.core.baseline import absorb, fresh
 from pipeline.core.detect import Assessment, Known, assess, is_flood, is_one_voice
-from pipeline.core.detector_config import DAY_MS, HOUR_MS, SPIKE, DetectorConfig
+from pipeline.core.detector_config import SPIKE, DetectorConfig
 from pipeline.core.panes import ZERO, Pane
 from pipeline.core.severity import severity_of
 from pipeline.core.thresholds import OwnRate
 from pipeline.core.windows import PaneHistory
 from pipeline.events import Rule, ScoredPost, Severity
+from pipeline.times import DAY_MS, HOUR_MS
 from tests.unit.core.streams import MINUTE_MS, START_MS, history, scored_post
 
 CONFIG = DetectorConfig()

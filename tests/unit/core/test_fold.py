@@ -4,12 +4,13 @@ from hypothesis import strategies as st
 
 from pipeline.core.corrections import settled_alerts, settled_trends
 from pipeline.core.detector_config import DetectorConfig
-from pipeline.core.fold import HELD_VERSION, NEVER_MS, Arrival, Held, decode_held, due_ms, encode_held, fold, pane_end_ms
+from pipeline.core.fold import HELD_VERSION, Arrival, Held, decode_held, due_ms, encode_held, fold, pane_end_ms
 from pipeline.core.spikes import make_operator
 from pipeline.core.trends import PANE_MS, Step
 from pipeline.errors import StateVersionError
 from pipeline.events import ScoredPost
-from pipeline.jobs.trends import END_MS, TrendHost
+from pipeline.jobs.trends import TrendHost
+from pipeline.times import AFTER_ALL_MS, BEFORE_ALL_MS
 from tests.unit.core.streams import DAY_MS, HOUR_MS, MINUTE_MS, START_MS, background, delayed, in_order, scored_post, shift
 
 CONFIG = DetectorConfig()
@@ -20,7 +21,7 @@ POSTS = in_order(background("A", 4, 40, 1), shift("A", START_MS + 4 * DAY_MS, 16
 
 def folded(posts: list[ScoredPost], watermark_lags: list[int], restore_every: int = 0) -> list[Step]:
     """Drive the operator as Flink does: buffer, fold when something is due; the watermark lags by so many posts in turn."""
-    held, waiting, newest, watermark, steps = Held(OPERATOR.new_state()), [], NEVER_MS, NEVER_MS, []
+    held, waiting, newest, watermark, steps = Held(OPERATOR.new_state()), [], BEFORE_ALL_MS, BEFORE_ALL_MS, []
     for number, post in enumerate(posts):
         arrival = Arrival(post.event_time_ms, newest, 0, number, b"")
         waiting.append((arrival, post))
@@ -35,7 +36,7 @@ def folded(posts: list[ScoredPost], watermark_lags: list[int], restore_every: in
             waiting = [each for each in waiting if each[0].event_time_ms > watermark]
             if restore_every and number % restore_every == 0:
                 held = decode_held(OPERATOR, encode_held(OPERATOR, held))
-    return [*steps, fold(OPERATOR, held, waiting, END_MS, DELAY_MS)]
+    return [*steps, fold(OPERATOR, held, waiting, AFTER_ALL_MS, DELAY_MS)]
 
 
 def in_process(posts: list[ScoredPost]) -> list[Step]:
@@ -74,7 +75,7 @@ def test_lateness_goes_by_what_arrived_before_and_not_by_the_watermark() -> None
     late = scored_post("late", START_MS, 0.9)
     newest = START_MS + 3 * HOUR_MS
     punctual, behind = (
-        Arrival(late.event_time_ms, NEVER_MS, 0, 0, b""),
+        Arrival(late.event_time_ms, BEFORE_ALL_MS, 0, 0, b""),
         Arrival(late.event_time_ms, newest, 0, 1, b""),
     )
     held = Held(OPERATOR.new_state())

@@ -18,7 +18,8 @@ from pipeline.core.trends import PANE_MS
 from pipeline.errors import StateVersionError
 from pipeline.events import Alert, AlertReason, AlertStatus, Rule, ScoredPost
 from pipeline.jobs.market_stage import MarketStage
-from pipeline.jobs.trends import END_MS, TrendHost, make_host
+from pipeline.jobs.trends import TrendHost, make_host
+from pipeline.times import AFTER_ALL_MS
 from tests.unit.core.streams import DAY_MS, HOUR_MS, MINUTE_MS, START_MS, background, in_order, market_drop, scored_post, shift
 
 CONFIG = DetectorConfig()
@@ -274,7 +275,7 @@ def test_a_host_that_went_ahead_of_the_watermark_still_takes_what_comes_behind(d
     stage, alerts = MarketStage(CONFIG), list[Alert]()
     for members in (NAMES[::2], NAMES[1::2]):
         alerts += stage.fold([pane for pane in panes if pane.entity in members], START_MS, ahead_ms)
-    alerts += stage.fold((), ahead_ms, END_MS)
+    alerts += stage.fold((), ahead_ms, AFTER_ALL_MS)
     assert settled_alerts(alerts) == settled_alerts(of_the_market(dropped))
 
 

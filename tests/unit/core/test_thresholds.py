@@ -3,9 +3,10 @@ from dataclasses import replace
 
 import pytest
 
-from pipeline.core.detector_config import DAY_MS, DetectorConfig
+from pipeline.core.detector_config import DetectorConfig
 from pipeline.core.prior import Tier
 from pipeline.core.thresholds import OwnRate, observe, open_threshold
+from pipeline.times import DAY_MS
 from tests.unit.core.streams import START_MS
 
 CONFIG = DetectorConfig(false_alerts_per_entity_day=0.005)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.demo.inputs import BAD_RECORDS, begun, from_events, recorded, synthetic, with_bad_records
+from pipeline.demo.inputs import BAD_RECORDS, begun, recorded, synthetic, with_bad_records
 from pipeline.errors import ConfigurationError
 from pipeline.events import SocialPost
 from pipeline.inprocess import Incoming
@@ -93,7 +93,7 @@ def test_a_file_is_opened_before_its_records_are_asked_for(tmp_path: Path) -> No
 
 def test_bad_records_stand_between_the_good_ones_once_each() -> None:
     post = SocialPost(event_id="1", event_time_ms=AT_MS, author_id="a", text="x")
-    values = [incoming.value for incoming in with_bad_records(from_events([post] * 2_000))]
+    values = [incoming.value for incoming in with_bad_records(map(Incoming.of, [post] * 2_000))]
     assert [values.count(bad) for bad in BAD_RECORDS] == [1] * len(BAD_RECORDS)
     assert len(values) == 2_000 + len(BAD_RECORDS)
     assert values[0] == values[-1] == post.to_json()

@@ -1,6 +1,7 @@
 import socket
 
-from infra.ports import LOOPBACK, free_port, free_ports, is_listening
+from infra.ports import LOOPBACK, free_port, is_listening
+from tests.ports import free_ports
 
 
 def test_ports_asked_for_together_are_different() -> None:

@@ -4,16 +4,17 @@ from collections.abc import Callable
 
 from pipeline.adapters.delivery_log import MemoryDeliveryLog
 from pipeline.adapters.memory import MemoryBroker, MemorySink, MemorySource
-from pipeline.core.delivery import Answer, Outcome, RetryPolicy
+from pipeline.core.delivery import Answer, Outcome
 from pipeline.core.grouping import Grouping
 from pipeline.events import Alert, DeadLetter
-from pipeline.jobs.desk import Desk, Letters
-from pipeline.jobs.notifier import Notifier
+from pipeline.jobs.desk import Letters
+from pipeline.jobs.notifier import Notifier, make_notifier
+from pipeline.settings import NotifySettings
 from pipeline.telemetry import Metrics
 
 OK = Answer(Outcome.DELIVERED, 200)
 DOWN = Answer(Outcome.SERVER_ERROR, 500, excerpt="down")
-POLICY = RetryPolicy(schedule_s=(5.0, 60.0), max_retry_after_s=600.0)
+NOTIFY = NotifySettings(retry_schedule_s=(5.0, 60.0), max_retry_after_s=600.0, timeout_s=25.0)
 
 
 class Clock:
@@ -71,11 +72,15 @@ class House:
         grouping: Grouping | None = None,
     ) -> Notifier:
         letters = Letters(MemorySink(self.broker), "dead-letters", self.metrics)
-        desk = Desk(log or self.log, POLICY, letters, self.metrics, self.clock, lease_ms=30_000, grouping=grouping)
+        wished: dict[str, object] = {"market_holds_s": market_holds_ms / 1000}
+        if grouping is not None:
+            waits = {"group_wait_s": grouping.wait_ms / 1000, "group_interval_s": grouping.interval_ms / 1000}
+            wished |= {"group_by": grouping.by, **waits}
         if self._source is not None:
             self._source.close()
         self._source = MemorySource(self.broker, "notifier", ["alerts"])
-        return Notifier(self._source, receivers, desk, market_holds_ms=market_holds_ms)
+        notify = NOTIFY.model_copy(update=wished)
+        return make_notifier(notify, self._source, receivers, log or self.log, letters, self.clock)
 
     def letters(self) -> list[DeadLetter]:
         return [DeadLetter.model_validate_json(record.value) for record in self.broker.records("dead-letters")]

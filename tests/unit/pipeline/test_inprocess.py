@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.core.delivery import Answer, Outcome
 from pipeline.core.profile_bytes import encode
-from pipeline.demo.inputs import from_events, with_bad_records
+from pipeline.demo.inputs import with_bad_records
 from pipeline.events import Alert, DeadLetter, SocialPost, Trend
 from pipeline.inprocess import Accounting, Incoming, InProcess, score_posts, turns
 from pipeline.settings import NotifySettings, Settings
@@ -46,7 +46,7 @@ def opened(*receivers: Recorder) -> Iterator[InProcess]:
 def play(pipeline: InProcess, size: int) -> tuple[list[Trend], list[Alert]]:
     trends: list[Trend] = []
     alerts: list[Alert] = []
-    for batch in turns(with_bad_records(from_events(stream(WORLD))), size):
+    for batch in turns(with_bad_records(map(Incoming.of, stream(WORLD))), size):
         turn = pipeline.turn(batch)
         assert pipeline.accounting().holds()
         trends += turn.trends

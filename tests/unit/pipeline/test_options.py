@@ -1,10 +1,13 @@
+from pathlib import Path
+
 import pytest
 import typer
 from typer.testing import CliRunner
 
 from pipeline import commands
-from pipeline.commands.options import parse_speed
+from pipeline.commands.options import parse_speed, parse_time
 from pipeline.errors import ConfigurationError
+from tests.unit.core.streams import DAY_MS
 
 
 def test_a_speed_is_a_number_above_0_or_max() -> None:
@@ -15,6 +18,34 @@ def test_a_speed_is_a_number_above_0_or_max() -> None:
 def test_any_other_speed_is_refused(text: str) -> None:
     with pytest.raises(ConfigurationError, match="write a number above 0, or max"):
         parse_speed(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("2014-07-01", 1404172800000), ("2014-07-01T02:00+02:00", 1404172800000), ("1404172800000", 1404172800000)],
+)
+def test_times_are_dates_or_milliseconds(text: str, expected: int) -> None:
+    assert parse_time(text) == expected
+
+
+@pytest.mark.parametrize("text", ["yesterday", "1404172800", "2214-01-01"])
+def test_other_times_are_refused(text: str) -> None:
+    with pytest.raises(ConfigurationError, match=text):
+        parse_time(text)
+
+
+def test_a_day_has_as_many_milliseconds_as_the_streams_say() -> None:
+    assert parse_time("2014-07-02") - parse_time("2014-07-01") == DAY_MS
+
+
+def test_a_synthetic_world_begins_at_a_time_that_a_record_may_have(tmp_path: Path) -> None:
+    app = typer.Typer()
+    commands.register_all(app)
+    asked = ["produce", "synthetic", "--start", "1970-01-01", "--out", str(tmp_path / "posts.jsonl")]
+    answer = CliRunner().invoke(app, asked)
+    assert isinstance(answer.exception, ConfigurationError)
+    assert "'1970-01-01' lies outside 2000 to 2100" in str(answer.exception)
+    assert not list(tmp_path.iterdir())
 
 
 def test_up_refuses_an_unknown_encoder_before_it_starts_anything() -> None:

@@ -28,7 +28,7 @@ class KeptLog(MemoryDeliveryLog):
 def log(monkeypatch: pytest.MonkeyPatch) -> KeptLog:
     kept = KeptLog()
     monkeypatch.setattr(silence, "_connect", lambda _settings: kept)
-    monkeypatch.setattr(silence, "_now_ms", lambda: 1_704_100_000_000)
+    monkeypatch.setattr(silence, "wall_clock_ms", lambda: 1_704_100_000_000)
     monkeypatch.setenv("GROUNDSWELL_NOTIFY__ENDPOINTS", json.dumps([{"url": URL, "secrets": [SECRET]}]))
     return kept
 

@@ -5,8 +5,8 @@ import pytest
 
 from pipeline.errors import ConfigurationError
 from pipeline.events import ScoredPost
-from pipeline.replay.recorded import arrival, between, is_scored, merged, parse_time, read_scored, unsorted
-from tests.unit.core.streams import DAY_MS, START_MS, background, scored_post
+from pipeline.replay.recorded import arrival, between, is_scored, merged, read_scored, unsorted
+from tests.unit.core.streams import START_MS, background, scored_post
 
 
 def write(path: Path, posts: list[ScoredPost]) -> Path:
@@ -92,21 +92,3 @@ def test_arrival_order_goes_by_when_a_post_was_available() -> None:
     late = scored_post("late", START_MS, available_at_ms=START_MS + 1_000)
     posts = [late, scored_post("prompt", START_MS + 10)]
     assert [post.event_id for post in sorted(posts, key=arrival)] == ["prompt", "late"]
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [("2014-07-01", 1404172800000), ("2014-07-01T02:00+02:00", 1404172800000), ("1404172800000", 1404172800000)],
-)
-def test_times_are_dates_or_milliseconds(text: str, expected: int) -> None:
-    assert parse_time(text) == expected
-
-
-@pytest.mark.parametrize("text", ["yesterday", "1404172800", "2214-01-01"])
-def test_other_times_are_refused(text: str) -> None:
-    with pytest.raises(ConfigurationError, match=text):
-        parse_time(text)
-
-
-def test_a_day_has_as_many_milliseconds_as_the_streams_say() -> None:
-    assert parse_time("2014-07-02") - parse_time("2014-07-01") == DAY_MS
