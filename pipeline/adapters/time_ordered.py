@@ -28,6 +28,7 @@ class TimeOrderedSource:
         self._patience_s = patience_s
         self._clock_s = clock_s
         self._held: dict[TopicPartition, deque[Record]] = {}
+        self._more: set[TopicPartition] = set()  # what the source had more of when it was last asked
         self._waiting_since_s: float | None = None
         self._paused = False
 
@@ -35,14 +36,8 @@ class TimeOrderedSource:
         """Return the oldest records, in order of their timestamps as far as it can be known."""
         if self._paused:
             return self._source.poll(max_records, timeout_ms)
-        silent = self._fetch(max_records, timeout_ms)
-        if not silent:
-            self._waiting_since_s = None
-        elif self._waiting_since_s is None:
-            self._waiting_since_s = self._clock_s()
-        elif self._clock_s() - self._waiting_since_s >= self._patience_s:
-            silent = set()
-        return self._release(max_records, {partition.topic for partition in silent})
+        self._fetch(max_records, timeout_ms)
+        return self._release(max_records, {partition.topic for partition in self._waited_for()})
 
     def commit(self, offsets: Mapping[TopicPartition, int]) -> None:
         """Store the offsets."""
@@ -75,19 +70,20 @@ class TimeOrderedSource:
         """Leave the group; what is held is read again by the next owner."""
         self._source.close()
 
-    def _fetch(self, max_records: int, timeout_ms: int) -> set[TopicPartition]:
-        """Take what the source has; return the partitions that have more and have shown nothing of it."""
-        full = sum(map(len, self._held.values())) >= HELD_RECORDS and not self._silent()
-        with self._full() if full else nullcontext():
-            self._take(max_records, 0 if any(self._held.values()) else timeout_ms)
-        owned = self._source.lag()
-        for partition in [each for each in self._held if each not in owned]:
-            del self._held[partition]  # another member has it now, and reads these records again
-        for _ in owned:
+    def _fetch(self, max_records: int, timeout_ms: int) -> None:
+        """Take what the source has, and more of it while a partition that has more has shown nothing of it."""
+        self._take(max_records, 0 if any(self._held.values()) else timeout_ms)
+        for _ in self._look():
             if not self._silent():
                 break
             self._take(max_records, timeout_ms)
-        return self._silent()
+            self._look()
+
+    def _take(self, max_records: int, timeout_ms: int) -> None:
+        full = sum(map(len, self._held.values())) >= HELD_RECORDS
+        with self._full() if full and not self._silent() else nullcontext():
+            for record in self._source.poll(max_records, timeout_ms):
+                self._held.setdefault(record.topic_partition, deque()).append(record)
 
     @contextmanager
     def _full(self) -> Iterator[None]:
@@ -98,21 +94,38 @@ class TimeOrderedSource:
         finally:
             self._source.resume()
 
-    def _take(self, max_records: int, timeout_ms: int) -> None:
-        for record in self._source.poll(max_records, timeout_ms):
-            self._held.setdefault(record.topic_partition, deque()).append(record)
+    def _look(self) -> Set[TopicPartition]:
+        """See which partitions have more to give; return those that are owned."""
+        lag = self._source.lag()
+        self._more = {partition for partition, records in lag.items() if records > 0}
+        for partition in self._held.keys() - lag.keys():
+            del self._held[partition]  # another member has it now, and reads these records again
+        return lag.keys()
 
     def _silent(self) -> set[TopicPartition]:
-        return {partition for partition, lag in self._source.lag().items() if lag > 0 and not self._held.get(partition)}
+        return {partition for partition in self._more if not self._held.get(partition)}
+
+    def _waited_for(self) -> set[TopicPartition]:
+        """Return the silent partitions, as long as there is patience with them."""
+        silent = self._silent()
+        if not silent:
+            self._waiting_since_s = None
+        elif self._waiting_since_s is None:
+            self._waiting_since_s = self._clock_s()
+        elif self._clock_s() - self._waiting_since_s >= self._patience_s:
+            return set()
+        return silent
 
     def _release(self, max_records: int, waiting_topics: Set[str]) -> list[Record]:
-        """Return the records of each topic that need not wait; the topics share ``max_records``."""
+        """Return the records of each topic that need not wait; the topics share ``max_records``.
+
+        Asks the source nothing: a broker that does not answer here would lose what is taken out already.
+        """
         topics = sorted({partition.topic for partition, held in self._held.items() if held} - waiting_topics)
         return [record for topic in topics for record in self._merged(topic, max(1, max_records // len(topics)))]
 
     def _merged(self, topic: str, max_records: int) -> list[Record]:
         """Merge the held partitions of a topic, up to where one that has more to give runs dry."""
-        more = {partition for partition, lag in self._source.lag().items() if lag > 0}
         heads = [(held[0].timestamp_ms, partition) for partition, held in self._held.items() if held and partition.topic == topic]
         heapify(heads)
         released: list[Record] = []
@@ -122,7 +135,7 @@ class TimeOrderedSource:
             released.append(held.popleft())
             if held:
                 heapreplace(heads, (held[0].timestamp_ms, partition))
-            elif partition in more:
+            elif partition in self._more:
                 break
             else:
                 heappop(heads)

@@ -1,5 +1,6 @@
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 
 import pytest
 
@@ -137,3 +138,30 @@ def test_a_broker_that_goes_away_while_the_source_is_full_does_not_leave_it_paus
     assert not inner.is_paused
     inner.away = False
     assert times + drain(source) == list(range(40))
+
+
+class Forgetful(MemorySource):
+    """Does not answer one of the questions for its lag, the one with the number ``fails``."""
+
+    asked, fails = 0, 0
+
+    def lag(self) -> Mapping[TopicPartition, int]:
+        self.asked += 1
+        if self.asked == self.fails:
+            raise Unavailable("the broker is gone for a moment")
+        return super().lag()
+
+
+@pytest.mark.parametrize("fails", range(1, 9))
+def test_a_lag_that_cannot_be_told_loses_no_record(fails: int) -> None:
+    broker = MemoryBroker({"a": 2, "b": 2})
+    for number in range(40):
+        broker.append("ab"[number % 2], f"{number}".encode(), b"x", number)
+    inner = Forgetful(broker, "g", ["a", "b"])
+    inner.fails = fails
+    source = TimeOrderedSource(inner)
+    came: list[Record] = []
+    for _ in range(30):
+        with suppress(Unavailable):
+            came += source.poll(100, 0)
+    assert sorted(record.timestamp_ms for record in came) == list(range(40))
