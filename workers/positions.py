@@ -8,7 +8,7 @@ A store that knows nothing of a partition lost everything, or is new: then the p
 which is also how an emptied Redis is filled again.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import structlog
 
@@ -27,10 +27,12 @@ def first_offsets(records: Sequence[Record]) -> dict[TopicPartition, int]:
 
 
 class Positions:
-    """Compares what comes with what the store has."""
+    """Compares what comes with what the store has. ``assignments``: see ``streams.Source.assignments``."""
 
-    def __init__(self, store: ProfileStore) -> None:
+    def __init__(self, store: ProfileStore, assignments: Callable[[], int]) -> None:
         self._store = store
+        self._assignments = assignments
+        self._assigned = 0
         self._sought: dict[TopicPartition, int] = {}
         self._settled: dict[TopicPartition, int] = {}
 
@@ -42,8 +44,13 @@ class Positions:
         """Return where to go back to, by partition; nothing in the normal case. Raises Unavailable.
 
         Partitions without records are compared with what was settled: a quiet one may have lost its tail too. Offsets that
-        are gone from the topic (retention, compaction) look like a hole: going back once is enough.
+        are gone from the topic (retention, compaction) look like a hole: going back once is enough, unless a rebalance came
+        in between, for that takes the source to where the commit stands.
         """
+        assigned = self._assignments()
+        if assigned != self._assigned:
+            self._sought.clear()
+            self._assigned = assigned
         first = first_offsets(records)
         expected = self._settled | first
         progress = self._store.progress(expected) if expected else {}

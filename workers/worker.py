@@ -79,7 +79,7 @@ class Worker:
         self._fresh = brain.fresh
         self._effect_rules = EffectRules(rules, brain.linker)
         self._accounting = Accounting(metrics, rules.topics, rules.stuck_after_s)
-        self._positions = Positions(self._store)
+        self._positions = Positions(self._store, self._source.assignments)
         self._handover = Handover(self._source, rules.drain_timeout_s, clock.monotonic_s)
         self._gathering = Gathering(self._take, lambda: self._stop.is_set() or self._handover.holds(), rules, clock.monotonic_s)
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="device")

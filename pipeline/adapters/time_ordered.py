@@ -66,6 +66,10 @@ class TimeOrderedSource:
         """Tell whether the next poll takes part in a rebalance."""
         return self._source.rebalance_due()
 
+    def assignments(self) -> int:
+        """Return how often partitions were assigned."""
+        return self._source.assignments()
+
     def close(self) -> None:
         """Leave the group; what is held is read again by the next owner."""
         self._source.close()
