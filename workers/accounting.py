@@ -37,9 +37,10 @@ class Accounting:
         self.totals = Totals()
         self._dead_in_a_row = 0
 
-    def started(self, since_s: float) -> None:
-        """Note that a chunk, the first records of which were polled then, goes to the device."""
-        self._taken_at_s = (*self._taken_at_s, since_s)
+    def started(self, chunk: Chunk) -> None:
+        """Note that a chunk goes to the device; what came again while it was gathered is one record, not two."""
+        self._taken_at_s = (*self._taken_at_s, chunk.since_s)
+        self.totals = self.totals._replace(accepted=self.totals.accepted - chunk.repeated)
 
     def taken(self, records: Sequence[Record]) -> None:
         """Note the records of one poll."""

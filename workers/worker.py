@@ -107,7 +107,7 @@ class Worker:
         chunk = self._gathering.chunk(None if self._flight is None else self._flight.future)
         landed = self._land()
         if chunk is not None:
-            self._accounting.started(chunk.since_s)
+            self._accounting.started(chunk)
             self._flight = _Flight(chunk, self._thread.submit(self._encode, chunk))
         if landed is not None:
             self._finish(*landed)

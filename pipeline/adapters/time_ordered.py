@@ -87,7 +87,10 @@ class TimeOrderedSource:
         full = sum(map(len, self._held.values())) >= HELD_RECORDS
         with self._full() if full and not self._silent() else nullcontext():
             for record in self._source.poll(max_records, timeout_ms):
-                self._held.setdefault(record.topic_partition, deque()).append(record)
+                held = self._held.setdefault(record.topic_partition, deque())
+                if held and record.offset <= held[-1].offset:
+                    held.clear()  # the partition went and came back: the source reads from the commit again
+                held.append(record)
 
     @contextmanager
     def _full(self) -> Iterator[None]:

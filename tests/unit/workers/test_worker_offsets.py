@@ -1,10 +1,13 @@
 """The worker where offsets do not simply go on: a store that lost its tail, a rebalance at a bad moment, records twice."""
 
+from collections.abc import Sequence
+
 import pytest
 
-from pipeline.adapters.memory import MemorySink
+from pipeline.adapters.memory import MemorySink, MemorySource
 from pipeline.adapters.stores import MemoryProfileStore
-from tests.unit.workers.playground import Playground, click
+from pipeline.adapters.streams import Record
+from tests.unit.workers.playground import GROUP, Playground, Slow, click, post, rules
 from workers.worker import Connections, Worker
 
 
@@ -56,3 +59,32 @@ def test_a_rebalance_on_the_way_back_to_a_hole_does_not_close_it(ground: Playgro
     worker.close()
     assert clicked(ground) == {f"c{n}" for n in range(15)}
     assert (ground.progress(), ground.committed()) == ((15, 0), 15)
+
+
+def test_a_partition_that_goes_and_comes_back_while_a_chunk_is_gathered_stands_in_it_once() -> None:
+    encoder = Slow()
+    ground = Playground(encoder=encoder, rules=rules(max_poll_records=100))
+    polls: list[int] = []
+
+    class Leaving(MemorySource):
+        """Is out of its group for a moment after the third poll."""
+
+        def poll(self, max_records: int, timeout_ms: int) -> Sequence[Record]:
+            records = super().poll(max_records, timeout_ms)
+            polls.append(len(records))
+            if len(polls) == 2:
+                ground.broker.expel(self)
+            if len(polls) == 4:
+                encoder.let.set()
+            return records
+
+    source = Leaving(ground.broker, GROUP, [ground.rules.topics.posts, ground.rules.topics.events])
+    worker = ground.worker(Connections(source, MemorySink(ground.broker), ground.store))
+    ground.give_clicks(*(click(n) for n in range(8)))
+    worker.step()
+    ground.give_posts(*(post(n) for n in range(13)), b"not json")
+    finish(worker)
+    worker.close()
+    assert polls[:3] == [8, 14, 22]
+    assert (ground.progress(), ground.committed()) == ((21, 1), 22)
+    assert (worker.totals.in_flight, len(ground.letters())) == (0, 1)
