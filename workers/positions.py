@@ -26,6 +26,17 @@ def first_offsets(records: Sequence[Record]) -> dict[TopicPartition, int]:
     return first
 
 
+def _broken(records: Sequence[Record], durable: Mapping[TopicPartition, int]) -> set[TopicPartition]:
+    """Return the partitions whose records beyond what is durable do not follow on one another."""
+    following, broken = dict(durable), set()
+    for record in records:
+        partition = record.topic_partition
+        if record.offset > following[partition]:
+            broken.add(partition)
+        following[partition] = max(following[partition], record.offset + 1)
+    return broken
+
+
 class Positions:
     """Compares what comes with what the store has. ``assignments``: see ``streams.Source.assignments``."""
 
@@ -34,6 +45,7 @@ class Positions:
         self._assignments = assignments
         self._assigned = 0
         self._sought: dict[TopicPartition, int] = {}
+        self._gappy: set[str] = set()  # topics whose offsets have gaps of their own
         self._settled: dict[TopicPartition, int] = {}
 
     def settled(self, next_offsets: Mapping[TopicPartition, int]) -> None:
@@ -45,7 +57,8 @@ class Positions:
 
         Partitions without records are compared with what was settled: a quiet one may have lost its tail too. Offsets that
         are gone from the topic (retention, compaction) look like a hole: going back once is enough, unless a rebalance came
-        in between, for that takes the source to where the commit stands.
+        in between, for that takes the source to where the commit stands. A gap among the records is a hole too; a topic where
+        it is still there the second time has gaps by nature (transactions leave them), and is not asked for them any more.
         """
         assigned = self._assignments()
         if assigned != self._assigned:
@@ -56,6 +69,11 @@ class Positions:
         progress = self._store.progress(expected) if expected else {}
         durable = {partition: progress.get(partition, Progress()).next_offset for partition in expected}
         holes = {partition: offset for partition, offset in durable.items() if offset < expected[partition]}
+        for partition in _broken(records, durable) - holes.keys():
+            if self._sought.get(partition) == durable[partition]:
+                self._gappy.add(partition.topic)
+            if partition.topic not in self._gappy:
+                holes[partition] = durable[partition]
         for partition in first.keys() - holes.keys():
             self._sought.pop(partition, None)
         fresh = {partition: offset for partition, offset in holes.items() if self._sought.get(partition) != offset}

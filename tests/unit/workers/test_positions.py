@@ -74,3 +74,22 @@ def test_a_rebalance_before_the_hole_was_read_takes_the_source_back_again(store:
     assert positions.holes(records(A, 12)) == {A: 10}
     assert positions.holes(records(A, 12)) == {A: 10}
     assert positions.holes(records(A, 12)) == {}
+
+
+def test_a_record_that_is_left_out_in_the_middle_is_a_hole(store: MemoryProfileStore) -> None:
+    positions = Positions(store, once)
+    assert positions.holes([*records(A, 10, 11, 14), *records(B, 5)]) == {A: 10}
+    assert positions.holes([*records(A, 10, 11, 12, 13, 14), *records(B, 5)]) == {}
+    assert positions.holes(records(A, 10, 11, 14)) == {A: 10}
+
+
+def test_what_another_member_has_done_in_between_is_no_hole(store: MemoryProfileStore) -> None:
+    assert Positions(store, once).holes(records(A, 6, 7, 10, 11)) == {}
+
+
+def test_a_topic_that_has_gaps_of_its_own_is_read_again_once(store: MemoryProfileStore) -> None:
+    positions = Positions(store, once)
+    assert positions.holes(records(A, 10, 12)) == {A: 10}
+    assert positions.holes(records(A, 10, 12)) == {}
+    store.advance({A: Outcomes(13, [], [])})
+    assert positions.holes([*records(A, 13, 15, 17), *records(B, 5, 8)]) == {}
