@@ -17,11 +17,16 @@ from typing import Final
 from pipeline.adapters.streams import Record, Source, TopicPartition
 
 HELD_RECORDS: Final = 20_000
+MOST_HELD_RECORDS: Final = 10 * HELD_RECORDS  # while a partition that shows nothing is waited for: some 200 MB of posts
 PATIENCE_S: Final = 5.0
 
 
 class TimeOrderedSource:
-    """Wraps a source. A partition that has records and shows none for ``patience_s`` no longer holds the others back."""
+    """Wraps a source.
+
+    A partition that has records and shows none no longer holds the others back after ``patience_s``, or when so much of the
+    others is held that the memory would fill: order is worth less than the process.
+    """
 
     def __init__(self, source: Source, patience_s: float = PATIENCE_S, clock_s: Callable[[], float] = monotonic) -> None:
         self._source = source
@@ -78,14 +83,14 @@ class TimeOrderedSource:
         """Take what the source has, and more of it while a partition that has more has shown nothing of it."""
         self._take(max_records, 0 if any(self._held.values()) else timeout_ms)
         for _ in self._look():
-            if not self._silent():
+            if not self._waited_for():
                 break
             self._take(max_records, timeout_ms)
             self._look()
 
     def _take(self, max_records: int, timeout_ms: int) -> None:
-        full = sum(map(len, self._held.values())) >= HELD_RECORDS
-        with self._full() if full and not self._silent() else nullcontext():
+        full = self._held_records() >= HELD_RECORDS and not self._waited_for()
+        with self._full() if full else nullcontext():
             for record in self._source.poll(max_records, timeout_ms):
                 held = self._held.setdefault(record.topic_partition, deque())
                 if held and record.offset <= held[-1].offset:
@@ -109,19 +114,19 @@ class TimeOrderedSource:
             del self._held[partition]  # another member has it now, and reads these records again
         return lag.keys()
 
-    def _silent(self) -> set[TopicPartition]:
-        return {partition for partition in self._more if not self._held.get(partition)}
+    def _held_records(self) -> int:
+        return sum(map(len, self._held.values()))
 
     def _waited_for(self) -> set[TopicPartition]:
-        """Return the silent partitions, as long as there is patience with them."""
-        silent = self._silent()
+        """Return the partitions that have more and show nothing of it, as long as there is patience, and room for the others."""
+        silent = {partition for partition in self._more if not self._held.get(partition)}
         if not silent:
             self._waiting_since_s = None
         elif self._waiting_since_s is None:
             self._waiting_since_s = self._clock_s()
         elif self._clock_s() - self._waiting_since_s >= self._patience_s:
             return set()
-        return silent
+        return silent if self._held_records() < MOST_HELD_RECORDS else set()
 
     def _release(self, max_records: int, waiting_topics: Set[str]) -> list[Record]:
         """Return the records of each topic that need not wait; the topics share ``max_records``.

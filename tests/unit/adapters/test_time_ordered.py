@@ -180,3 +180,25 @@ def test_what_is_held_of_a_partition_that_goes_and_comes_back_is_dropped() -> No
     again = [record for _ in range(20) for record in source.poll(40, 0)]
     assert [record.offset for record in again if record.topic == "a"] == list(range(20))
     assert [record.offset for record in again if record.topic == "b"] == list(range(20))
+
+
+def test_a_partition_that_stays_silent_does_not_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeline.adapters.time_ordered.HELD_RECORDS", 20)
+    monkeypatch.setattr("pipeline.adapters.time_ordered.MOST_HELD_RECORDS", 60)
+    broker, clock = backlog(), Clock()
+    inner = ChunkedSource(broker, "g", ["t"])
+    inner.silent = TopicPartition("t", 2)
+    source = TimeOrderedSource(inner, patience_s=5, clock_s=clock)
+
+    def poll(at_s: float, room: int) -> int:
+        clock.now_s = at_s
+        came = [record.timestamp_ms for record in source.poll(10, 0)]
+        assert sum(source.lag().values()) - sum(inner.lag().values()) < room
+        assert came == sorted(came)
+        return len(came)
+
+    assert sum(poll(0.1 * step, room=60 + 10) for step in range(20)) > 0  # full, it does not wait any longer
+    assert [poll(6.0, room=60) for _ in range(4)] == [10] * 4
+    assert [poll(7.0, room=20 + 10) for _ in range(4)] == [10] * 4
+    inner.silent = None
+    assert len(drain(source)) > 100
