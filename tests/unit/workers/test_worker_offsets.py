@@ -1,12 +1,12 @@
 """The worker where offsets do not simply go on: a store that lost its tail, a rebalance at a bad moment, records twice."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pytest
 
 from pipeline.adapters.memory import MemorySink, MemorySource
 from pipeline.adapters.stores import MemoryProfileStore
-from pipeline.adapters.streams import Record
+from pipeline.adapters.streams import Record, TopicPartition
 from tests.unit.workers.playground import GROUP, Playground, Slow, click, post, rules
 from workers.worker import Connections, Worker
 
@@ -14,6 +14,25 @@ from workers.worker import Connections, Worker
 @pytest.fixture
 def ground() -> Playground:
     return Playground()
+
+
+def test_bad_records_that_come_again_are_not_counted_again_in_the_row_that_stops_the_worker(ground: Playground) -> None:
+    ground.rules = rules(max_consecutive_dead_letters=10)
+    ground.give_posts(*(b"bad" for _ in range(6)))
+    source = Uncommitting(ground.broker, GROUP, [ground.rules.topics.posts])
+    worker = ground.worker(Connections(source, MemorySink(ground.broker), ground.store))
+    for _ in range(3):
+        finish(worker)
+        ground.broker.expel(source)
+    worker.close()
+    assert (ground.progress(), worker.totals.dead_letters) == ((0, 6), 18)
+
+
+class Uncommitting(MemorySource):
+    """Its commits come too late."""
+
+    def commit(self, offsets: Mapping[TopicPartition, int]) -> None:
+        assert offsets
 
 
 class Lossy(MemoryProfileStore):
