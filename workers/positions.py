@@ -13,7 +13,8 @@ from collections.abc import Callable, Mapping, Sequence
 import structlog
 
 from pipeline.adapters.stores import ProfileStore, Progress
-from pipeline.adapters.streams import Record, TopicPartition
+from pipeline.adapters.streams import Reader, Record, TopicPartition
+from pipeline.errors import Stop
 
 log = structlog.get_logger()
 
@@ -24,6 +25,21 @@ def first_offsets(records: Sequence[Record]) -> dict[TopicPartition, int]:
     for record in records:
         first.setdefault(record.topic_partition, record.offset)
     return first
+
+
+def check_ends(store: ProfileStore, reader: Reader, topics: Sequence[str]) -> None:
+    """Raise Stop where a topic ends before what the store has counted of it: its new records would pass for applied ones."""
+    for topic in topics:
+        counted = store.progress(reader.end_offsets(topic))
+        ends = reader.end_offsets(topic)  # asked after the progress, for another worker may be at work: an end only grows
+        for partition, progress in counted.items():
+            if progress.next_offset > ends[partition]:
+                raise Stop(
+                    f"{topic}:{partition.partition} ends at offset {ends[partition]}, and the profile store has counted its "
+                    f"records up to {progress.next_offset}: the topic was made anew and the store kept. Make the topics under "
+                    "another GROUNDSWELL_KAFKA__TOPIC_PREFIX, which keeps the profiles, or set another "
+                    "GROUNDSWELL_REDIS__KEY_PREFIX, which begins them anew"
+                )
 
 
 def _broken(records: Sequence[Record], durable: Mapping[TopicPartition, int]) -> set[TopicPartition]:

@@ -1,8 +1,11 @@
 import pytest
 
+from pipeline.adapters.memory import MemoryBroker
+from pipeline.adapters.memory_reader import MemoryReader
 from pipeline.adapters.stores import MemoryProfileStore, Outcomes
 from pipeline.adapters.streams import Record, TopicPartition
-from workers.positions import Positions, first_offsets
+from pipeline.errors import Stop
+from workers.positions import Positions, check_ends, first_offsets
 
 A, B = TopicPartition("posts", 0), TopicPartition("posts", 1)
 
@@ -93,3 +96,15 @@ def test_a_topic_that_has_gaps_of_its_own_is_read_again_once(store: MemoryProfil
     assert positions.holes(records(A, 10, 12)) == {}
     store.advance({A: Outcomes(13, [], [])})
     assert positions.holes([*records(A, 13, 15, 17), *records(B, 5, 8)]) == {}
+
+
+def test_a_topic_that_was_made_anew_beside_a_store_that_was_kept_stops_the_worker() -> None:
+    kept, broker = MemoryProfileStore(), MemoryBroker({"posts": 1})
+    for _ in range(8):
+        broker.append("posts", b"k", b"x", 0)
+    check_ends(kept, MemoryReader(broker), ["posts"])
+    kept.advance({A: Outcomes(8, [], [])})
+    check_ends(kept, MemoryReader(broker), ["posts"])
+    kept.advance({A: Outcomes(10, [], [])})
+    with pytest.raises(Stop, match=r"posts:0 ends at offset 8, .* up to 10: .*KEY_PREFIX"):
+        check_ends(kept, MemoryReader(broker), ["posts"])
