@@ -36,10 +36,12 @@ class RecordWatch:
         self._taken_at_s: tuple[float, ...] = ()
         self.totals = Totals()
         self._dead_in_a_row = 0
+        self._judged: dict[TopicPartition, int] = {}  # the last offset that was looked at
 
-    def started(self, since_s: float) -> None:
-        """Note that a chunk, the first records of which were polled then, goes to the device."""
-        self._taken_at_s = (*self._taken_at_s, since_s)
+    def started(self, chunk: Chunk) -> None:
+        """Note that a chunk goes to the device; what came again while it was gathered is one record, not two."""
+        self._taken_at_s = (*self._taken_at_s, chunk.since_s)
+        self.totals = self.totals._replace(accepted=self.totals.accepted - chunk.repeated)
 
     def taken(self, records: Sequence[Record]) -> None:
         """Note the records of one poll."""
@@ -64,6 +66,9 @@ class RecordWatch:
     def _refused(self, records: Sequence[Record], rejections: Sequence[Rejected], limit: int) -> None:
         reasons = {id(one.record): one.letter for one in rejections}
         for record in records:
+            if record.offset <= self._judged.get(record.topic_partition, -1):
+                continue  # it comes again after a rebalance, and is no further record in the row
+            self._judged[record.topic_partition] = record.offset
             letter = reasons.get(id(record))
             self._dead_in_a_row = 0 if letter is None else self._dead_in_a_row + 1
             if letter is not None and 0 < limit <= self._dead_in_a_row:

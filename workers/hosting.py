@@ -20,18 +20,20 @@ import structlog
 from pipeline import settings as settings_module
 from pipeline.adapters.health import HealthServer
 from pipeline.adapters.kafka_admin import KafkaAdmin
+from pipeline.adapters.kafka_reader import KafkaReader
 from pipeline.adapters.kafka_sink import KafkaSink
 from pipeline.adapters.kafka_source import KafkaSource
 from pipeline.adapters.redis_store import RedisProfileStore, connect
 from pipeline.adapters.stopping import STOP_SIGNALS, stop_on_signals
 from pipeline.adapters.time_ordered import TimeOrderedSource
-from pipeline.errors import GroundswellError, Stop
+from pipeline.errors import GroundswellError, Stop, Unavailable
 from pipeline.settings import KafkaSettings, Settings
 from pipeline.telemetry import Metrics, setup_logging
 from pipeline.topics import EVENTS, POSTS
 from workers.encoder import Encoder
 from workers.entity_linking import EntityLinker, load_dictionary, shipped_dictionary
 from workers.fake_encoder import FakeEncoder
+from workers.positions import check_ends
 from workers.reloading import Watcher, Weights
 from workers.rules import WorkerRules, system_clock
 from workers.worker import Brain, Connections, Worker
@@ -72,6 +74,7 @@ def run_worker(options: WorkOptions, replica: int, stop: threading.Event) -> Non
         brain = _brain(options, settings, stack)
         _compare_topics(settings.kafka)
         connections = _connect(settings, rules, metrics, stack)
+        _compare_ends(settings.kafka, rules, connections)
         worker = stack.enter_context(closing(Worker(connections, brain, rules, metrics, system_clock())))
         port = settings.worker.metrics_port
         health = HealthServer(metrics, worker.readiness, settings.worker.metrics_host, port + replica if port else 0)
@@ -149,6 +152,14 @@ def _compare_topics(kafka: KafkaSettings) -> None:
         if name in found and found[name].partitions != topic.partitions:
             difference = {"topic": name, "partitions": found[name].partitions, "expected": topic.partitions}
             log.warning("topic_differs_from_the_table", **difference, fix="groundswell provision --check")
+
+
+def _compare_ends(kafka: KafkaSettings, rules: WorkerRules, connections: Connections) -> None:
+    """Stop where the topics were made anew and the profile store was kept; a server that is away is waited for later."""
+    try:
+        check_ends(connections.store, KafkaReader(kafka), (rules.topics.posts, rules.topics.events))
+    except Unavailable as error:
+        log.warning("ends_not_compared", error=str(error))
 
 
 def _replica(options: WorkOptions, replica: int) -> None:

@@ -1,9 +1,9 @@
 """From records to what must be encoded: decode, bring texts to their normal form, answer from the cache, tokenise the rest."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass, field, replace
 
-from pipeline.adapters.streams import Record
+from pipeline.adapters.streams import Record, TopicPartition
 from pipeline.core.shouting import calmed
 from pipeline.core.text import normalise
 from pipeline.errors import InvalidRecord, Reason
@@ -29,24 +29,48 @@ class Chunk:
     """Records on their way to the device together. ``answers`` by key; ``missing``: the tokens of texts without an answer yet.
 
     since_s: when the first of them were polled, by the worker's monotonic clock.
+    repeated: how many came again while the chunk was gathered, and were left out. last: offsets, by partition.
     """
 
     records: Sequence[Record]
     since_s: float = 0.0
+    repeated: int = 0
     scorables: list[Scorable] = field(default_factory=list)
     rejected: list[Rejected] = field(default_factory=list)
     answers: dict[bytes, Answer] = field(default_factory=dict)
     missing: dict[bytes, TokenIds] = field(default_factory=dict)
+    last: dict[TopicPartition, int] = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Note the last offsets; records are in order per partition."""
+        self.last = {record.topic_partition: record.offset for record in self.records}
 
     def join(self, later: "Chunk") -> None:
-        """Take in what a later poll brought; a text that both miss is encoded once."""
+        """Take in what a later poll brought; a text that both miss is encoded once.
+
+        Records that stand here already are left out: they come again where a partition goes and comes back in between.
+        """
         if not self.records:
             self.since_s = later.since_s
+        again = {id(record) for record in later.records if record.offset <= self.last.get(record.topic_partition, -1)}
+        if again:
+            later = later.without(again)
+        self.repeated += len(again)
         self.records = [*self.records, *later.records]
+        self.last |= later.last
         self.scorables += later.scorables
         self.rejected += later.rejected
         self.answers |= later.answers
         self.missing |= later.missing
+
+    def without(self, records: Set[int]) -> "Chunk":
+        """Return this chunk without the records of these identities; their texts may stay."""
+        return replace(
+            self,
+            records=[record for record in self.records if id(record) not in records],
+            scorables=[one for one in self.scorables if id(one.record) not in records],
+            rejected=[one for one in self.rejected if id(one.record) not in records],
+        )
 
 
 class Preparation:

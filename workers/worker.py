@@ -79,7 +79,7 @@ class Worker:
         self._fresh = brain.fresh
         self._effect_rules = EffectRules(rules, brain.linker)
         self._watch = RecordWatch(metrics, rules.topics, rules.stuck_after_s)
-        self._positions = Positions(self._store)
+        self._positions = Positions(self._store, self._source.assignments)
         self._handover = Handover(self._source, rules.drain_timeout_s, clock.monotonic_s)
         self._gathering = Gathering(self._take, lambda: self._stop.is_set() or self._handover.holds(), rules, clock.monotonic_s)
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="device")
@@ -107,7 +107,7 @@ class Worker:
         chunk = self._gathering.chunk(None if self._flight is None else self._flight.future)
         landed = self._land()
         if chunk is not None:
-            self._watch.started(chunk.since_s)
+            self._watch.started(chunk)
             self._flight = _Flight(chunk, self._thread.submit(self._encode, chunk))
         if landed is not None:
             self._finish(*landed)

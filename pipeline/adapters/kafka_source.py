@@ -64,6 +64,7 @@ class KafkaSource:
         self._metrics = metrics
         self._paused = False
         self._closed = False
+        self._assignments = 0
         self._asked: dict[ClientPartition, int] = {}  # commits asked for that the broker has not confirmed
         self._stalls = StallDetector(kafka.stall_timeout_s)
         self._joined_s = monotonic()  # when this member was last seen settled in its group
@@ -120,6 +121,10 @@ class KafkaSource:
         """See ``streams.Source.rebalance_due``."""
         return self._is_settled() and bool(self._consumer._coordinator.need_rejoin())
 
+    def assignments(self) -> int:
+        """See ``streams.Source.assignments``."""
+        return self._assignments
+
     def close(self) -> None:
         """See ``streams.Source.close``. Takes at most about five seconds; a second call does nothing."""
         if not self._closed:
@@ -127,7 +132,8 @@ class KafkaSource:
             self._disconnect()
 
     def receive(self, assigned: set[ClientPartition]) -> None:
-        """Keep partitions that arrive while the source is paused from delivering."""
+        """Count the assignment; keep partitions that arrive while the source is paused from delivering."""
+        self._assignments += 1
         if self._paused:
             self._consumer.pause(*assigned)
 

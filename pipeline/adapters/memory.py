@@ -160,6 +160,7 @@ class MemorySource:
         self.topics = tuple(topics)
         self._broker = broker
         self._positions: dict[TopicPartition, int] = {}
+        self._assignments = 0
         self._paused = False
         self._closed = False
         self._turn = 0
@@ -209,6 +210,10 @@ class MemorySource:
         """See ``streams.Source.rebalance_due``. Here partitions change hands at once."""
         return False
 
+    def assignments(self) -> int:
+        """See ``streams.Source.assignments``."""
+        return self._assignments
+
     def close(self) -> None:
         """See ``streams.Source.close``. A second call does nothing."""
         self._closed = True
@@ -216,6 +221,7 @@ class MemorySource:
 
     def keep(self, owned: Sequence[TopicPartition]) -> None:
         """Forget the positions of partitions that are no longer owned; the broker calls this on every rebalance."""
+        self._assignments += 1
         self._positions = {p: position for p, position in self._positions.items() if p in owned}
 
     def _check_open(self) -> None:

@@ -119,17 +119,21 @@ class Folded(NamedTuple):
 
 
 def fold(stored: Stored, updates: Sequence[Update], spec: ProfileSpec) -> Folded:
-    """Return what stands under a user's key after the updates. Pure; the stores only read, write and compare."""
-    fresh = [update for update in updates if update.offset > stored.offsets.get(update.partition, -1)]
+    """Return what stands under a user's key after the updates. Pure; the stores only read, write and compare.
+
+    An update whose offset is not above the ones before it, stored or in ``updates``, was applied already.
+    """
+    offsets, fresh = dict(stored.offsets), []
+    for update in updates:
+        if update.offset > offsets.get(update.partition, -1):
+            offsets[update.partition] = update.offset
+            fresh.append(update)
     counting = [u for u in fresh if stored.cutoff_ms is None or u.event.event_time_ms > stored.cutoff_ms]
     forgotten = len(fresh) - len(counting)
     if not counting:
         return Folded(None, Applied(fenced=len(updates) - len(fresh), forgotten=forgotten))
     profile = _open(stored.state, spec)
     applied = sum(add(profile, update.event) for update in counting)
-    offsets = dict(stored.offsets)
-    for update in fresh:
-        offsets[update.partition] = max(update.offset, offsets.get(update.partition, -1))
     counts = Applied(applied, len(updates) - len(fresh), len(counting) - applied, forgotten)
     return Folded(replace(stored, state=encode(profile), version=stored.version + 1, offsets=offsets), counts)
 

@@ -79,6 +79,9 @@ class Source(Protocol):
     def rebalance_due(self) -> bool:
         """Tell whether the next poll takes part in a rebalance; until then what is owned can be committed."""
 
+    def assignments(self) -> int:
+        """Return how often partitions were assigned; when that changes, a position may be the commit's again."""
+
     def close(self) -> None:
         """Leave the group. Commits nothing."""
 

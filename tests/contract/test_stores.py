@@ -74,6 +74,11 @@ def test_redelivery_changes_nothing(store: ProfileStore) -> None:
     assert bytes_of(store) == expected(*range(10))
 
 
+def test_what_stands_twice_in_one_batch_is_applied_once(store: ProfileStore) -> None:
+    batch = [update(n) for n in range(5)]
+    assert store.apply([*batch, *batch], SPEC) == Applied(applied=5, fenced=5)
+
+
 def test_each_partition_has_a_fence_of_its_own(store: ProfileStore) -> None:
     store.apply([update(1, offset=100)], SPEC)
     assert store.apply([update(2, partition=POSTS, offset=5)], SPEC) == Applied(applied=1)

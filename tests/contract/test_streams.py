@@ -149,6 +149,22 @@ def test_two_members_share_the_partitions(streams: Streams) -> None:
     assert min(len(first.records), len(second.records)) > 0
 
 
+def test_a_rebalance_is_told_by_the_number_of_assignments(streams: Streams) -> None:
+    topic = streams.topic(4)
+    streams.fill(topic, 10)
+    source = streams.source(topic)
+    take(source, 10)
+    before = source.assignments()
+    assert source.assignments() == before
+    other = streams.source(topic)
+    with Member(source) as first:
+        with Member(other) as second:
+            assert wait_until(partial(shared, first, second, 4), DEADLINE_S)
+        other.close()
+        assert wait_until(lambda: len(first.lag) == 4, DEADLINE_S)
+    assert source.assignments() > before
+
+
 def test_a_new_owner_goes_on_after_the_commit_of_the_old_one(streams: Streams) -> None:
     topic = streams.topic(4)
     streams.fill(topic, 80)

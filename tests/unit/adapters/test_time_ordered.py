@@ -1,5 +1,6 @@
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 
 import pytest
 
@@ -137,3 +138,67 @@ def test_a_broker_that_goes_away_while_the_source_is_full_does_not_leave_it_paus
     assert not inner.is_paused
     inner.away = False
     assert times + drain(source) == list(range(40))
+
+
+class Forgetful(MemorySource):
+    """Does not answer one of the questions for its lag, the one with the number ``fails``."""
+
+    asked, fails = 0, 0
+
+    def lag(self) -> Mapping[TopicPartition, int]:
+        self.asked += 1
+        if self.asked == self.fails:
+            raise Unavailable("the broker is gone for a moment")
+        return super().lag()
+
+
+@pytest.mark.parametrize("fails", range(1, 9))
+def test_a_lag_that_cannot_be_told_loses_no_record(fails: int) -> None:
+    broker = MemoryBroker({"a": 2, "b": 2})
+    for number in range(40):
+        broker.append("ab"[number % 2], f"{number}".encode(), b"x", number)
+    inner = Forgetful(broker, "g", ["a", "b"])
+    inner.fails = fails
+    source = TimeOrderedSource(inner)
+    came: list[Record] = []
+    for _ in range(30):
+        with suppress(Unavailable):
+            came += source.poll(100, 0)
+    assert sorted(record.timestamp_ms for record in came) == list(range(40))
+
+
+def test_what_is_held_of_a_partition_that_goes_and_comes_back_is_dropped() -> None:
+    broker = MemoryBroker({"a": 1, "b": 1})
+    for number in range(20):
+        broker.append("a", b"k", b"x", number)
+        broker.append("b", b"k", b"x", number)
+    inner = MemorySource(broker, "g", ["a", "b"])
+    source = TimeOrderedSource(inner)
+    taken = len(source.poll(10, 0))
+    assert sum(inner.lag().values()) < 40 - taken  # so it holds some
+    broker.expel(inner)
+    again = [record for _ in range(20) for record in source.poll(40, 0)]
+    assert [record.offset for record in again if record.topic == "a"] == list(range(20))
+    assert [record.offset for record in again if record.topic == "b"] == list(range(20))
+
+
+def test_a_partition_that_stays_silent_does_not_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeline.adapters.time_ordered.HELD_RECORDS", 20)
+    monkeypatch.setattr("pipeline.adapters.time_ordered.MOST_HELD_RECORDS", 60)
+    broker, clock = backlog(), Clock()
+    inner = ChunkedSource(broker, "g", ["t"])
+    inner.silent = TopicPartition("t", 2)
+    source = TimeOrderedSource(inner, patience_s=5, clock_s=clock)
+
+    def poll(at_s: float, room: int) -> int:
+        clock.now_s = at_s
+        came = [record.timestamp_ms for record in source.poll(10, 0)]
+        assert sum(source.lag().values()) - sum(inner.lag().values()) < room
+        assert came == sorted(came)
+        return len(came)
+
+    assert sum(poll(0.1 * step, room=60 + 10) for step in range(20)) > 0  # full, it does not wait any longer
+    assert [poll(6.0, room=60) for _ in range(4)] == [10] * 4
+    assert [poll(7.0, room=20 + 10) for _ in range(4)] == [10] * 4
+    inner.silent = None
+    assert len(drain(source)) > 100

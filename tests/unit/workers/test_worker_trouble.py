@@ -14,13 +14,9 @@ from pipeline.adapters.stores import MemoryProfileStore, Outcomes
 from pipeline.adapters.streams import Record, TopicPartition
 from pipeline.adapters.waiting import wait_until
 from pipeline.errors import ConfigurationError, ModelError, Reason, Stop, Unavailable
-from pipeline.telemetry import Metrics
 from tests.unit.workers.playground import GROUP, Playground, Slow, click, post, replace_monotonic, rules
-from workers.batching import BatchLimits
 from workers.encoder import Encodings, TokenIds
-from workers.encoding import Device
 from workers.fake_encoder import FakeEncoder
-from workers.result_cache import ResultCache
 from workers.worker import Connections
 
 
@@ -71,31 +67,36 @@ def test_a_batch_that_does_not_fit_the_device_is_halved_and_nothing_is_lost() ->
     assert ground.letters() == []
 
 
-def test_one_lack_of_memory_halves_the_budget_once_however_many_batches_were_cut() -> None:
-    room, sizes = 128, []
+class Broken(FakeEncoder):
+    """Answers no text."""
 
-    class Small(FakeEncoder):
-        def encode(self, tokens: Sequence[TokenIds]) -> Encodings:
-            sizes.append(sum(map(len, tokens)))
-            if sizes[-1] > room:
-                raise MemoryError(f"{sizes[-1]} tokens do not fit")
-            return super().encode(tokens)
-
-    device = Device(Small(), ResultCache(0, "r"), BatchLimits(max_tokens=256), Metrics())
-    for chunk in range(2):
-        texts = {bytes([chunk, number]): np.arange(8, dtype=np.int32) for number in range(200)}
-        assert device.encode(texts).answers.keys() == texts.keys()
-    assert [size for size in sizes if size > room] == [256]
-    assert sizes.count(room) == 2 * 12  # 1,600 tokens a chunk
+    def encode(self, tokens: Sequence[TokenIds]) -> Encodings:
+        raise RuntimeError(f"kernel died over {len(tokens)} texts")
 
 
 def test_a_model_that_answers_nothing_stops_the_worker_before_anything_is_committed() -> None:
-    ground = Playground(encoder=Fragile())
-    ground.give_posts(*(post(n, text=f"poison number {n}") for n in range(40)))
+    ground = Playground(encoder=Broken())
+    ground.give_posts(*(post(n, text=f"text number {n}") for n in range(40)))
     with pytest.raises(ModelError, match="kernel died"):
         ground.run()
     assert ground.committed() == 0
     assert ground.letters() == []
+
+
+def test_a_broken_device_makes_no_dead_letters_of_a_quiet_stream() -> None:
+    ground = Playground(encoder=Broken())
+    ground.give_posts(post(1, text="an honest text"))
+    with pytest.raises(ModelError, match="not even 'good morning'"):
+        ground.run()
+    assert (ground.committed(), ground.letters()) == (0, [])
+
+
+def test_any_number_of_poisonous_texts_pass_as_dead_letters() -> None:
+    ground = Playground(encoder=Fragile())
+    ground.give_posts(*(post(n, text=f"poison number {n}") for n in range(40)))
+    ground.give_posts(*(post(40 + n, text=f"strange number {n}") for n in range(40)))
+    ground.run()
+    assert (ground.progress(), ground.committed()) == ((0, 80), 80)
 
 
 def test_too_many_bad_records_in_a_row_stop_the_worker() -> None:
