@@ -41,11 +41,11 @@ from pipeline.backtest.tiers import DAY_MS
 from pipeline.commands.options import EncoderChoice
 from pipeline.commands.replay import scoring_for
 from pipeline.core.shown import utc
+from pipeline.core.trends import post_order
 from pipeline.errors import ConfigurationError
 from pipeline.events import Alert, Rule, ScoredPost
 from pipeline.jobs.trends import make_host
 from pipeline.replay.raw import read_posts
-from pipeline.replay.recorded import order
 
 FOUND_MS = 2 * 3_600_000
 HEARD_OF_MS = 14 * DAY_MS
@@ -122,7 +122,7 @@ def outcomes(found: Background, drops: Sequence[Sequence[Drop]], seed: int) -> I
         for drop in of_moment:
             branch = make_host(found.config)
             branch.restore(*known)
-            ahead = sorted([*posts[here:after], *posts_of(drop, negatives, seed)], key=order)
+            ahead = sorted([*posts[here:after], *posts_of(drop, negatives, seed)], key=post_order)
             yield drop, _judged(drop, list(said(branch, ahead)))
 
 

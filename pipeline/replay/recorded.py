@@ -17,6 +17,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from pipeline.contract import EARLIEST_MS, LATEST_MS
 from pipeline.core.shown import utc
+from pipeline.core.trends import post_order
 from pipeline.errors import ConfigurationError
 from pipeline.events import ScoredPost
 
@@ -26,11 +27,6 @@ _POSTS = TypeAdapter(list[ScoredPost])
 Line = tuple[int, bytes]
 
 
-def order(post: ScoredPost) -> tuple[int, str, str]:
-    """Return the key of event-time order."""
-    return post.event_time_ms, post.event_id, post.entity
-
-
 def known_ms(post: ScoredPost) -> int:
     """Return when the pipeline could have known the post."""
     return post.event_time_ms if post.available_at_ms is None else post.available_at_ms
@@ -38,7 +34,7 @@ def known_ms(post: ScoredPost) -> int:
 
 def arrival(post: ScoredPost) -> tuple[int, int, str, str]:
     """Return the key of the order in which the pipeline could have known the posts."""
-    return known_ms(post), *order(post)
+    return known_ms(post), *post_order(post)
 
 
 def is_scored(path: Path) -> bool:
@@ -69,7 +65,7 @@ def read_scored(path: Path) -> Iterator[ScoredPost]:
 
 def merged(files: Sequence[Iterable[ScoredPost]]) -> Iterator[ScoredPost]:
     """Yield the posts of several ordered files in one event-time order."""
-    return iter(files[0]) if len(files) == 1 else heapq.merge(*files, key=order)
+    return iter(files[0]) if len(files) == 1 else heapq.merge(*files, key=post_order)
 
 
 def as_they_came(lanes: Sequence[Iterable[ScoredPost]]) -> Iterator[ScoredPost]:

@@ -10,9 +10,9 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from pipeline.core.trends import post_order
 from pipeline.errors import ConfigurationError
 from pipeline.events import ScoredPost
-from pipeline.replay.recorded import order
 
 
 def kept_scores(raw: Path, identity: str, cache: Path) -> Path:
@@ -37,7 +37,7 @@ def keep_scores(target: Path, posts: Iterable[ScoredPost]) -> int:
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with partial.open("wb") as raw, gzip.GzipFile("", "wb", 6, raw, mtime=0) as out:
-            for post in sorted(unique.values(), key=order):
+            for post in sorted(unique.values(), key=post_order):
                 out.write(post.to_json() + b"\n")
         partial.replace(target)
     except OSError as error:
