@@ -14,7 +14,8 @@ _HOUR_MS = 3_600_000
 _QUARTER_MS = 900_000  # no zone's offset ends within a quarter of an hour
 
 
-def _offset_ms(timezone: str, hour: int) -> int:
+def offset_ms(timezone: str, hour: int) -> int:
+    """Return how far the local clock is ahead of UTC in this hour since 1970, in milliseconds; negative where it is behind."""
     if timezone == "UTC":
         return 0
     moment = datetime.fromtimestamp(hour * 3600, UTC).astimezone(ZoneInfo(timezone))
@@ -26,7 +27,7 @@ def _offset_ms(timezone: str, hour: int) -> int:
 def _slot_at(timezone: str, quarter: int) -> tuple[int, int, int]:
     """Return (weeks since the first Monday, half-hour of the week, its beginning) of a quarter of an hour since 1970."""
     time_ms = quarter * _QUARTER_MS
-    local_ms = time_ms + _offset_ms(timezone, time_ms // _HOUR_MS) - _EPOCH_TO_MONDAY_MS
+    local_ms = time_ms + offset_ms(timezone, time_ms // _HOUR_MS) - _EPOCH_TO_MONDAY_MS
     slots = local_ms // SLOT_MS
     return slots // SLOTS, slots % SLOTS, time_ms - local_ms % SLOT_MS
 
