@@ -171,7 +171,7 @@ def _of_entity(
             host.on_post(post)
         done_ms = plant.at_ms
         branch = TrendHost(operator, out_of_orderness)
-        branch.restore(*host.snapshot())
+        branch.restore(host.snapshot())
         around = [*by_entity.between(plant.entity, plant.at_ms, plant.at_ms + HIT_MS), *planted]
         steps = [*branch.on_posts(sorted(around, key=lambda post: (post.event_time_ms, post.event_id))), branch.finish()]
         opened = [

@@ -121,7 +121,7 @@ def outcomes(found: Background, drops: Sequence[Sequence[Drop]], seed: int) -> I
         done, known = int(here), host.snapshot()
         for drop in of_moment:
             branch = make_host(found.config)
-            branch.restore(*known)
+            branch.restore(known)
             ahead = sorted([*posts[here:after], *posts_of(drop, negatives, seed)], key=post_order)
             yield drop, _judged(drop, list(said(branch, ahead)))
 

@@ -72,7 +72,7 @@ def _rate(posts: int, seconds: float) -> dict[str, Any]:
 
 def sizes(host: TrendHost[EntityState]) -> dict[str, int]:
     """Return the bytes of encoded state by entity."""
-    encoded = sorted(len(state) for state in host.snapshot()[1].values())
+    encoded = sorted(len(state) for state in host.snapshot().states.values())
     return {"encoded_p50": encoded[len(encoded) // 2], "encoded_max": encoded[-1], "entities": len(encoded)}
 
 

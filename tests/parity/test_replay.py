@@ -47,7 +47,7 @@ def live(posts: list[ScoredPost], batch: int, restart: bool) -> tuple[bytes, byt
         if restart:
             snapshot = host.snapshot()
             host = make_host(CONFIG)
-            host.restore(*snapshot)
+            host.restore(snapshot)
     return trends, alerts
 
 
