@@ -21,7 +21,7 @@ from pipeline.backtest.lines import read_lines, write_lines
 from pipeline.backtest.posts import ByEntity, once_in_order
 from pipeline.backtest.prepared import Posts
 from pipeline.backtest.session import Recording
-from pipeline.backtest.sharded import prepare as ready
+from pipeline.backtest.sharded import prepare_here
 from pipeline.core.detector_config import DETECTOR_VERSION, DetectorConfig
 from pipeline.pool import AHEAD, pool
 from pipeline.replay.recorded import read_scored
@@ -31,7 +31,7 @@ RESULTS = "sweep.jsonl"
 
 @dataclass(frozen=True)
 class SweepData:
-    """What every process needs; read by each once. ``fingerprint``: see ``prepare``."""
+    """What every process needs; read by each once. ``fingerprint``: see ``write_data``."""
 
     path: Path
     truth: Truth
@@ -51,7 +51,7 @@ class _Worker:
 _worker: _Worker | None = None
 
 
-def prepare(recording: Recording, config: DetectorConfig, out: Path, timezone: str) -> SweepData:
+def write_data(recording: Recording, config: DetectorConfig, out: Path, timezone: str) -> SweepData:
     """Write the training posts, scored, once for all processes, and return what these need.
 
     Posts behind the training span are not even in the file. The fingerprint names what a result depends on beside its point.
@@ -137,7 +137,7 @@ def _in_processes(data: SweepData, config: DetectorConfig, todo: Sequence[Point]
 def _start(data: SweepData, config: DetectorConfig) -> None:
     global _worker
     posts = once_in_order(read_scored(data.path))
-    _worker = _Worker(data, config, ready(posts), ByEntity(posts))
+    _worker = _Worker(data, config, prepare_here(posts), ByEntity(posts))
     gc.freeze()  # all of it stays to the end: the collector need not look through it again and again
 
 

@@ -146,7 +146,7 @@ def _sweep(
     from pipeline.backtest.grid import configured
 
     out, processes, timezone = where
-    data = sweeps.prepare(recording, config, out, timezone)
+    data = sweeps.write_data(recording, config, out, timezone)
     task = progress.add_task("sweep", total=len(todo))
     results = []
     for result in sweeps.sweep(data, config, todo, out / sweeps.RESULTS, processes):
