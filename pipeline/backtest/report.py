@@ -79,6 +79,15 @@ def pictures(report: ReportInput) -> dict[str, bytes]:
     return found
 
 
+def write_report(report: ReportInput, out: Path, as_page: bool, as_files: bool) -> None:
+    """Write OUT/report.html, the pictures as OUT/pictures/NAME.png, or both; they are drawn once."""
+    drawn = pictures(report)
+    if as_page:
+        (out / "report.html").write_text(render(report, drawn), "utf-8")
+    if as_files:
+        write_pictures(drawn, out / "pictures")
+
+
 def write_pictures(drawn: Mapping[str, bytes], folder: Path) -> None:
     """Write each picture as NAME.png; what cannot stand in a file name is percent-encoded."""
     folder.mkdir(parents=True, exist_ok=True)

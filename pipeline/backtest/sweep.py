@@ -100,6 +100,15 @@ def best_of(results: Iterable[Mapping[str, Any]], grid_points: Sequence[Point]) 
     return max((found[_key(point)] for point in grid_points), key=lambda result: float(result["objective"]))
 
 
+def chosen(
+    results: Iterable[Mapping[str, Any]], grid_points: Sequence[Point], config: DetectorConfig
+) -> tuple[DetectorConfig, dict[str, Any]]:
+    """Return the configuration of the point that is best on the training span, and what was tried, as JSON values."""
+    best = best_of(results, grid_points)
+    tried = {"points": len(grid_points), "best": best["point"], "objective_on_training_span": best["objective"]}
+    return configured(config, best["point"]), tried
+
+
 def objective(scores: Evaluation, target: float) -> float:
     """Return what a sweep maximises: F1 of precision and visible recall, less what the alerts exceed their target by.
 
@@ -149,13 +158,13 @@ def _score_point(point: Point) -> dict[str, Any]:
 
 def score_point(point: Point, posts: Posts, by_entity: ByEntity, config: DetectorConfig, data: SweepData) -> dict[str, Any]:
     """Return one line of the results: the point on the training span alone."""
-    chosen = fitted(posts, configured(config, point), data)
-    target = chosen.false_alerts_per_entity_day
-    scores = evaluate(posts.judge(chosen).alerts, by_entity, data.truth, replace(data.spans, test=data.spans.train), target)
+    tuned = fitted(posts, configured(config, point), data)
+    target = tuned.false_alerts_per_entity_day
+    scores = evaluate(posts.judge(tuned).alerts, by_entity, data.truth, replace(data.spans, test=data.spans.train), target)
     return {
         "point": dict(point),
         "objective": objective(scores, target),
         "train": scores.summary(),
-        "config_hash": chosen.config_hash,
+        "config_hash": tuned.config_hash,
         "fingerprint": data.fingerprint,
     }
