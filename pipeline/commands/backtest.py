@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pipeline import settings as settings_module
+from pipeline.backtest.exchange import HOURS, NEW_YORK, read_exchange
 from pipeline.commands.options import EncoderChoice, EncoderOption, JsonOption
 from pipeline.commands.replay import scoring_for
 
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
     from pipeline.backtest.session import Outcome, Recording
     from pipeline.events import ScoredPost
     from pipeline.settings import Settings
-
-NEW_YORK = "America/New_York"
 
 
 def register(app: typer.Typer) -> None:
@@ -41,8 +40,10 @@ def backtest(  # noqa: PLR0913 - one parameter an option
     to: Annotated[str | None, typer.Option("--to", help="End of what is judged, exclusive.")] = None,
     train_from: Annotated[str | None, typer.Option(help="Beginning of what thresholds may learn from.")] = None,
     train_to: Annotated[str | None, typer.Option(help="End of it, exclusive; not after --from.")] = None,
-    timezone: Annotated[str, typer.Option(help="Of the exchange: for the weekly season and the sessions of prices.")] = NEW_YORK,
-    hours: Annotated[str, typer.Option(help="When it trades; posts after the close are the next session's.")] = "09:30-16:00",
+    timezone: Annotated[
+        str, typer.Option(help="Of the exchange: for the weekly season and the sessions of prices.")
+    ] = NEW_YORK.timezone,
+    hours: Annotated[str, typer.Option(help="When it trades; posts after the close are the next session's.")] = HOURS,
     fit: Annotated[bool, typer.Option(help="Fit season, levels and thresholds on the training span.")] = True,
     report: Annotated[bool, typer.Option(help="Write report.html; runs the detector at four more targets.")] = True,
     pictures: Annotated[bool, typer.Option("--pictures", help="Write the report's pictures as OUT/pictures/*.png too.")] = False,
@@ -70,7 +71,6 @@ def backtest(  # noqa: PLR0913 - one parameter an option
     """
     from pipeline.backtest import session
     from pipeline.backtest import sweep as sweeps
-    from pipeline.backtest.exchange import read_exchange
     from pipeline.backtest.grid import points, read_grid
     from pipeline.backtest.lookahead import check_hindsight
     from pipeline.backtest.market import market_alerts
