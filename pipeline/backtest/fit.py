@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
-import numpy.typing as npt
 
 from pipeline.backtest.excess import TierScores, exceedance_law, tier_scores
 from pipeline.backtest.prepared import Posts
@@ -18,8 +17,6 @@ from pipeline.core.detector_config import DetectorConfig
 from pipeline.core.prior import Prior, Tier
 from pipeline.core.seasonality import SeasonalProfile
 from pipeline.events import ScoredPost
-
-Floats = npt.NDArray[np.float64]
 
 DAY_SLOTS = 48
 WORKDAYS = 5
