@@ -1,10 +1,10 @@
-"""Recorded posts from files: scored ones as they are, raw ones after the worker has seen them."""
+"""Recorded posts that are scored already, from files of JSON lines; raw ones are the business of ``pipeline.replay.raw``."""
 
 import gzip
 import heapq
 import json
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from itertools import islice
@@ -152,14 +152,14 @@ def _decode(chunk: list[Line], path: Path) -> list[ScoredPost]:
         posts = _POSTS.validate_json(b"[" + b",".join(line for _, line in chunk) + b"]")
     except ValidationError:
         posts = []
-    return posts if len(posts) == len(chunk) else _first_failure(chunk, path, ScoredPost.model_validate_json)
+    return posts if len(posts) == len(chunk) else _first_failure(chunk, path)
 
 
-def _first_failure(chunk: list[Line], path: Path, read: Callable[[bytes], ScoredPost]) -> list[ScoredPost]:
+def _first_failure(chunk: list[Line], path: Path) -> list[ScoredPost]:
     posts = []
     for number, line in chunk:
         try:
-            posts.append(read(line))
+            posts.append(ScoredPost.model_validate_json(line))
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             where = ".".join(map(str, first["loc"])) or "the line"
