@@ -19,7 +19,7 @@ import numpy as np
 
 from benchmarks import command
 from pipeline import settings as settings_module
-from pipeline.backtest.detections import OPINION_RULES, detections
+from pipeline.backtest.detections import detections
 from pipeline.backtest.exchange import HOURS, NEW_YORK, Exchange, read_exchange
 from pipeline.backtest.fit import fit_prior
 from pipeline.backtest.run import run
@@ -27,6 +27,7 @@ from pipeline.backtest.session import Bounds, Recording, load
 from pipeline.backtest.tiers import NEW, tier_of_entity
 from pipeline.commands.options import EncoderChoice
 from pipeline.commands.replay import scoring_for
+from pipeline.core.alerts import MOODS
 from pipeline.core.detector_config import DetectorConfig
 from pipeline.core.entity_state import EntityState
 from pipeline.core.shown import utc
@@ -169,14 +170,14 @@ def _of_entity(
             host.on_post(post)
         done_ms = plant.at_ms
         branch = TrendHost(operator, out_of_orderness)
-        branch.restore(*host.snapshot())
+        branch.restore(host.snapshot())
         around = [*by_entity.between(plant.entity, plant.at_ms, plant.at_ms + HIT_MS), *planted]
         steps = [*branch.on_posts(sorted(around, key=lambda post: (post.event_time_ms, post.event_id))), branch.finish()]
         opened = [
             alert.event_time_ms - plant.at_ms
             for step in steps
             for alert in step.alerts
-            if alert.status in ANNOUNCED and alert.rule in OPINION_RULES
+            if alert.status in ANNOUNCED and alert.rule in MOODS
         ]
         yield plant, min((delay for delay in opened if 0 < delay <= HIT_MS), default=None)
 

@@ -39,11 +39,11 @@ from pipeline.backtest.market import market_alerts, said
 from pipeline.commands.options import EncoderChoice
 from pipeline.commands.replay import scoring_for
 from pipeline.core.shown import utc
+from pipeline.core.trends import post_order
 from pipeline.errors import ConfigurationError
 from pipeline.events import Alert, Rule, ScoredPost
 from pipeline.jobs.trends import make_host
 from pipeline.replay.raw import read_posts
-from pipeline.replay.recorded import order
 from pipeline.times import DAY_MS, HOUR_MS, MINUTE_MS
 
 FOUND_MS = 2 * HOUR_MS
@@ -120,8 +120,8 @@ def outcomes(found: Background, drops: Sequence[Sequence[Drop]], seed: int) -> I
         done, known = int(here), host.snapshot()
         for drop in of_moment:
             branch = make_host(found.config)
-            branch.restore(*known)
-            ahead = sorted([*posts[here:after], *posts_of(drop, negatives, seed)], key=order)
+            branch.restore(known)
+            ahead = sorted([*posts[here:after], *posts_of(drop, negatives, seed)], key=post_order)
             yield drop, _judged(drop, list(said(branch, ahead)))
 
 

@@ -1,7 +1,7 @@
 """NAB's tweet-volume series, by the official scoring: ``python -m benchmarks.nab --counts FILE --json``.
 
 FILE holds JSON lines: entity, counts [[time, count per five minutes]], labels [time], windows [[from, to]]. The rule is
-``pipeline.core.volume``, causal, with a day's cooldown; an alert that gets much worse within it is announced once more, and
+``benchmarks.nab_volume``, causal, with a day's cooldown; an alert that gets much worse within it is announced once more, and
 both announcements are charged. Thresholds are chosen on the other series (leave one out), one per profile: of all that come
 within the price of two false alerts of the best there, the lowest. Beside the score stand dummies and the published scores.
 """
@@ -18,14 +18,14 @@ import numpy as np
 
 from benchmarks import command
 from benchmarks.nab_scoring import LOW_FN, LOW_FP, PROFILES, STANDARD, Floats, Outcome, Profile, Series, crossings, judge, total
+from benchmarks.nab_volume import VolumeGroup, VolumeRules
 from pipeline.adapters.json_lines import read_objects
 from pipeline.backtest.exchange import HOURS, NEW_YORK, read_exchange
-from pipeline.core.volume import VolumeGroup, VolumeRules
+from pipeline.core.trends import PANE_MS
 from pipeline.errors import ConfigurationError
 from pipeline.times import DAY_MS, HOUR_MS, iso_ms
 
 FIELDS = ("entity", "counts", "labels", "windows")
-PANE_MS = 300_000
 COOLDOWN_MS = DAY_MS
 ESCALATION = 1.75  # times the threshold: announced again within the cooldown
 THRESHOLDS = np.arange(1.0, 9.0, 0.04)

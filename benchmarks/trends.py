@@ -29,8 +29,7 @@ from benchmarks.trends_stream import START_MS, stream
 from pipeline.backtest.grid import points as grid_points
 from pipeline.backtest.session import Bounds, Recording, backtest, load
 from pipeline.backtest.sharded import Prepare, preparing
-from pipeline.backtest.sweep import RESULTS, sweep
-from pipeline.backtest.sweep import prepare as prepare_sweep
+from pipeline.backtest.sweep import RESULTS, sweep, write_data
 from pipeline.core.detector_config import DetectorConfig
 from pipeline.core.entity_state import EntityState
 from pipeline.events import ScoredPost
@@ -73,7 +72,7 @@ def _rate(posts: int, seconds: float) -> dict[str, Any]:
 
 def sizes(host: TrendHost[EntityState]) -> dict[str, int]:
     """Return the bytes of encoded state by entity."""
-    encoded = sorted(len(state) for state in host.snapshot()[1].values())
+    encoded = sorted(len(state) for state in host.snapshot().states.values())
     return {"encoded_p50": encoded[len(encoded) // 2], "encoded_max": encoded[-1], "entities": len(encoded)}
 
 
@@ -96,7 +95,7 @@ def grid_search(recording: Recording, points: int) -> dict[str, Any]:
     config, todo = DetectorConfig(), grid_points(GRID)[:points]
     with TemporaryDirectory(prefix="groundswell-bench-") as folder:
         began, before = perf_counter(), _children_s()
-        data = prepare_sweep(recording, config, Path(folder), TIMEZONE)
+        data = write_data(recording, config, Path(folder), TIMEZONE)
         done = len(list(sweep(data, config, todo, Path(folder) / RESULTS, processes=2)))
         wall_s, cpu_s = perf_counter() - began, _children_s() - before
     return {"sweep_points": done, "seconds_for_a_sweep": round(wall_s, 1), "cpu_seconds_for_a_sweep": round(cpu_s, 1)}

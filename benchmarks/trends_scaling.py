@@ -86,7 +86,7 @@ def measure(entities: int, density: int, days: float) -> Point:
         held_bytes=round(held_bytes(posts) / seen),
         encoded_bytes=round(sum(map(len, snapshot.states.values())) / seen),
         encode_ms=best_ms(host.snapshot, seen),
-        decode_ms=best_ms(lambda: host.restore(*snapshot), seen),
+        decode_ms=best_ms(lambda: host.restore(snapshot), seen),
         process_peak_mb=peak_mb,
     )
 

@@ -6,7 +6,7 @@ GroundswellError
 └── Stop                 stop          going on would do harm
     ├── ConfigurationError             a setting, an option or a file is wrong
     ├── ModelError                     weights are missing, altered or of another shape
-    └── StateVersionError              state was written by a newer version
+    └── StateVersionError              state was written by another version, or is damaged
 """
 
 from enum import StrEnum
@@ -77,4 +77,4 @@ class ModelError(Stop):
 
 
 class StateVersionError(Stop):
-    """Stored state was written by a newer version of this code."""
+    """Stored state that this code cannot read: another version wrote it, as a rule a newer one, or it is damaged."""

@@ -18,7 +18,7 @@ from pipeline.adapters.stores import MemoryProfileStore, Progress
 from pipeline.adapters.streams import Record, Sink, Source
 from pipeline.core.delivery import Outcome
 from pipeline.core.detector_config import DetectorConfig
-from pipeline.core.trends import Step, told
+from pipeline.core.trends import Step, post_order, told
 from pipeline.errors import InvalidRecord
 from pipeline.events import Alert, BehaviorEvent, DeadLetter, ScoredPost, SocialPost, Trend
 from pipeline.jobs.desk import Letters
@@ -101,7 +101,7 @@ class TrendStage:
     def step(self) -> Turn:
         """Take every scored post that is there."""
         records = self._source.poll(POLL_RECORDS, 0)
-        posts = sorted((_scored(record) for record in records), key=lambda post: (post.event_time_ms, post.event_id, post.entity))
+        posts = sorted(map(_scored, records), key=post_order)
         turn = self._write(posts, list(self._host.on_posts(posts)))
         self._source.commit({record.topic_partition: record.offset + 1 for record in records})
         return turn

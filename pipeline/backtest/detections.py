@@ -4,11 +4,11 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from pipeline.backtest.truth import Incident
+from pipeline.core.alerts import MOODS
+from pipeline.core.clusters import MAX_DISTANCE
 from pipeline.events import Alert, AlertStatus, Rule
 
-OPINION_RULES = frozenset({Rule.NEGATIVE_SPIKE, Rule.NEGATIVE_TREND})
 DOMINATED = 0.5
-SAME_CONTENT_BITS = 3
 FLOOD_COPIES = 3  # fewer copies are no flood, however few posts stand beside them
 
 
@@ -30,7 +30,7 @@ class Detection(NamedTuple):
         return self.alert.event_time_ms
 
 
-def detections(alerts: Iterable[Alert], rules: frozenset[Rule] = OPINION_RULES) -> list[Detection]:
+def detections(alerts: Iterable[Alert], rules: frozenset[Rule] = MOODS) -> list[Detection]:
     """Return one detection per alert of these rules, in time order; retracted ones count, for they were sent."""
     records: dict[str, list[Alert]] = {}
     for alert in alerts:
@@ -83,7 +83,7 @@ def dominant_share(contents: Sequence[tuple[int, float]]) -> float:
     """
     mass: dict[int, list[float]] = {}
     for fingerprint, negative in contents:
-        leader = next((known for known in mass if (known ^ fingerprint).bit_count() <= SAME_CONTENT_BITS), fingerprint)
+        leader = next((known for known in mass if (known ^ fingerprint).bit_count() <= MAX_DISTANCE), fingerprint)
         mass.setdefault(leader, []).append(negative)
     total = sum(map(sum, mass.values()))
     repeated = [sum(copies) for copies in mass.values() if len(copies) >= FLOOD_COPIES]

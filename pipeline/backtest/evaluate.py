@@ -72,7 +72,6 @@ class Evaluation:
     alerts_per_entity_day: float
     tiers: tuple[TierRow, ...]
     flood_share: float | None
-    flood_alerts: int
     coordinated_notices: int
     prices: PriceScores | None
     incidents: tuple[Incident, ...]
@@ -135,7 +134,6 @@ def evaluate(alerts: Sequence[Alert], posts: ByEntity, truth: Truth, spans: Span
         alerts_per_entity_day=len(found) / days if days else 0.0,
         tiers=tuple(_tiers(found, truth.planted is not None, posts, spans, target)),
         flood_share=ratio(floods, len(found)),
-        flood_alerts=floods,
         coordinated_notices=len(_within(detections(alerts, NOTICES), spans.test)),
         prices=price_scores,
         incidents=incidents,

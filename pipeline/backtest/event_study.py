@@ -17,12 +17,13 @@ Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
 OFFSETS = tuple(range(-5, 6))
+SAME_DAY = OFFSETS.index(0)
 DRAWS = 1_000
 
 
 @dataclass(frozen=True)
 class EventStudy:
-    """Mean abnormal return by offset, and the placebo's 5 %, 50 % and 95 % quantiles; all (len(OFFSETS),).
+    """Mean abnormal return by offset, and the placebo's 5 % and 95 % quantiles; all (len(OFFSETS),).
 
     ``p_same_day`` is the share of placebo draws whose mean of the alert's own session is as low.
     """
@@ -30,9 +31,13 @@ class EventStudy:
     alerts: int
     mean: Floats
     placebo_low: Floats
-    placebo_mid: Floats
     placebo_high: Floats
     p_same_day: float
+
+    @property
+    def mean_same_day(self) -> float:
+        """Return the mean abnormal return of the alert's own session."""
+        return float(self.mean[SAME_DAY])
 
 
 def event_study(prices: Prices, alerts: Sequence[tuple[str, int]], span: tuple[int, int], seed: int) -> EventStudy | None:
@@ -48,10 +53,9 @@ def event_study(prices: Prices, alerts: Sequence[tuple[str, int]], span: tuple[i
     dates = rng.integers(first, max(first + 1, min(int(last), len(prices.closes_ms))), size=(DRAWS, len(columns)))
     placebo = np.array([_mean_path(prices.abnormal, columns, draw) for draw in dates])
     mean = _mean_path(prices.abnormal, columns, sessions)
-    low, mid, high = np.nanquantile(placebo, (0.05, 0.5, 0.95), axis=0)
-    same_day = OFFSETS.index(0)
-    p = float((1 + (placebo[:, same_day] <= mean[same_day]).sum()) / (1 + DRAWS))
-    return EventStudy(len(columns), mean, low, mid, high, p)
+    low, high = np.nanquantile(placebo, (0.05, 0.95), axis=0)
+    p = float((1 + (placebo[:, SAME_DAY] <= mean[SAME_DAY]).sum()) / (1 + DRAWS))
+    return EventStudy(len(columns), mean, low, high, p)
 
 
 def _mean_path(abnormal: Floats, columns: Ints, sessions: Ints) -> Floats:

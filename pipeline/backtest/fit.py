@@ -7,11 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
-import numpy.typing as npt
 
 from pipeline.backtest.excess import TierScores, exceedance_law, tier_scores
 from pipeline.backtest.prepared import Posts
-from pipeline.backtest.sharded import prepare
+from pipeline.backtest.sharded import prepare_here
 from pipeline.backtest.tiers import TIERS
 from pipeline.backtest.volumes import Volume, week_counts
 from pipeline.core.detector_config import DetectorConfig
@@ -19,8 +18,6 @@ from pipeline.core.prior import Prior, Tier
 from pipeline.core.seasonality import SeasonalProfile
 from pipeline.events import ScoredPost
 from pipeline.times import DAY_MS, HOUR_MS
-
-Floats = npt.NDArray[np.float64]
 
 DAY_SLOTS = 48
 WORKDAYS = 5
@@ -35,7 +32,7 @@ LEAST_WARM = 0.5
 
 def fit_prior(posts: Sequence[ScoredPost], span: tuple[int, int], config: DetectorConfig, timezone: str) -> Prior:
     """Return the prior that posts before the end of ``span`` teach, in event-time order; those before the span only warm up."""
-    return fit_prepared(prepare(posts), span, config, timezone)
+    return fit_prepared(prepare_here(posts), span, config, timezone)
 
 
 def fit_prepared(posts: Posts, span: tuple[int, int], config: DetectorConfig, timezone: str) -> Prior:

@@ -13,7 +13,7 @@ from pipeline.backtest import plots
 from pipeline.backtest.daily import Day, by_day
 from pipeline.backtest.detections import Detection
 from pipeline.backtest.evaluate import Evaluation
-from pipeline.backtest.event_study import EventStudy
+from pipeline.backtest.event_study import DRAWS, EventStudy
 from pipeline.backtest.market import MarketAlert
 from pipeline.backtest.operating_points import OperatingPoint
 from pipeline.backtest.tiers import TierRow
@@ -68,7 +68,7 @@ def pictures(report: ReportInput) -> dict[str, bytes]:
     for group, days in report.market_days.items():
         alerts = [Detection(each.opened, each.peak.score) for each in report.market or () if each.opened.entity == group]
         found[_of_market(group)] = plots.entity_picture(group, days, alerts, ())
-    by_entity: dict[str, list[Trend]] = {entity: [] for entity in shown_entities(scores)}
+    by_entity: dict[str, list[Trend]] = {entity: [] for entity in worth_showing(scores)[:MOST_ENTITIES]}
     for trend in report.trends:
         if trend.entity in by_entity:
             by_entity[trend.entity].append(trend)
@@ -79,6 +79,15 @@ def pictures(report: ReportInput) -> dict[str, bytes]:
     return found
 
 
+def write_report(report: ReportInput, out: Path, as_page: bool, as_files: bool) -> None:
+    """Write OUT/report.html, the pictures as OUT/pictures/NAME.png, or both; they are drawn once."""
+    drawn = pictures(report)
+    if as_page:
+        (out / "report.html").write_text(render(report, drawn), "utf-8")
+    if as_files:
+        write_pictures(drawn, out / "pictures")
+
+
 def write_pictures(drawn: Mapping[str, bytes], folder: Path) -> None:
     """Write each picture as NAME.png; what cannot stand in a file name is percent-encoded."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -86,11 +95,11 @@ def write_pictures(drawn: Mapping[str, bytes], folder: Path) -> None:
         (folder / f"{quote(name, safe='')}.png").write_bytes(png)
 
 
-def shown_entities(scores: Evaluation) -> list[str]:
+def worth_showing(scores: Evaluation) -> list[str]:
     """Return the entities worth a picture: those with alerts, then those whose visible incidents none told about."""
     alerted = {detection.alert.entity for detection in scores.found}
     missed = {scores.incidents[index].entity for index in scores.missed_visible}
-    return [*sorted(alerted), *sorted(missed - alerted)][:MOST_ENTITIES]
+    return [*sorted(alerted), *sorted(missed - alerted)]
 
 
 def render(report: ReportInput, drawn: Mapping[str, bytes]) -> str:
@@ -158,8 +167,9 @@ def _event_study(study: EventStudy | None, drawn: Mapping[str, bytes]) -> str:
     if study is None:
         return ""
     text = (
-        f"Mean abnormal return of the alert's own session {study.mean[5] * 100:.2f} %; as low on {study.p_same_day:.3f} of "
-        "1,000 placebo draws (same entity, other sessions). Posts of a session may follow the move: confirmation, not prediction."
+        f"Mean abnormal return of the alert's own session {study.mean_same_day * 100:.2f} %; as low on {study.p_same_day:.3f} of "
+        f"{DRAWS:,} placebo draws (same entity, other sessions). "
+        "Posts of a session may follow the move: confirmation, not prediction."
     )
     return f"<h2>Event study</h2>{_image(drawn, 'event-study')}<p>{text}</p>"
 
@@ -216,7 +226,7 @@ def _of_market(group: str) -> str:
 
 def _entities(scores: Evaluation, drawn: Mapping[str, bytes]) -> str:
     names = [name for name in drawn if name.startswith(ENTITY)]
-    worth = {d.alert.entity for d in scores.found} | {scores.incidents[index].entity for index in scores.missed_visible}
+    worth = worth_showing(scores)
     more = f'<p class="note">{len(worth) - len(names)} more not drawn.</p>' if len(worth) > len(names) else ""
     note = (
         '<p class="note">Those with alerts, then those whose visible incidents none told about. Dashed: alerts. Green: truth.'

@@ -17,7 +17,7 @@ from pipeline.backtest.fit import fit_prepared
 from pipeline.backtest.posts import ByEntity, once_in_order
 from pipeline.backtest.prepared import Posts, Told
 from pipeline.backtest.prices import Prices, read_prices
-from pipeline.backtest.sharded import Prepare, prepare
+from pipeline.backtest.sharded import Prepare, prepare_here
 from pipeline.backtest.truth import price_incidents, read_truth
 from pipeline.core.detector_config import DETECTOR_VERSION, DetectorConfig
 from pipeline.core.shown import utc
@@ -138,7 +138,7 @@ def _or(value: int | None, default: int) -> int:
 
 
 def backtest(
-    recording: Recording, config: DetectorConfig, timezone: str | None, seed: int, prepare: Prepare = prepare
+    recording: Recording, config: DetectorConfig, timezone: str | None, seed: int, prepare: Prepare = prepare_here
 ) -> Outcome:
     """Return what the detector does on the test span, after the training span taught its prior (unless ``timezone`` is None)."""
     begun = perf_counter()

@@ -25,16 +25,16 @@ Prepare = Callable[[Iterable[ScoredPost]], Posts]
 _own: PreparedPosts | None = None  # in a process of its own: what it keeps from call to call
 
 
-def prepare(posts: Iterable[ScoredPost]) -> Posts:
+def prepare_here(posts: Iterable[ScoredPost]) -> Posts:
     """Return the posts ready to be judged in this process."""
     return PreparedPosts(mentions_of(posts))
 
 
 @contextmanager
 def preparing(processes: int) -> Iterator[Prepare]:
-    """Yield a ``prepare`` for that many processes; they start at once, so that they are ready when the posts are read."""
+    """Yield what prepares posts for that many processes; they start at once, so that they are ready when the posts are read."""
     if processes == 1:
-        yield prepare
+        yield prepare_here
         return
     with ExitStack() as stack:
         workers = [stack.enter_context(pool(1, _keep, {})) for _ in range(processes)]

@@ -21,7 +21,7 @@ from pipeline.backtest.grid import Point, configured
 from pipeline.backtest.posts import ByEntity, once_in_order
 from pipeline.backtest.prepared import Posts
 from pipeline.backtest.session import Recording
-from pipeline.backtest.sharded import prepare as ready
+from pipeline.backtest.sharded import prepare_here
 from pipeline.core.detector_config import DETECTOR_VERSION, DetectorConfig
 from pipeline.pool import AHEAD, pool
 from pipeline.replay.recorded import read_scored
@@ -31,7 +31,7 @@ RESULTS = "sweep.jsonl"
 
 @dataclass(frozen=True)
 class SweepData:
-    """What every process needs; read by each once. ``fingerprint``: see ``prepare``."""
+    """What every process needs; read by each once. ``fingerprint``: see ``write_data``."""
 
     path: Path
     truth: Truth
@@ -51,7 +51,7 @@ class _Worker:
 _worker: _Worker | None = None
 
 
-def prepare(recording: Recording, config: DetectorConfig, out: Path, timezone: str) -> SweepData:
+def write_data(recording: Recording, config: DetectorConfig, out: Path, timezone: str) -> SweepData:
     """Write the training posts, scored, once for all processes, and return what these need.
 
     Posts behind the training span are not even in the file. The fingerprint names what a result depends on beside its point.
@@ -100,6 +100,15 @@ def best_of(results: Iterable[Mapping[str, Any]], grid_points: Sequence[Point]) 
     return max((found[_key(point)] for point in grid_points), key=lambda result: float(result["objective"]))
 
 
+def chosen(
+    results: Iterable[Mapping[str, Any]], grid_points: Sequence[Point], config: DetectorConfig
+) -> tuple[DetectorConfig, dict[str, Any]]:
+    """Return the configuration of the point that is best on the training span, and what was tried, as JSON values."""
+    best = best_of(results, grid_points)
+    tried = {"points": len(grid_points), "best": best["point"], "objective_on_training_span": best["objective"]}
+    return configured(config, best["point"]), tried
+
+
 def objective(scores: Evaluation, target: float) -> float:
     """Return what a sweep maximises: F1 of precision and visible recall, less what the alerts exceed their target by.
 
@@ -137,7 +146,7 @@ def _in_processes(data: SweepData, config: DetectorConfig, todo: Sequence[Point]
 def _start(data: SweepData, config: DetectorConfig) -> None:
     global _worker
     posts = once_in_order(read_scored(data.path))
-    _worker = _Worker(data, config, ready(posts), ByEntity(posts))
+    _worker = _Worker(data, config, prepare_here(posts), ByEntity(posts))
     gc.freeze()  # all of it stays to the end: the collector need not look through it again and again
 
 
@@ -149,13 +158,13 @@ def _score_point(point: Point) -> dict[str, Any]:
 
 def score_point(point: Point, posts: Posts, by_entity: ByEntity, config: DetectorConfig, data: SweepData) -> dict[str, Any]:
     """Return one line of the results: the point on the training span alone."""
-    chosen = fitted(posts, configured(config, point), data)
-    target = chosen.false_alerts_per_entity_day
-    scores = evaluate(posts.judge(chosen).alerts, by_entity, data.truth, replace(data.spans, test=data.spans.train), target)
+    tuned = fitted(posts, configured(config, point), data)
+    target = tuned.false_alerts_per_entity_day
+    scores = evaluate(posts.judge(tuned).alerts, by_entity, data.truth, replace(data.spans, test=data.spans.train), target)
     return {
         "point": dict(point),
         "objective": objective(scores, target),
         "train": scores.summary(),
-        "config_hash": chosen.config_hash,
+        "config_hash": tuned.config_hash,
         "fingerprint": data.fingerprint,
     }

@@ -3,28 +3,24 @@
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from pipeline import settings as settings_module
+from pipeline.backtest.exchange import HOURS, NEW_YORK, read_exchange
 from pipeline.commands.options import EncoderChoice, EncoderOption, JsonOption, parse_time
 from pipeline.commands.replay import scoring_for
 
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-    from pipeline.backtest.grid import Point
     from pipeline.backtest.market import MarketAlert
     from pipeline.backtest.report import ReportInput
     from pipeline.backtest.session import Outcome, Recording
-    from pipeline.core.detector_config import DetectorConfig
     from pipeline.events import ScoredPost
     from pipeline.settings import Settings
-
-NEW_YORK = "America/New_York"
 
 
 def register(app: typer.Typer) -> None:
@@ -44,8 +40,10 @@ def backtest(  # noqa: PLR0913 - one parameter an option
     to: Annotated[str | None, typer.Option("--to", help="End of what is judged, exclusive.")] = None,
     train_from: Annotated[str | None, typer.Option(help="Beginning of what thresholds may learn from.")] = None,
     train_to: Annotated[str | None, typer.Option(help="End of it, exclusive; not after --from.")] = None,
-    timezone: Annotated[str, typer.Option(help="Of the exchange: for the weekly season and the sessions of prices.")] = NEW_YORK,
-    hours: Annotated[str, typer.Option(help="When it trades; posts after the close are the next session's.")] = "09:30-16:00",
+    timezone: Annotated[
+        str, typer.Option(help="Of the exchange: for the weekly season and the sessions of prices.")
+    ] = NEW_YORK.timezone,
+    hours: Annotated[str, typer.Option(help="When it trades; posts after the close are the next session's.")] = HOURS,
     fit: Annotated[bool, typer.Option(help="Fit season, levels and thresholds on the training span.")] = True,
     report: Annotated[bool, typer.Option(help="Write report.html; runs the detector at four more targets.")] = True,
     pictures: Annotated[bool, typer.Option("--pictures", help="Write the report's pictures as OUT/pictures/*.png too.")] = False,
@@ -72,10 +70,11 @@ def backtest(  # noqa: PLR0913 - one parameter an option
     scores kept beside the file.
     """
     from pipeline.backtest import session
-    from pipeline.backtest.exchange import read_exchange
+    from pipeline.backtest import sweep as sweeps
     from pipeline.backtest.grid import points, read_grid
     from pipeline.backtest.lookahead import check_hindsight
     from pipeline.backtest.market import market_alerts
+    from pipeline.backtest.report import write_report
     from pipeline.backtest.sharded import preparing
     from pipeline.jobs.detector import detector_config
     from pipeline.pool import cores
@@ -86,18 +85,19 @@ def backtest(  # noqa: PLR0913 - one parameter an option
     cutoff_ms = None if model_cutoff is None else parse_time(model_cutoff)
     exchange = read_exchange(timezone, hours)
     session.check_wishes(out, [path for path in (prices, truth) if path is not None])
-    grid, at_once = None if sweep is None else read_grid(sweep, config), cores() if processes is None else processes
+    todo, at_once = [] if sweep is None else points(read_grid(sweep, config)), cores() if processes is None else processes
     with _progress() as progress, preparing(at_once) as prepare:
         posts = _read(paths, settings, encoder)
         recording = session.load(posts, prices, truth, bounds, exchange)
         check_hindsight(cutoff_ms, recording.spans.test[0], allow_hindsight or lookahead)
         extra: dict[str, Any] = {}
-        if grid is not None:
-            config, extra["sweep"] = _sweep(points(grid), recording, config, (out, at_once, timezone), progress)
+        if todo:
+            data = sweeps.write_data(recording, config, out, timezone)
+            results = sweeps.sweep(data, config, todo, out / sweeps.RESULTS, at_once)
+            config, extra["sweep"] = sweeps.chosen(progress.track(results, len(todo), description="sweep"), todo, config)
         outcome = session.backtest(recording, config, zone, seed, prepare)
-        if lookahead and cutoff_ms is None:
-            cutoff_ms = _known_cutoff(posts, settings)
-        extra |= _analyses(recording, outcome, lookahead, warmup, cutoff_ms)
+        learned_ms = _known_cutoff(posts, settings) if lookahead and cutoff_ms is None else cutoff_ms
+        extra |= _analyses(recording, outcome, lookahead, warmup, learned_ms)
         heard = market_alerts(recording.posts, outcome.config, recording.spans.test) if market else None
         extra["market_alerts"] = None if heard is None else [alert.summary() for alert in heard]
         files = [path for path in (*paths, prices, truth, sweep) if path is not None]
@@ -105,7 +105,7 @@ def backtest(  # noqa: PLR0913 - one parameter an option
         summary = outcome.scores.summary() | {"seconds": round(outcome.seconds, 3)} | extra
         session.write_run(outcome, summary | {"provenance": facts}, out, _dump)
         if report or pictures:
-            _write_report(recording, outcome, _page(recording, outcome, facts, heard), (out, report, pictures), progress)
+            write_report(_page(recording, outcome, facts, heard, progress), out, report, pictures)
     typer.echo(_dump(summary).decode() if as_json else _shown(summary, out, report))
 
 
@@ -137,25 +137,6 @@ def _read(paths: list[Path], settings: "Settings", encoder: EncoderChoice) -> "l
     return [post for path in paths for post in read_posts(path, scoring)]
 
 
-def _sweep(
-    todo: "list[Point]", recording: "Recording", config: "DetectorConfig", where: tuple[Path, int, str], progress: "Progress"
-) -> "tuple[DetectorConfig, dict[str, Any]]":
-    """Return the configuration that is best on the training span, and what was tried."""
-    from pipeline.backtest import sweep as sweeps
-    from pipeline.backtest.grid import configured
-
-    out, processes, timezone = where
-    data = sweeps.prepare(recording, config, out, timezone)
-    task = progress.add_task("sweep", total=len(todo))
-    results = []
-    for result in sweeps.sweep(data, config, todo, out / sweeps.RESULTS, processes):
-        results.append(result)
-        progress.update(task, completed=len(results))
-    best = sweeps.best_of(results, todo)
-    tried = {"points": len(todo), "best": best["point"], "objective_on_training_span": best["objective"]}
-    return configured(config, best["point"]), tried
-
-
 def _known_cutoff(posts: "list[ScoredPost]", settings: "Settings") -> int | None:
     """Return the last moment that the model of these scores learned from, where it is the one that is configured."""
     from pipeline.backtest.lookahead import last_moment
@@ -179,9 +160,16 @@ def _analyses(
     return found
 
 
-def _page(recording: "Recording", outcome: "Outcome", facts: dict[str, Any], heard: "list[MarketAlert] | None") -> "ReportInput":
-    """Return what the page shows, without the operating points."""
+def _page(
+    recording: "Recording",
+    outcome: "Outcome",
+    facts: dict[str, Any],
+    heard: "list[MarketAlert] | None",
+    progress: "Progress",
+) -> "ReportInput":
+    """Return what the page shows; its operating points take a run each."""
     from pipeline.backtest.market import days_of_markets
+    from pipeline.backtest.operating_points import TARGETS, operating_points
     from pipeline.backtest.report import ReportInput
     from pipeline.core.shown import utc
 
@@ -189,24 +177,9 @@ def _page(recording: "Recording", outcome: "Outcome", facts: dict[str, Any], hea
     title = f"Backtest {utc(span[0])} to {utc(span[1])}"
     trends = tuple(outcome.told.within(span))
     days = {} if heard is None else days_of_markets(trends, span, config)
-    return ReportInput(title, outcome.scores, trends, span, config.prior, (), outcome.study, facts, heard, days)
-
-
-def _write_report(
-    recording: "Recording", outcome: "Outcome", page: "ReportInput", where: tuple[Path, bool, bool], progress: "Progress"
-) -> None:
-    """Write report.html, the pictures as files, or both; ``where``: (folder, report wanted, pictures wanted)."""
-    from pipeline.backtest.operating_points import TARGETS, operating_points
-    from pipeline.backtest.report import pictures, render, write_pictures
-
     task = progress.add_task("report", total=len(TARGETS))
-    shown = replace(page, points=tuple(operating_points(recording, outcome, done=lambda: progress.advance(task))))
-    out, report, as_files = where
-    drawn = pictures(shown)
-    if report:
-        (out / "report.html").write_text(render(shown, drawn), "utf-8")
-    if as_files:
-        write_pictures(drawn, out / "pictures")
+    tried = tuple(operating_points(recording, outcome, done=lambda: progress.advance(task)))
+    return ReportInput(title, outcome.scores, trends, span, config.prior, tried, outcome.study, facts, heard, days)
 
 
 @contextmanager

@@ -75,15 +75,16 @@ def replay(  # noqa: PLR0913 - one parameter an option
 
 
 def _posts(paths: list[str], scoring: "Scoring", span: tuple[int, int], by_arrival: bool) -> "Iterable[ScoredPost]":
+    from pipeline.core.trends import post_order
     from pipeline.replay.from_topics import SCHEME
     from pipeline.replay.raw import read_posts
-    from pipeline.replay.recorded import arrival, as_they_came, between, merged, order
+    from pipeline.replay.recorded import arrival, as_they_came, between, merged
 
     lanes = [lane for path in paths if path.startswith(SCHEME) for lane in _topic(path, scoring, span)]
     files = between(merged([read_posts(Path(path), scoring) for path in paths if not path.startswith(SCHEME)]), *span)
     if by_arrival:
         return as_they_came([sorted(files, key=arrival), *lanes])
-    return merged([files, sorted((post for lane in lanes for post in lane), key=order)])
+    return merged([files, sorted((post for lane in lanes for post in lane), key=post_order)])
 
 
 def _topic(name: str, scoring: "Scoring", span: tuple[int, int]) -> "list[list[ScoredPost]]":

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from pipeline.core.detector_config import DETECTOR_VERSION, DetectorConfig
 from pipeline.events import AlertReason, AlertStatus, Rule, Severity
 
+MOODS = frozenset({Rule.NEGATIVE_SPIKE, Rule.NEGATIVE_TREND})  # the rules about what people feel of one entity
 SEVERITIES = (Severity.INFO, Severity.WARNING, Severity.CRITICAL)
 
 

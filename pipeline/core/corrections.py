@@ -1,10 +1,15 @@
 """What to tell when late posts changed a history that was already told."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from operator import attrgetter
+from typing import TypeVar
 
 from pipeline.events import Alert, AlertReason, AlertStatus, Rule, Trend
 
 TAKEN_BACK = (AlertReason.CORRECTED_BELOW_THRESHOLD, AlertReason.REPLACED)
+
+Record = TypeVar("Record", Trend, Alert)
+Key = TypeVar("Key", bound=Hashable)
 
 
 def reconcile(told: Sequence[Alert], again: Sequence[Alert], corrections: dict[str, int]) -> list[Alert]:
@@ -15,13 +20,13 @@ def reconcile(told: Sequence[Alert], again: Sequence[Alert], corrections: dict[s
     """
     same = _common_prefix(told, again)
     stale = {alert.alert_id: alert for alert in told[same:]}
-    records = [_shifted(alert, corrections) for alert in again[same:] if alert.alert_id not in stale]
+    records = [shifted(alert, corrections) for alert in again[same:] if alert.alert_id not in stale]
     for alert_id, last_told in stale.items():
         valid = [alert for alert in again if alert.alert_id == alert_id]
         ahead = last_told.revision + corrections.get(alert_id, 0) + 1
         if valid:
             corrections[alert_id] = max(corrections.get(alert_id, 0), ahead - valid[-1].revision)
-            records.append(_shifted(valid[-1], corrections))
+            records.append(shifted(valid[-1], corrections))
         else:
             corrections.pop(alert_id, None)  # the newest last: the operator forgets the oldest
             corrections[alert_id] = ahead + 1
@@ -36,7 +41,8 @@ def _common_prefix(told: Sequence[Alert], again: Sequence[Alert]) -> int:
     return min(len(told), len(again))
 
 
-def _shifted(alert: Alert, corrections: dict[str, int]) -> Alert:
+def shifted(alert: Alert, corrections: dict[str, int]) -> Alert:
+    """Return the alert of an undisturbed history as it is told: its revision ahead by what corrections used up."""
     ahead = corrections.get(alert.alert_id, 0)
     return alert if ahead == 0 else alert.model_copy(update={"revision": alert.revision + ahead})
 
@@ -66,28 +72,33 @@ def _retraction(last_told: Alert, revision: int, successor: Alert | None) -> Ale
     return last_told.model_copy(update=changes)
 
 
-def settled_trends(records: Sequence[Trend]) -> dict[tuple[str, int], Trend]:
-    """Return the last record of each entity and pane with its revision set to 0."""
-    last: dict[tuple[str, int], Trend] = {}
+def latest(records: Iterable[Record], key: Callable[[Record], Key]) -> dict[Key, Record]:
+    """Return the record of each key that has the highest revision; of equal ones, which say the same, the first."""
+    last: dict[Key, Record] = {}
     for record in records:
-        known = last.get((record.entity, record.window_start_ms))
+        known = last.get(key(record))
         if known is None or record.revision > known.revision:
-            last[record.entity, record.window_start_ms] = record
-    return {key: record.model_copy(update={"revision": 0}) for key, record in last.items()}
+            last[key(record)] = record
+    return last
 
 
-def settled_alerts(records: Sequence[Alert]) -> dict[str, Alert]:
+def pane_of(trend: Trend) -> tuple[str, int]:
+    """Return what a trend and its corrections are about: the entity, and when the pane starts."""
+    return trend.entity, trend.window_start_ms
+
+
+def settled_trends(records: Iterable[Trend]) -> dict[tuple[str, int], Trend]:
+    """Return the last record of each entity and pane with its revision set to 0."""
+    return {key: record.model_copy(update={"revision": 0}) for key, record in latest(records, pane_of).items()}
+
+
+def settled_alerts(records: Iterable[Alert]) -> dict[str, Alert]:
     """Return the last record of each alert with its revision set to 0, without those that late posts took back.
 
     Two hosts, two orders within the allowed lateness and two watermark cadences give equal results here.
     """
-    last: dict[str, Alert] = {}
-    for record in records:
-        known = last.get(record.alert_id)
-        if known is None or record.revision > known.revision:
-            last[record.alert_id] = record
     return {
         alert_id: record.model_copy(update={"revision": 0})
-        for alert_id, record in last.items()
+        for alert_id, record in latest(records, attrgetter("alert_id")).items()
         if record.reason not in TAKEN_BACK
     }

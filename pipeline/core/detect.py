@@ -97,7 +97,7 @@ def view_of(history: PaneHistory, seen: Assessment, config: DetectorConfig) -> L
     """Return the leading lane's view; where none has support, that of the loudest lane but for its share, or of the first."""
     if seen.leading is not None:
         return seen.leading
-    moment = Situation(history, seen.end_ms, seen.expected, seen.dispersion, seen.cold)
+    moment = _situation(history, seen)
     views = [look(moment, lane, config) for lane in config.lanes if _has_support(moment, lane, config)]
     return max(views, key=lambda view: view.score) if views else look(moment, config.lanes[0], config)
 
@@ -116,14 +116,14 @@ def look(moment: Situation, lane: Lane, config: DetectorConfig) -> LaneView:
     at = lane.windows_ms.index(lane.reference_ms)
     dispersion = max(moment.dispersion, lane.least_dispersion)
     tails, share, score = score_of(sums, at, means, moment.expected.share, dispersion, config)
-    supported = _meets(moment, lane, lane.support, sums[at], means[at]) and (not moment.cold or share >= config.cold_share_tail)
+    supported = _meets(moment, lane, lane.support, sums[at], means[at]) and _is_odd(share, moment.cold, config)
     firm = supported and _meets(moment, lane, lane.firm, sums[at], means[at])
     return LaneView(lane, sums, means, sums[at], means[at], dispersion, tails, share, score, supported, firm)
 
 
 def all_views(history: PaneHistory, seen: Assessment, config: DetectorConfig) -> list[LaneView]:
     """Return what every lane sees, supported or not."""
-    moment = Situation(history, seen.end_ms, seen.expected, seen.dispersion, seen.cold)
+    moment = _situation(history, seen)
     return [look(moment, lane, config) for lane in config.lanes]
 
 
@@ -137,14 +137,13 @@ def with_sums(view: LaneView, sums: tuple[WindowSums, ...], seen: Assessment, co
     tails, share, score = score_of(sums, at, view.means, seen.expected.share, view.dispersion, config)
     gone = 0 if view.reference.posts > view.reference.effective else ceil(view.reference.negative - sums[at].negative - 1e-9)
     posts = view.reference.effective - gone
-    need = view.lane.support
-    supported = (
-        view.supported
-        and posts >= (need.posts_effective_cold if seen.cold else need.posts_effective)
-        and sums[at].negative >= max(need.negative_mass, need.lift * view.reference_mean)
-        and (not seen.cold or share >= config.cold_share_tail)
-    )
+    enough = _holds_enough(view.lane.support, seen.cold, posts, sums[at].negative, view.reference_mean)
+    supported = view.supported and enough and _is_odd(share, seen.cold, config)
     return view._replace(sums=sums, reference=sums[at], tails=tails, share_tail=share, score=score, supported=supported)
+
+
+def _situation(history: PaneHistory, seen: Assessment) -> Situation:
+    return Situation(history, seen.end_ms, seen.expected, seen.dispersion, seen.cold)
 
 
 def _means(moment: Situation, sizes_ms: Sequence[int], config: DetectorConfig) -> list[float]:
@@ -157,8 +156,10 @@ def _is_supported(moment: Situation, lane: Lane, config: DetectorConfig) -> bool
     """Return what ``look`` would say of the support, without the tails of the counts, which take longest."""
     if not _has_support(moment, lane, config):
         return False
+    if not moment.cold:
+        return True  # whatever the share, and its tail takes long too
     reference = moment.history.sums(moment.end_ms, lane.reference_ms)
-    return not moment.cold or _share_tail(reference, moment.expected.share, config) >= config.cold_share_tail
+    return _is_odd(_share_tail(reference, moment.expected.share, config), moment.cold, config)
 
 
 def _share_tail(reference: WindowSums, expected_share: float, config: DetectorConfig) -> float:
@@ -174,10 +175,23 @@ def _has_support(moment: Situation, lane: Lane, config: DetectorConfig) -> bool:
 
 
 def _meets(moment: Situation, lane: Lane, need: Support, reference: WindowSums, mean: float) -> bool:
-    least = need.posts_effective_cold if moment.cold else need.posts_effective
-    if reference.effective < least or reference.negative < max(need.negative_mass, need.lift * mean):
+    if not _holds_enough(need, moment.cold, reference.effective, reference.negative, mean):
         return False
     return moment.history.has_authors(need.authors, moment.end_ms, lane.reference_ms)
+
+
+def _holds_enough(need: Support, cold: bool, posts: int, negative: float, mean: float) -> bool:
+    """Return whether a reference window of so many effective posts and negatives, ``mean`` expected, holds what is needed.
+
+    That enough different people spoke is asked beside.
+    """
+    least = need.posts_effective_cold if cold else need.posts_effective
+    return posts >= least and negative >= max(need.negative_mass, need.lift * mean)
+
+
+def _is_odd(share: float, cold: bool, config: DetectorConfig) -> bool:
+    """Return whether the tail of the share lets a lane speak: while an entity is cold it must be unusual too."""
+    return not cold or share >= config.cold_share_tail
 
 
 def score_of(

@@ -50,6 +50,15 @@ def pane_end_ms(event_time_ms: int) -> int:
     return event_time_ms - event_time_ms % PANE_MS + PANE_MS
 
 
+def quiet_at_ms(touched_ms: int, newest_ms: int, out_of_orderness_ms: int, idleness_ms: int) -> int:
+    """Return the wall-clock time at which a source that stays silent is folded without waiting for the watermark.
+
+    That is ``idleness_ms`` after it was last heard of (``touched_ms``, wall clock), and after the pane of its newest event time
+    ended by the wall clock as well.
+    """
+    return max(touched_ms, pane_end_ms(newest_ms) + out_of_orderness_ms) + idleness_ms
+
+
 def due_ms(held: Held[State], waiting_ms: Iterable[int]) -> int | None:
     """Return the earliest event time at which folding has something to decide; None where nothing is pending.
 

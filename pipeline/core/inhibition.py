@@ -6,14 +6,10 @@ it names as standing out beyond the market, is never hidden; nor is anything mor
 whoever is woken by warnings, or by critical ones alone, misses none of them.
 """
 
-from typing import Final
-
 from pipeline.contract import Contract
-from pipeline.core.alerts import SEVERITIES
+from pipeline.core.alerts import MOODS, SEVERITIES
 from pipeline.core.explain import ENDED
-from pipeline.events import Alert, Rule, Severity, delivery_id
-
-MOODS: Final = (Rule.NEGATIVE_SPIKE, Rule.NEGATIVE_TREND)
+from pipeline.events import Alert, Severity, delivery_id
 
 
 class MarketWord(Contract):

@@ -82,8 +82,8 @@ def sum_up(
     ]
     if len(carried) > 1:
         carried.sort()
-    assigned = [clusters.assign(said[3].fingerprint, said[0]) for said in carried]
-    if _is_plain([said[3] for said in carried], assigned, config.posts_per_author):
+    assigned = [clusters.assign(content.fingerprint, time_ms) for time_ms, _, _, content, _ in carried]
+    if _is_plain([content for _, _, _, content, _ in carried], assigned, config.posts_per_author):
         summed, parts = _plain(members), {d.entity: Part(d.effective, round(UNITS * d.negative)) for d in members}
     else:
         summed, parts = _collapsed(members, carried, assigned, config.posts_per_author)

@@ -11,7 +11,11 @@ from pipeline.core.seasonality import SeasonalProfile
 
 @dataclass(frozen=True, slots=True)
 class Tier:
-    """Entities of similar volume. ``exceedance``: S is above ``base`` on a share ``rate`` of days, with an exponential tail."""
+    """Entities of similar volume, and how high they score by chance.
+
+    Scores above ``threshold_base`` come ``rate_at_base`` times a day, higher ones exponentially more rarely: by a factor of e
+    for every ``threshold_scale``.
+    """
 
     posts_per_day: float
     dispersion: float

@@ -43,7 +43,7 @@ def encode(profile: Profile) -> bytes:
 
 
 def decode(encoded: bytes) -> Profile:
-    """Return the profile. Raises StateVersionError for bytes of a newer version, or damaged ones."""
+    """Return the profile. Raises StateVersionError for bytes of another version, or damaged ones."""
     version = _VERSION.unpack_from(encoded)[0] if len(encoded) >= _VERSION.size else 0
     if version != VERSION:
         fix = "run the version that wrote it" if version > VERSION else "forget the user and replay the topics"

@@ -15,7 +15,8 @@ _EPOCH_TO_MONDAY_MS = 4 * DAY_MS  # 1970-01-01 was a Thursday: 1970-01-05 is the
 _QUARTER_MS = 15 * MINUTE_MS  # no zone's offset ends within a quarter of an hour
 
 
-def _offset_ms(timezone: str, hour: int) -> int:
+def offset_ms(timezone: str, hour: int) -> int:
+    """Return how far the local clock is ahead of UTC in this hour since 1970, in milliseconds; negative where it is behind."""
     if timezone == "UTC":
         return 0
     moment = datetime.fromtimestamp(hour * 3600, UTC).astimezone(ZoneInfo(timezone))
@@ -27,10 +28,10 @@ def _offset_ms(timezone: str, hour: int) -> int:
 def _slot_at(timezone: str, quarter: int) -> tuple[int, int, int, int]:
     """Return (weeks since the first Monday, half-hour of the week, its beginning, offset) of a quarter of an hour since 1970."""
     time_ms = quarter * _QUARTER_MS
-    offset_ms = _offset_ms(timezone, time_ms // HOUR_MS)
-    local_ms = time_ms + offset_ms - _EPOCH_TO_MONDAY_MS
+    ahead_ms = offset_ms(timezone, time_ms // HOUR_MS)
+    local_ms = time_ms + ahead_ms - _EPOCH_TO_MONDAY_MS
     slots = local_ms // SLOT_MS
-    return slots // SLOTS, slots % SLOTS, time_ms - local_ms % SLOT_MS, offset_ms
+    return slots // SLOTS, slots % SLOTS, time_ms - local_ms % SLOT_MS, ahead_ms
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,16 +58,16 @@ class SeasonalProfile:
         """Return ``exposure(end_ms - size, end_ms)`` of each size, none longer than eight weeks."""
         if not self.factors:
             return [float(size) for size in sizes_ms]
-        end, offset_ms = self._since_monday(end_ms)
-        return [self._between(end_ms - size, end_ms, end, offset_ms) for size in sizes_ms]
+        end, ahead_ms = self._since_monday(end_ms)
+        return [self._between(end_ms - size, end_ms, end, ahead_ms) for size in sizes_ms]
 
     def slot_of(self, time_ms: int) -> int:
         """Return the half-hour of the week, from Monday 00:00 in ``timezone``."""
         return _slot_at(self.timezone, time_ms // _QUARTER_MS)[1]
 
-    def _between(self, from_ms: int, to_ms: int, to: float, offset_ms: int) -> float:
-        begin, offset_before_ms = self._since_monday(from_ms)
-        if offset_before_ms == offset_ms:
+    def _between(self, from_ms: int, to_ms: int, to: float, ahead_ms: int) -> float:
+        begin, ahead_before_ms = self._since_monday(from_ms)
+        if ahead_before_ms == ahead_ms:
             return max(0.0, to - begin)
         return self._over_changed_clocks(from_ms, to_ms)
 
@@ -77,6 +78,6 @@ class SeasonalProfile:
         return sum(self.factors[self.slot_of(begin)] * (end - begin) for begin, end in spans)
 
     def _since_monday(self, time_ms: int) -> tuple[float, int]:
-        weeks, slot, start_ms, offset_ms = _slot_at(self.timezone, time_ms // _QUARTER_MS)
+        weeks, slot, start_ms, ahead_ms = _slot_at(self.timezone, time_ms // _QUARTER_MS)
         until = self._until
-        return (weeks * until[-1] + until[slot]) * SLOT_MS + self.factors[slot] * (time_ms - start_ms), offset_ms
+        return (weeks * until[-1] + until[slot]) * SLOT_MS + self.factors[slot] * (time_ms - start_ms), ahead_ms

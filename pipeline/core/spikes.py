@@ -11,7 +11,7 @@ from typing import Generic, TypeVar
 
 from pipeline.core.baseline import absorb, fresh
 from pipeline.core.clusters import Clusters
-from pipeline.core.corrections import reconcile
+from pipeline.core.corrections import reconcile, shifted
 from pipeline.core.decide import decide, trend_of
 from pipeline.core.detect import Assessment, Known, assess
 from pipeline.core.detector_config import DetectorConfig
@@ -66,7 +66,7 @@ class PaneOperator(Generic[State]):
         if state.dirty_ms is None:
             told = self._run(state, until)
             state.told_alerts += told.alerts
-            told.alerts = [_ahead(record, state) for record in told.alerts]
+            told.alerts = [shifted(record, state.corrections) for record in told.alerts]
         else:
             told = self._run_again(state, until)
         timers = (_next_tick(until),) if state.decided.is_open else ()
@@ -277,8 +277,3 @@ class NegativeSpikeOperator(PaneOperator[EntityState]):
 def _next_tick(time_ms: int) -> int:
     """Return the next moment at which silence is looked at."""
     return time_ms - time_ms % QUIET_TICK_MS + QUIET_TICK_MS
-
-
-def _ahead(record: Alert, state: EntityState) -> Alert:
-    ahead = state.corrections.get(record.alert_id, 0)
-    return record if ahead == 0 else record.model_copy(update={"revision": record.revision + ahead})

@@ -100,8 +100,3 @@ def _features(normalised: str) -> Iterable[str]:
 def is_list(text: str, most_names: int) -> bool:
     """Return whether a text names more than ``most_names`` by cashtag: a list, which says little of anyone on it."""
     return text.count("$") > most_names and len(_CASHTAG.findall(text)) > most_names
-
-
-def hamming(left: int, right: int) -> int:
-    """Return in how many bits two fingerprints differ."""
-    return (left ^ right).bit_count()

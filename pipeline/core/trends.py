@@ -46,6 +46,11 @@ class Step(NamedTuple):
 NOTHING = Step()
 
 
+def post_order(post: ScoredPost) -> tuple[int, str, str]:
+    """Return the key of event-time order. Posts of one moment go by id and entity, so that the order is the same everywhere."""
+    return post.event_time_ms, post.event_id, post.entity
+
+
 def told(step: Step) -> Iterator[tuple[Topic, Trend | Alert | ScoredPost]]:
     """Yield what a step gives out, each with its topic: trends, alerts, and posts behind the allowed lateness."""
     yield from ((TRENDS, trend) for trend in step.trends)

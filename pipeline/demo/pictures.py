@@ -12,6 +12,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from pipeline.core.corrections import latest, pane_of
 from pipeline.demo.chart import LEAST_POSTS, Chart, days, span
 from pipeline.events import Alert, AlertStatus, Rule, Trend, WindowEvidence
 from pipeline.times import DAY_MS, HOUR_MS
@@ -51,16 +52,13 @@ MARKS: Final = {  # colour and width of the line
 
 def draw_all(trends: Iterable[Trend], alerts: Sequence[Alert], folder: Path) -> list[Path]:
     """Write one PNG per entity that has an alert; return their paths."""
-    latest: dict[str, dict[int, Trend]] = {alert.entity: {} for alert in alerts}
-    for trend in trends:
-        if trend.entity in latest:
-            known = latest[trend.entity].get(trend.window_start_ms)
-            if known is None or known.revision <= trend.revision:
-                latest[trend.entity][trend.window_start_ms] = trend
+    panes: dict[str, list[Trend]] = {alert.entity: [] for alert in alerts}
+    last = latest((trend for trend in trends if trend.entity in panes), pane_of)
+    for entity, start in sorted(last):
+        panes[entity].append(last[entity, start])
     folder.mkdir(parents=True, exist_ok=True)
     return [
-        draw(entity, [panes[start] for start in sorted(panes)], [a for a in alerts if a.entity == entity], folder)
-        for entity, panes in sorted(latest.items())
+        draw(entity, own, [alert for alert in alerts if alert.entity == entity], folder) for entity, own in sorted(panes.items())
     ]
 
 

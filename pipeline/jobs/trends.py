@@ -105,24 +105,16 @@ class TrendHost(Generic[State]):
         groups = {} if self._market is None else self._market.snapshot()
         return Snapshot(self.watermark_ms, states, sorted(self._timers), dict(self._newest_ms), groups)
 
-    def restore(
-        self,
-        watermark_ms: int,
-        states: dict[str, bytes],
-        timers: Iterable[tuple[int, str]],
-        newest_ms: dict[str, int],
-        groups: dict[str, bytes],
-    ) -> None:
+    def restore(self, snapshot: Snapshot) -> None:
         """Take over a snapshot in place of everything known."""
         if self._market is not None:
-            self._market.restore(groups)
-        self._fired_ms = watermark_ms
-        self.watermark_ms = watermark_ms
-        self._states = {entity: self._operator.decode_state(encoded) for entity, encoded in states.items()}
-        self._timers = [(timer_ms, entity) for timer_ms, entity in timers]
+            self._market.restore(snapshot.groups)
+        self._fired_ms = self.watermark_ms = snapshot.watermark_ms
+        self._states = {entity: self._operator.decode_state(encoded) for entity, encoded in snapshot.states.items()}
+        self._timers = list(snapshot.timers)
         heapq.heapify(self._timers)
         self._registered = set(self._timers)
-        self._newest_ms = dict(newest_ms)
+        self._newest_ms = dict(snapshot.newest_ms)
 
     def _register(self, step: Step, entity: str) -> None:
         for timer_ms in step.timers:

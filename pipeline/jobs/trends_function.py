@@ -24,7 +24,7 @@ from pyflink.common import Row, Types
 from pyflink.datastream import KeyedProcessFunction, OutputTag, RuntimeContext, TimeDomain, TimerService
 from pyflink.datastream.state import ListStateDescriptor
 
-from pipeline.core.fold import Arrival, Held, decode_held, due_ms, encode_held, fold, pane_end_ms
+from pipeline.core.fold import Arrival, Held, decode_held, due_ms, encode_held, fold, pane_end_ms, quiet_at_ms
 from pipeline.core.market_rules import OFF, group_of
 from pipeline.core.pane_digest import PaneDigest, encode_digest
 from pipeline.core.spikes import make_operator
@@ -148,8 +148,7 @@ class FoldingFunction(KeyedProcessFunction):  # type: ignore[misc]
         return mark
 
     def _quiet_at_ms(self, mark: Mark) -> int:
-        """Return the wall-clock time at which a key that stays silent is folded without waiting for the watermark."""
-        return max(mark.touched_ms, pane_end_ms(mark.newest_ms) + self._job.detector.out_of_orderness_ms) + self._job.idleness_ms
+        return quiet_at_ms(mark.touched_ms, mark.newest_ms, self._job.detector.out_of_orderness_ms, self._job.idleness_ms)
 
     def _rows(self, key: str, step: Step) -> Iterator[Any]:
         yield from self._told(self._job.trends, key, step.trends)

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from pipeline.adapters.health import Readiness
 from pipeline.adapters.streams import Record, Sink, Source
-from pipeline.core.fold import Arrival, pane_end_ms
+from pipeline.core.fold import Arrival, pane_end_ms, quiet_at_ms
 from pipeline.core.trends import Step
 from pipeline.events import ScoredPost
 from pipeline.jobs.scored_letters import scored_letter
@@ -100,6 +100,4 @@ class LiveTrends:
             self._metrics.count("alerts_total", rule=alert.rule, status=alert.status)
 
     def _quiet_at_ms(self) -> int:
-        """Return the wall-clock time at which a silent source no longer holds the last panes open."""
-        overdue = pane_end_ms(self._newest_ms) + self._job.detector.out_of_orderness_ms
-        return max(self._touched_ms, overdue) + self._job.idleness_ms
+        return quiet_at_ms(self._touched_ms, self._newest_ms, self._job.detector.out_of_orderness_ms, self._job.idleness_ms)

@@ -1,7 +1,7 @@
-"""Recorded posts from files: scored ones as they are, raw ones after the worker has seen them."""
+"""Recorded posts that are scored already, from files of JSON lines; raw ones are the business of ``pipeline.replay.raw``."""
 
 import heapq
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from operator import itemgetter
 from pathlib import Path
@@ -12,17 +12,13 @@ from pydantic import TypeAdapter, ValidationError
 from pipeline.adapters.json_lines import has_lines, read_lines, read_objects
 from pipeline.contract import EARLIEST_MS
 from pipeline.core.shown import utc
+from pipeline.core.trends import post_order
 from pipeline.errors import ConfigurationError
 from pipeline.events import ScoredPost
 
 CHUNK = 2_000
 _POSTS = TypeAdapter(list[ScoredPost])
 Line = tuple[int, bytes]
-
-
-def order(post: ScoredPost) -> tuple[int, str, str]:
-    """Return the key of event-time order."""
-    return post.event_time_ms, post.event_id, post.entity
 
 
 def known_ms(post: ScoredPost) -> int:
@@ -32,7 +28,7 @@ def known_ms(post: ScoredPost) -> int:
 
 def arrival(post: ScoredPost) -> tuple[int, int, str, str]:
     """Return the key of the order in which the pipeline could have known the posts."""
-    return known_ms(post), *order(post)
+    return known_ms(post), *post_order(post)
 
 
 def is_scored(path: Path) -> bool:
@@ -57,7 +53,7 @@ def read_scored(path: Path) -> Iterator[ScoredPost]:
 
 def merged(files: Sequence[Iterable[ScoredPost]]) -> Iterator[ScoredPost]:
     """Yield the posts of several ordered files in one event-time order."""
-    return iter(files[0]) if len(files) == 1 else heapq.merge(*files, key=order)
+    return iter(files[0]) if len(files) == 1 else heapq.merge(*files, key=post_order)
 
 
 def as_they_came(lanes: Sequence[Iterable[ScoredPost]]) -> Iterator[ScoredPost]:
@@ -107,14 +103,14 @@ def _decode(chunk: list[Line], path: Path) -> list[ScoredPost]:
         posts = _POSTS.validate_json(b"[" + b",".join(line for _, line in chunk) + b"]")
     except ValidationError:
         posts = []
-    return posts if len(posts) == len(chunk) else _first_failure(chunk, path, ScoredPost.model_validate_json)
+    return posts if len(posts) == len(chunk) else _first_failure(chunk, path)
 
 
-def _first_failure(chunk: list[Line], path: Path, read: Callable[[bytes], ScoredPost]) -> list[ScoredPost]:
+def _first_failure(chunk: list[Line], path: Path) -> list[ScoredPost]:
     posts = []
     for number, line in chunk:
         try:
-            posts.append(read(line))
+            posts.append(ScoredPost.model_validate_json(line))
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             where = ".".join(map(str, first["loc"])) or "the line"

@@ -11,9 +11,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from pipeline.adapters.files import published_file
+from pipeline.core.trends import post_order
 from pipeline.errors import ConfigurationError
 from pipeline.events import ScoredPost
-from pipeline.replay.recorded import order
 
 
 def kept_scores(raw: Path, identity: str, cache: Path) -> Path:
@@ -36,7 +36,7 @@ def keep_scores(target: Path, posts: Iterable[ScoredPost]) -> int:
     unique = {(post.event_id, post.entity): post for post in posts if post.entity}
     try:
         with published_file(target) as scratch, scratch.open("wb") as raw, gzip.GzipFile("", "wb", 6, raw, mtime=0) as out:
-            for post in sorted(unique.values(), key=order):
+            for post in sorted(unique.values(), key=post_order):
                 out.write(post.to_json() + b"\n")
     except OSError as error:
         raise ConfigurationError(

@@ -113,7 +113,7 @@ def restarted_here(job: TrendsJob, posts: Sequence[ScoredPost], restart_every: i
     for begin in range(0, len(posts), restart_every):
         snapshot = host.snapshot()
         host = make_host(job.detector)
-        host.restore(*snapshot)
+        host.restore(snapshot)
         steps += host.on_posts(posts[begin : begin + restart_every])
     steps.append(host.finish())
     return Told([trend for step in steps for trend in step.trends], [alert for step in steps for alert in step.alerts])

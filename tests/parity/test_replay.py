@@ -10,9 +10,10 @@ from typer.testing import CliRunner
 
 from pipeline import commands
 from pipeline.core.detector_config import DetectorConfig
+from pipeline.core.trends import post_order
 from pipeline.events import ScoredPost
 from pipeline.jobs.trends import make_host
-from pipeline.replay.recorded import merged, order
+from pipeline.replay.recorded import merged
 from tests.unit.core.streams import DAY_MS, START_MS, background, eventful, in_order, market_drop
 
 CONFIG = DetectorConfig()
@@ -46,7 +47,7 @@ def live(posts: list[ScoredPost], batch: int, restart: bool) -> tuple[bytes, byt
         if restart:
             snapshot = host.snapshot()
             host = make_host(CONFIG)
-            host.restore(*snapshot)
+            host.restore(snapshot)
     return trends, alerts
 
 
@@ -72,7 +73,7 @@ def test_what_a_market_says_is_replayed_byte_for_byte_too(tmp_path: Path, batch:
 def test_hosts_that_share_the_entities_say_what_one_replay_says(tmp_path: Path, hosts: int) -> None:
     """A key has one host, as in Flink: which others it has beside it changes nothing but the order of the lines."""
     posts = merged([eventful(), *(background(f"E{n}", 13, 15, n + 3) for n in range(8))])
-    ordered = sorted(posts, key=order)
+    ordered = sorted(posts, key=post_order)
     parts = [[post for post in ordered if crc32(post.entity.encode()) % hosts == number] for number in range(hosts)]
     told = [live(part, 500, restart=True) for part in parts if part]
     whole = replayed(tmp_path, ordered)

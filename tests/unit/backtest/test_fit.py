@@ -7,7 +7,7 @@ import pytest
 
 from pipeline.backtest.excess import LEAST_LEVEL, TierScores, episodes, exceedance_law
 from pipeline.backtest.fit import fit_prior, fit_season
-from pipeline.backtest.sharded import prepare
+from pipeline.backtest.sharded import prepare_here
 from pipeline.core.detector_config import DetectorConfig
 from pipeline.core.prior import Prior
 from tests.unit.core.streams import DAY_MS, START_MS, background, flood, in_order, scored_post, shift
@@ -53,9 +53,9 @@ def test_less_than_a_week_teaches_no_season() -> None:
 
 
 def test_copies_count_once() -> None:
-    found = prepare(in_order(flood("B", START_MS, 60), background("A", 1, 40, 1))).volumes(SPAN, CONFIG)
+    found = prepare_here(in_order(flood("B", START_MS, 60), background("A", 1, 40, 1))).volumes(SPAN, CONFIG)
     assert found["B"].posts == 1
-    assert not prepare([scored_post("1", SPAN[0], entity="C", text="$A $B $C $D")]).volumes(SPAN, CONFIG)
+    assert not prepare_here([scored_post("1", SPAN[0], entity="C", text="$A $B $C $D")]).volumes(SPAN, CONFIG)
     assert found["A"].posts > 20
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from pipeline.backtest import sharded
-from pipeline.backtest.sharded import Prepare, ShardedPosts, prepare, preparing, shares
+from pipeline.backtest.sharded import Prepare, ShardedPosts, prepare_here, preparing, shares
 from pipeline.core.detector_config import DetectorConfig
 from tests.unit.core.streams import HOUR_MS, background, eventful
 
@@ -22,7 +22,7 @@ def in_two() -> Iterator[Prepare]:
 def test_two_processes_say_what_one_says(in_two: Prepare, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sharded, "LEAST_POSTS", 1)
     posts = eventful()
-    alone, spread = prepare(posts), in_two(posts)
+    alone, spread = prepare_here(posts), in_two(posts)
     assert isinstance(spread, ShardedPosts)
     span = posts[0].event_time_ms, posts[-1].event_time_ms - HOUR_MS
     assert spread.tell(LOOSE) == alone.tell(LOOSE)
@@ -37,7 +37,7 @@ def test_a_next_recording_takes_the_place_of_the_last(in_two: Prepare, monkeypat
     monkeypatch.setattr(sharded, "LEAST_POSTS", 1)
     in_two(eventful())
     posts = background("A", 3, 40, 1)
-    assert in_two(posts).tell(LOOSE) == prepare(posts).tell(LOOSE)
+    assert in_two(posts).tell(LOOSE) == prepare_here(posts).tell(LOOSE)
 
 
 def test_few_posts_are_not_worth_handing_over(in_two: Prepare) -> None:

@@ -16,7 +16,7 @@ from pipeline.backtest.evaluate import evaluate
 from pipeline.backtest.grid import Point
 from pipeline.backtest.prices import Prices
 from pipeline.backtest.session import Bounds, Recording, load
-from pipeline.backtest.sharded import prepare
+from pipeline.backtest.sharded import prepare_here
 from pipeline.core.detector_config import DetectorConfig
 from tests.unit.backtest.alarms import alert
 from tests.unit.core.streams import DAY_MS, START_MS, background, in_order, shift
@@ -42,11 +42,11 @@ def made(folder: Path) -> Recording:
 @pytest.mark.slow
 @pytest.mark.timeout(240)
 def test_processes_hold_the_training_posts_alone_and_find_what_one_process_finds(tmp_path: Path, recording: Recording) -> None:
-    data = sweeps.prepare(recording, CONFIG, tmp_path, "UTC")
+    data = sweeps.write_data(recording, CONFIG, tmp_path, "UTC")
     early = [post for post in recording.posts if post.event_time_ms < recording.spans.train[1]]
     found = list(sweeps.sweep(data, CONFIG, POINTS, tmp_path / sweeps.RESULTS, 1))
     assert [result["point"] for result in found] == POINTS
-    alone = sweeps.score_point(POINTS[0], prepare(early), recording.by_entity, CONFIG, data)
+    alone = sweeps.score_point(POINTS[0], prepare_here(early), recording.by_entity, CONFIG, data)
     assert found[0] == json.loads(json.dumps(alone))
     assert found[0]["train"]["recall"] == 1.0
 
@@ -55,14 +55,14 @@ def test_processes_hold_the_training_posts_alone_and_find_what_one_process_finds
 @pytest.mark.timeout(240)
 def test_no_point_of_a_grid_is_left_out(tmp_path: Path, recording: Recording) -> None:
     """More points than are handed out at once."""
-    data = sweeps.prepare(recording, CONFIG, tmp_path, "UTC")
+    data = sweeps.write_data(recording, CONFIG, tmp_path, "UTC")
     todo: list[Point] = [{"share_weight": 0.1 * number} for number in range(1, 6)]
     found = list(sweeps.sweep(data, CONFIG, todo, tmp_path / sweeps.RESULTS, 1))
     assert [result["point"] for result in found] == todo
 
 
 def test_a_sweep_goes_on_where_it_stopped_and_forgets_a_half_written_line(tmp_path: Path, recording: Recording) -> None:
-    data = sweeps.prepare(recording, CONFIG, tmp_path, "UTC")
+    data = sweeps.write_data(recording, CONFIG, tmp_path, "UTC")
     out = tmp_path / sweeps.RESULTS
     kept = {"point": POINTS[0], "objective": 123.0, "fingerprint": data.fingerprint}
     out.write_text(json.dumps(kept) + "\n" + '{"point": {"share_we')
@@ -74,13 +74,13 @@ def test_a_sweep_goes_on_where_it_stopped_and_forgets_a_half_written_line(tmp_pa
 def test_results_of_other_data_do_not_count(tmp_path: Path, recording: Recording) -> None:
     out = tmp_path / sweeps.RESULTS
     out.write_text(json.dumps({"point": POINTS[0], "objective": 1.0, "fingerprint": "another"}) + "\n")
-    fingerprint = sweeps.prepare(recording, CONFIG, tmp_path, "UTC").fingerprint
+    fingerprint = sweeps.write_data(recording, CONFIG, tmp_path, "UTC").fingerprint
     assert sweeps.known_results(out, fingerprint) == {}
     others = [
-        sweeps.prepare(recording, CONFIG, tmp_path, "America/New_York"),
-        sweeps.prepare(recording, replace(CONFIG, share_weight=0.9), tmp_path, "UTC"),
-        sweeps.prepare(priced(recording, -0.1), CONFIG, tmp_path, "UTC"),
-        sweeps.prepare(priced(recording, -0.2), CONFIG, tmp_path, "UTC"),
+        sweeps.write_data(recording, CONFIG, tmp_path, "America/New_York"),
+        sweeps.write_data(recording, replace(CONFIG, share_weight=0.9), tmp_path, "UTC"),
+        sweeps.write_data(priced(recording, -0.1), CONFIG, tmp_path, "UTC"),
+        sweeps.write_data(priced(recording, -0.2), CONFIG, tmp_path, "UTC"),
     ]
     assert len({fingerprint, *(other.fingerprint for other in others)}) == 5
 
@@ -101,7 +101,7 @@ from tests.unit.backtest.test_sweep import CONFIG, POINTS, made
 if __name__ == "__main__":
     folder = Path(sys.argv[1])
     recording = made(folder)
-    data = sweeps.prepare(recording, CONFIG, folder, "UTC")
+    data = sweeps.write_data(recording, CONFIG, folder, "UTC")
     for _ in sweeps.sweep(data, CONFIG, POINTS, folder / sweeps.RESULTS, 1):
         print(json.dumps([child.pid for child in active_children()]), flush=True)
         sys.stdin.read()

@@ -10,7 +10,8 @@ import pytest
 
 from benchmarks import nab
 from benchmarks.nab_scoring import PROFILES, Series
-from pipeline.core.volume import VolumeRules
+from benchmarks.nab_volume import VolumeRules
+from pipeline.core.trends import PANE_MS
 from pipeline.errors import ConfigurationError
 
 START_MS = 1_400_000_000_000
@@ -25,7 +26,7 @@ def write_corpus(path: Path, rows: int = 3_000) -> Path:
             spikes = [1_200 + 100 * number, 2_300 + 100 * number]
             for spike in spikes:
                 counts[spike : spike + 12] += 150
-            times = [START_MS + row * nab.PANE_MS for row in range(rows)]
+            times = [START_MS + row * PANE_MS for row in range(rows)]
             document = {
                 "entity": f"E{number}",
                 "labels": [times[spike] for spike in spikes],
@@ -70,7 +71,7 @@ def test_a_left_out_series_does_not_choose_its_own_threshold(tmp_path: Path) -> 
 
 
 def test_an_alert_that_gets_much_worse_is_announced_once_more() -> None:
-    times = START_MS + np.arange(600, dtype=np.int64) * nab.PANE_MS
+    times = START_MS + np.arange(600, dtype=np.int64) * PANE_MS
     series = Series("X", times, (), ())
     scores = np.zeros(600)
     scores[[100, 120, 130, 500]] = [4.0, 7.0, 9.0, 4.0]
@@ -80,13 +81,13 @@ def test_an_alert_that_gets_much_worse_is_announced_once_more() -> None:
 
 def test_unsorted_counts_are_refused_by_name(tmp_path: Path) -> None:
     path = tmp_path / "counts.jsonl"
-    counts = [[START_MS, 1], [START_MS - nab.PANE_MS, 2]]
+    counts = [[START_MS, 1], [START_MS - PANE_MS, 2]]
     path.write_text(json.dumps({"entity": "X", "labels": [], "windows": [], "counts": counts}) + "\n")
     with pytest.raises(ConfigurationError, match="times of X do not ascend"):
         nab.read_counts(path)
 
 
-SERIES = {"entity": "X", "labels": [], "windows": [], "counts": [[START_MS, 1], [START_MS + nab.PANE_MS, 2]]}
+SERIES = {"entity": "X", "labels": [], "windows": [], "counts": [[START_MS, 1], [START_MS + PANE_MS, 2]]}
 
 
 @pytest.mark.parametrize(

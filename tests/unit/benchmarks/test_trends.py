@@ -8,7 +8,7 @@ from benchmarks.trends import grid_search, year
 from benchmarks.trends_scaling import draw, measure
 from benchmarks.trends_stream import stream
 from pipeline.backtest.session import Bounds, load
-from pipeline.backtest.sharded import prepare
+from pipeline.backtest.sharded import prepare_here
 
 
 @pytest.mark.slow
@@ -33,7 +33,7 @@ def test_the_curves_become_pictures(tmp_path: Path) -> None:
 @pytest.mark.timeout(240)
 def test_a_year_is_judged_and_a_sweep_runs_every_point() -> None:
     recording = load(stream(5, 300, 10.0), None, None, Bounds())
-    found = year(recording, prepare) | grid_search(recording, points=2)
+    found = year(recording, prepare_here) | grid_search(recording, points=2)
     assert found["posts"] == 300
     assert found["same_in_one_process"]
     assert found["sweep_points"] == 2

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from pipeline.core.entity_state import Decided, EntityState
+from pipeline.jobs.trends import Snapshot
 
 WRITTEN = Path(__file__).parent / "states" / "version_2.json"
 
@@ -16,18 +17,16 @@ class OldSnapshot(NamedTuple):
     """What a host of the release that wrote version 2 knew after the first ``posts`` of ``streams.eventful()``."""
 
     posts: int
-    watermark_ms: int
-    states: dict[str, bytes]
-    timers: list[tuple[int, str]]
-    newest_ms: dict[str, int]
-    groups: dict[str, bytes]
+    snapshot: Snapshot
 
 
 def written_as_version_2() -> OldSnapshot:
     """Return the snapshot that stands in WRITTEN: an alert is open, old panes are packed, states are deflated."""
-    snapshot = OldSnapshot(**json.loads(WRITTEN.read_text("ascii")))
-    states, groups = ({name: b64decode(encoded) for name, encoded in each.items()} for each in (snapshot.states, snapshot.groups))
-    return snapshot._replace(states=states, groups=groups)
+    document = json.loads(WRITTEN.read_text("ascii"))
+    states, groups = ({name: b64decode(encoded) for name, encoded in document[part].items()} for part in ("states", "groups"))
+    timers = [(timer_ms, entity) for timer_ms, entity in document["timers"]]
+    known = Snapshot(document["watermark_ms"], states, timers, document["newest_ms"], groups)
+    return OldSnapshot(document["posts"], known)
 
 
 def document_of(encoded: bytes) -> dict[str, Any]:

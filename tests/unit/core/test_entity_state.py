@@ -41,7 +41,7 @@ def test_a_restart_at_any_moment_changes_nothing_that_is_told_or_known(restarts:
     for number, post in enumerate(POSTS):
         if number in restarts:
             before, restarted = restarted.snapshot(), make_host(CONFIG)
-            restarted.restore(*before)
+            restarted.restore(before)
         assert restarted.on_post(post) == plain.on_post(post)
     assert restarted.snapshot() == plain.snapshot()
     assert restarted.finish() == plain.finish()
@@ -52,20 +52,20 @@ def test_what_version_2_wrote_goes_on_as_if_nothing_had_happened() -> None:
     plain, restored = make_host(CONFIG), make_host(CONFIG)
     for post in POSTS[: old.posts]:
         plain.on_post(post)
-    restored.restore(*old[1:])
+    restored.restore(old.snapshot)
     assert {encoded[:2] for encoded in restored.snapshot().states.values()} == {STATE_VERSION.to_bytes(2, "big")}
     assert told_after(restored, old.posts) == told_after(plain, old.posts)
     assert restored.snapshot() == plain.snapshot()
 
 
 def test_version_2_can_still_be_written_for_tests() -> None:
-    for encoded in written_as_version_2().states.values():
+    for encoded in written_as_version_2().snapshot.states.values():
         assert document_of(encoded_as_version_2(decode(encoded, CONFIG))) == document_of(encoded)
 
 
 def test_a_state_of_version_1_is_migrated() -> None:
     """Version 1 did not know the entity's own rate of episodes."""
-    for encoded in written_as_version_2().states.values():
+    for encoded in written_as_version_2().snapshot.states.values():
         state = decode(as_version_1(encoded), CONFIG)
         assert state.decided.own_rate is not None
         assert state.decided.own_rate.as_of_ms == state.decided.time_ms

@@ -4,7 +4,17 @@ from hypothesis import strategies as st
 
 from pipeline.core.corrections import settled_alerts, settled_trends
 from pipeline.core.detector_config import DetectorConfig
-from pipeline.core.fold import HELD_VERSION, Arrival, Held, decode_held, due_ms, encode_held, fold, pane_end_ms
+from pipeline.core.fold import (
+    HELD_VERSION,
+    Arrival,
+    Held,
+    decode_held,
+    due_ms,
+    encode_held,
+    fold,
+    pane_end_ms,
+    quiet_at_ms,
+)
 from pipeline.core.spikes import make_operator
 from pipeline.core.trends import PANE_MS, Step
 from pipeline.errors import StateVersionError
@@ -90,6 +100,12 @@ def test_due_is_the_end_of_the_first_pane_or_the_first_timer() -> None:
     held.timers = [START_MS + 7]
     assert due_ms(held, (START_MS + 1,)) == START_MS + 7
     assert pane_end_ms(START_MS) == START_MS + PANE_MS
+
+
+def test_silence_counts_from_the_last_word_and_from_the_end_of_its_pane() -> None:
+    end_ms = START_MS + PANE_MS
+    assert quiet_at_ms(START_MS, START_MS, 2, 10) == end_ms + 12
+    assert quiet_at_ms(end_ms + 100, START_MS, 2, 10) == end_ms + 110
 
 
 def test_held_survives_its_encoding_and_a_newer_version_is_refused() -> None:

@@ -35,7 +35,7 @@ def told(posts: Sequence[ScoredPost], config: DetectorConfig = CONFIG, restart_e
         if restart_every and number % restart_every == 0:
             snapshot = host.snapshot()
             host = make_host(config)
-            host.restore(*snapshot)
+            host.restore(snapshot)
     return [*alerts, *host.finish().alerts]
 
 

@@ -43,7 +43,7 @@ def run(
         if restart_every and number % restart_every == 0:
             snapshot = host.snapshot()
             host = TrendHost(operator, OUT_OF_ORDER_MS)
-            host.restore(*snapshot)
+            host.restore(snapshot)
     steps.append(host.finish())
     trends = [trend for step in steps for trend in step.trends]
     return trends, [alert for step in steps for alert in step.alerts], [post for step in steps for post in step.late]
@@ -205,9 +205,9 @@ def test_a_gap_of_years_costs_nothing_and_no_timer_stays() -> None:
     host = TrendHost(operator, OUT_OF_ORDER_MS)
     for post in [scored_post("a", START_MS), scored_post("b", START_MS + 3000 * DAY_MS)]:
         host.on_post(post)
-    assert len(host.snapshot()[2]) == 1
+    assert len(host.snapshot().timers) == 1
     assert len(host.finish().trends) == 1
-    assert host.snapshot()[2] == []
+    assert host.snapshot().timers == []
 
 
 def test_a_newer_state_is_refused() -> None:

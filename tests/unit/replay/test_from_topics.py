@@ -5,11 +5,12 @@ import pytest
 from pipeline.adapters.memory import MemoryBroker, MemorySink
 from pipeline.adapters.memory_reader import MemoryReader
 from pipeline.core.detector_config import DetectorConfig
+from pipeline.core.trends import post_order
 from pipeline.errors import ConfigurationError
 from pipeline.events import Alert, ScoredPost, SocialPost
 from pipeline.replay.from_topics import check_prefix, published, read_topic
 from pipeline.replay.play import Tally, play
-from pipeline.replay.recorded import as_they_came, order
+from pipeline.replay.recorded import as_they_came
 from tests.unit.core.streams import DAY_MS, START_MS, eventful, scored_post
 
 ALL = (0, START_MS + 100 * DAY_MS)
@@ -32,7 +33,7 @@ def no_scores(posts: object) -> list[ScoredPost]:
 def test_a_topic_gives_its_posts_over_all_partitions() -> None:
     posts = eventful()
     lanes = read_topic(MemoryReader(broker_with(posts[::-1])), "topic:scored", "live.", ALL, no_scores)
-    assert sorted((post for lane in lanes for post in lane), key=order) == posts
+    assert sorted((post for lane in lanes for post in lane), key=post_order) == posts
 
 
 def test_lanes_keep_the_order_of_their_partitions_so_that_late_posts_stay_late() -> None:
@@ -47,7 +48,7 @@ def test_a_range_is_exclusive_at_its_end() -> None:
     posts = eventful()
     span = (posts[10].event_time_ms, posts[20].event_time_ms)
     lanes = read_topic(MemoryReader(broker_with(posts)), "topic:scored", "live.", span, no_scores)
-    assert sorted((post for lane in lanes for post in lane), key=order) == posts[10:20]
+    assert sorted((post for lane in lanes for post in lane), key=post_order) == posts[10:20]
 
 
 def test_raw_posts_of_a_topic_are_scored() -> None:

@@ -5,9 +5,9 @@ import math
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.core.volume import PANES_PER_DAY, OwnScale, PooledSeason, VolumeGroup, VolumeRules, day_slot
+from benchmarks.nab_volume import PANES_PER_DAY, OwnScale, PooledSeason, VolumeGroup, VolumeRules, day_slot
+from pipeline.core.trends import PANE_MS
 
-PANE_MS = 300_000
 START_MS = 1_400_025_600_000  # 2014-05-14 00:00 UTC, a Wednesday
 
 

@@ -6,21 +6,21 @@ recent level, so that the second hour of a storm is no news. Scores of several w
 a burst when it is far beyond everything. Then the pooled season is taken off, and the score is measured against the
 entity's own daily maxima: who is often loud must be louder.
 
-The constants were explored on NAB's ten tweet-volume series (see docs/backtest); ``benchmarks.nab`` says how well they do.
+No product code uses this rule: the detector needs posts, and NAB's series hold nothing but counts. The constants were explored
+on its ten tweet-volume series (see docs/backtest); ``benchmarks.nab`` says how well they do.
 """
 
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from functools import lru_cache
 from math import sqrt
-from zoneinfo import ZoneInfo
 
-from pipeline.times import DAY_MS, HOUR_MS, MINUTE_MS
+from pipeline.core.seasonality import SLOT_MS, offset_ms
+from pipeline.core.trends import PANE_MS
+from pipeline.times import DAY_MS, HOUR_MS
 
 PANES_PER_DAY = 288
-SLOT_MS = 30 * MINUTE_MS
 SEASON_CLIP = 3.0
 OWN_REFERENCE = 2.0  # a daily maximum of this score is taken as ordinary
 OWN_LEAST = 0.3
@@ -152,21 +152,15 @@ class PooledSeason:
         slot = day_slot(time_ms, self.timezone)
         mean = sum(min(max(score, -SEASON_CLIP), SEASON_CLIP) for score in scores) / len(scores)
         self._seen[slot] = self._seen.get(slot, 0) + 1
-        weight = max(_step(self.half_life_days * SLOT_MS / 300_000), 1.0 / self._seen[slot])
+        weight = max(_step(self.half_life_days * SLOT_MS / PANE_MS), 1.0 / self._seen[slot])
         self._means[slot] = self._means.get(slot, 0.0) + weight * (mean - self._means.get(slot, 0.0))
 
 
 def day_slot(time_ms: int, timezone: str) -> int:
     """Return the half-hour of the local day (0 to 47), plus 48 on Saturdays and Sundays."""
-    local_ms = time_ms + _offset_ms(timezone, time_ms // HOUR_MS)
+    local_ms = time_ms + offset_ms(timezone, time_ms // HOUR_MS)
     weekday = (local_ms // DAY_MS + 3) % 7
     return local_ms % DAY_MS // SLOT_MS + (48 if weekday >= 5 else 0)
-
-
-@lru_cache(maxsize=4096)
-def _offset_ms(timezone: str, hour: int) -> int:
-    offset = datetime.fromtimestamp(hour * 3600, UTC).astimezone(ZoneInfo(timezone)).utcoffset()
-    return 0 if offset is None else round(offset.total_seconds() * 1000)
 
 
 class _Entity:
