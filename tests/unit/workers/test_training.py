@@ -15,7 +15,7 @@ from workers.calibration import Evidence, fit_cooling, log_loss
 from workers.claim import claim
 from workers.heads import temperature
 from workers.publishing import sha256_of
-from workers.run_training import run
+from workers.run_training import DEFAULT_INTENTS, run
 from workers.sampling import batches
 from workers.training_config import TrainConfig, read_config
 from workers.training_data import class_weights, data_hashes
@@ -90,8 +90,15 @@ def test_training_lowers_the_loss_and_ships_what_the_encoder_loads(place: Path) 
     assert answers.sentiment.argmax(1).tolist() == [0, 2]
 
 
+def test_the_shipped_recipe_loses_few_steps_when_it_is_killed() -> None:
+    config = read_config(DEFAULT_INTENTS.with_name("joint.yaml"))
+    assert config.checkpoint_every <= config.steps / 40
+
+
 @pytest.mark.slow
-def test_a_run_that_was_cut_off_ends_in_the_same_weights(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("every", [3, 100])
+def test_a_run_that_was_cut_off_ends_in_the_same_weights(place: Path, monkeypatch: pytest.MonkeyPatch, every: int) -> None:
+    monkeypatch.setattr("tests.unit.workers.test_training.RECIPE", RECIPE.replace("every: 3", f"every: {every}"))
     whole = trained(place, "whole")
     from workers import training
 
@@ -106,7 +113,7 @@ def test_a_run_that_was_cut_off_ends_in_the_same_weights(place: Path, monkeypatc
         patch.setattr(training, "_step", cut)
         with pytest.raises(KeyboardInterrupt):
             trained(place, "cut")
-    assert (place / "cut" / "last" / "progress.json").is_file()
+    assert json.loads((place / "cut" / "last" / "progress.json").read_text("utf-8"))["step"] == (6 if every == 3 else 4)
     assert not (place / "cut" / "weights").exists()
     resumed = trained(place, "cut")
     for name, tensor in whole.tensors.items():
