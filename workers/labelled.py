@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from pipeline.core.text import readable
+from pipeline.core.text import is_unicode, readable
 from pipeline.errors import ConfigurationError
 
 
@@ -31,7 +31,7 @@ def read_labelled(path: Path, allowed: Sequence[str] | None = None) -> Labelled:
     """Return the rows of a file; rows without one label (null, or labels by entity) are left out, and counted.
 
     Raises ConfigurationError that names file and line for a line that is no object, lacks a field, holds a text or label
-    that is no string, or a label outside ``allowed``.
+    that is no string, or a label that is outside ``allowed`` or no Unicode.
     """
     texts, labels, left_out = [], [], 0
     for where, row in read_rows(path):
@@ -39,7 +39,7 @@ def read_labelled(path: Path, allowed: Sequence[str] | None = None) -> Labelled:
         if _unlabelled(row):
             left_out += 1
             continue
-        label = _field(row, "label", where)
+        label = _label(row, allowed, where)
         if allowed is not None and label not in allowed:
             raise ConfigurationError(f"{where}: label = {label!r}; use one of {', '.join(allowed)}")
         texts.append(readable(text))
@@ -89,17 +89,24 @@ def _unlabelled(row: dict[str, Any]) -> bool:
 def _object(line: str, where: str) -> dict[str, Any]:
     try:
         row = json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigurationError(f"{where}: not JSON ({error})") from error
     if not isinstance(row, dict):
         raise ConfigurationError(f"{where}: a {type(row).__name__}, not an object")
     return row
 
 
-def _field(row: dict[str, Any], name: str, where: str) -> str:
+def _label(row: dict[str, Any], allowed: Sequence[str] | None, where: str) -> str:
+    label = _field(row, "label", where, "put it in quotes" if allowed is None else f"use one of {', '.join(allowed)}")
+    if not is_unicode(label):
+        raise ConfigurationError(f"{where}: label = {label!r} holds half a character, which no file can hold; mend it")
+    return label
+
+
+def _field(row: dict[str, Any], name: str, where: str, fix: str = "put it in quotes") -> str:
     if name not in row:
         raise ConfigurationError(f"{where}: field {name!r} is missing; each line needs text and label")
     value = row[name]
     if not isinstance(value, str):
-        raise ConfigurationError(f"{where}: {name} = {value!r} is no string")
+        raise ConfigurationError(f"{where}: {name} = {value!r} is no string; {fix}")
     return value

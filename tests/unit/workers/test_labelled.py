@@ -38,7 +38,10 @@ def test_gzip_is_read_by_its_name(tmp_path: Path) -> None:
         ('{"text": "x"}', r"a\.jsonl:2: field 'label' is missing"),
         ('{"label": "neutral"}', r"a\.jsonl:2: field 'text' is missing"),
         (row(5, "neutral"), r"a\.jsonl:2: text = 5 is no string"),
-        (row("x", 1), r"a\.jsonl:2: label = 1 is no string"),
+        (row("x", 1), r"a\.jsonl:2: label = 1 is no string; use one of negative, neutral, positive"),
+        (row("x", "\ud800"), r"a\.jsonl:2: label = '\\ud800' holds half a character"),
+        ("[" * 200_000, r"a\.jsonl:2: not JSON"),
+        ('{"text": ' * 200_000, r"a\.jsonl:2: not JSON"),
         ("[1]", r"a\.jsonl:2: a list, not an object"),
         ("{", r"a\.jsonl:2: not JSON"),
     ],
@@ -47,6 +50,13 @@ def test_a_wrong_row_is_named_with_its_line(tmp_path: Path, line: str, said: str
     path = written(tmp_path / "a.jsonl", row("fine", "neutral"), line)
     with pytest.raises(ConfigurationError, match=said):
         read_labelled(path, LABELS)
+
+
+def test_a_label_of_any_name_is_text(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"a\.jsonl:1: label = 2 is no string; put it in quotes"):
+        read_labelled(written(tmp_path / "a.jsonl", row("x", 2)))
+    with pytest.raises(ConfigurationError, match=r"a\.jsonl:1: label = 'a\\udfff' holds half a character"):
+        read_labelled(written(tmp_path / "a.jsonl", row("x", "a\udfff")))
 
 
 def test_rows_without_one_label_on_purpose_are_left_out(tmp_path: Path) -> None:
