@@ -188,7 +188,7 @@ def _whole_table(buckets: Tensor, rows: Tensor) -> Tensor:
 
 
 def _refuse_no_name(path: Path, name: object) -> None:
-    """Raise ConfigurationError for what is no text to YAML, as yes, no, on, off, null and numbers, and for what cannot be written."""
+    """Raise ConfigurationError for what is no text to YAML, as yes, no, null and numbers, and for what no file can hold."""
     if not isinstance(name, str):
         raise ConfigurationError(f"{path}: intents: a name that YAML reads as {name!r}; put it in quotes, as it is to be called")
     if not name.strip() or not is_unicode(name):

@@ -76,7 +76,8 @@ class TrainConfig(Part):
     that ships, the rest goes back to the base (Wortsman et al. 2022, "Robust fine-tuning of zero-shot models").
     word_share: how much what the words say counts beside the trunk. taught_share: how much of a text's target is what a teacher
     says of it, where one does; the rest is its label (Hinton et al. 2015, "Distilling the knowledge in a neural network").
-    device: auto, cpu, cuda or cuda:N. checkpoint_every: steps after which a killed run goes on; after each look at dev it does too.
+    device: auto, cpu, cuda or cuda:N. checkpoint_every: steps between two states that a killed run goes on from;
+    each look at dev leaves one too.
     """
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
