@@ -68,7 +68,9 @@ def load(folder: Path) -> Shipped:
 
 
 def refuse_others(folder: Path) -> None:
-    """Raise ConfigurationError where weights would take the place of a file, or of a folder of something else."""
+    """Raise ConfigurationError where weights would take the place of a file, of something else, or of the working folder."""
+    if Path.cwd().is_relative_to(folder.resolve()):
+        raise ConfigurationError(f"{folder} is the folder you work in, whose place weights would take; choose a new folder")
     if folder.is_file() or (folder.is_dir() and not (folder / RECORD).is_file() and any(folder.iterdir())):
         raise ConfigurationError(f"{folder} holds something else than weights, which would be lost; choose a new folder")
 

@@ -43,6 +43,15 @@ def test_weights_replace_weights_and_never_what_is_something_else(tmp_path: Path
     assert (tmp_path / "mine" / "notes.txt").read_text("utf-8") == "dear"
 
 
+@pytest.mark.parametrize("folder", [".", "../here", ".."])
+def test_weights_never_take_the_place_of_the_working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: str) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    with pytest.raises(ConfigurationError, match="is the folder you work in"):
+        shipped.save(Path(folder), {"whitening.mean": torch.zeros(4)}, {"name": "n"})
+    assert [path.name for path in tmp_path.rglob("*")] == ["here"]
+
+
 @pytest.mark.parametrize("record", ["", "{}", "[]"])
 def test_a_record_that_vouches_for_nothing_is_refused(tmp_path: Path, record: str) -> None:
     (tmp_path / "record.json").write_text(record, "utf-8")
