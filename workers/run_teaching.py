@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from pipeline.errors import ConfigurationError
@@ -81,7 +82,7 @@ class _Class:
 def _fold(number: int, pupils: _Class, path: Path, show: Any) -> Said:
     """Return what the teacher of a fold says of the texts that were kept from it, and of dev; from the disk if it is there."""
     if path.is_file():
-        return load_file(path)
+        return _said(path)
     course, sets = pupils.plan.course, pupils.sets
     teacher = Teacher(pupils.plan.teacher, sets, course.seed).to(find_device(pupils.config.device))
     places, done = pupils.places(number), 0
@@ -100,6 +101,13 @@ def _fold(number: int, pupils: _Class, path: Path, show: Any) -> Said:
     with published_file(path) as scratch:
         save_file(said, scratch)
     return said
+
+
+def _said(path: Path) -> Said:
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise ConfigurationError(f"{path} cannot be read ({error}); remove it, and the fold is taught again") from error
 
 
 def _publish(one: Prepared, folds: npt.NDArray[np.int64], said: Sequence[Said], out: Path) -> dict[str, dict[str, float]]:

@@ -1,6 +1,6 @@
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -17,9 +17,10 @@ from workers.heads import temperature
 from workers.publishing import sha256_of
 from workers.run_training import DEFAULT_INTENTS, run
 from workers.sampling import batches
-from workers.training_config import TrainConfig, read_config
+from workers.training_config import Augment, TrainConfig, read_config
 from workers.training_data import class_weights, data_hashes
 from workers.transformer import load_encoder
+from workers.trial import Arms, tried
 
 pytestmark = pytest.mark.timeout(300)  # a dozen seconds of arithmetic, on a machine that may be busy
 RECIPE = """
@@ -228,6 +229,30 @@ def test_a_folder_of_another_run_is_refused_by_what_differs(tmp_path: Path) -> N
         claim(tmp_path, config, {"data": {"a/b.jsonl": "2"}})
     standing = json.loads((tmp_path / "run.json").read_text("utf-8"))
     assert (standing["config"]["seed"], standing["data"], "torch" in standing["versions"]) == (7, {"a/b.jsonl": "1"}, True)
+
+
+@pytest.mark.parametrize("content", ["", "[1]", "3", "{"])
+def test_a_broken_note_of_a_run_is_named_with_what_to_do(tmp_path: Path, content: str) -> None:
+    (tmp_path / "run.yaml").write_text(RECIPE.format(mode="lora", steps=12), "utf-8")
+    (tmp_path / "run.json").write_text(content, "utf-8")
+    with pytest.raises(ConfigurationError, match=r"run\.json cannot be read .*; remove .*, or choose another --out"):
+        claim(tmp_path, read_config(tmp_path / "run.yaml"), {})
+
+
+def test_a_run_that_goes_on_removes_what_was_half_written_when_it_was_killed(tmp_path: Path) -> None:
+    (tmp_path / "run.yaml").write_text(RECIPE.format(mode="lora", steps=12), "utf-8")
+    config = read_config(tmp_path / "run.yaml")
+    claim(tmp_path, config, {})
+    (tmp_path / ".weights.new.abcd1_23").mkdir()
+    claim(tmp_path, config, {})
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["run.json", "run.yaml"]
+
+
+@pytest.mark.parametrize("content", ["", "{}", "[]"])
+def test_a_broken_verdict_on_augmentation_is_named(tmp_path: Path, content: str) -> None:
+    (tmp_path / "trial.json").write_text(content, "utf-8")
+    with pytest.raises(ConfigurationError, match=r"trial\.json cannot be read .*; remove it, and the trial is made again"):
+        tried(cast("Arms", None), Augment(trial_steps=1), tmp_path)
 
 
 def test_a_folder_that_stands_where_the_weights_will_go_is_refused_before_any_step(place: Path) -> None:
