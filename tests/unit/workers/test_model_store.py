@@ -44,8 +44,8 @@ def test_a_broken_folder_of_ones_own_is_never_replaced(tmp_path: Path) -> None:
 
 def test_a_manifest_that_is_no_manifest_is_refused(tmp_path: Path) -> None:
     folder = write_model(tmp_path / "own")
-    for content in ({"name": "tiny"}, {"name": "tiny", "origin": "test", "files": None}, []):
-        (folder / "manifest.json").write_text(json.dumps(content), "utf-8")
+    for content in ('{"name": "tiny"}', '{"name": "tiny", "origin": "test", "files": null}', "[]"):
+        (folder / "manifest.json").write_text(content, "utf-8")
         with pytest.raises(ModelError, match=r"manifest\.json"):
             model_store.verified(str(folder), tmp_path)
 
