@@ -48,7 +48,7 @@ class Field:
 
 def gather(settings: Settings, device: str, tell: Callable[[str], None]) -> Field:
     """Return our modes that make sense on the device, our fastest run three times, and the peers."""
-    chosen = find_device(device)
+    chosen = find_device(device, "--device")
     rows = {"batch_tokens": GPU_ROWS} if chosen.type == "cuda" else {}
     own = settings.encoder.model_copy(update={"device": str(chosen), **rows})
     modes = offered_modes(chosen)

@@ -1,14 +1,18 @@
 """The state of a training run on disk: safetensors and JSON, published whole, so that a killed run goes on."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from pipeline.adapters.files import published_folder
+from pipeline.adapters.files import mend, published_folder
+from pipeline.errors import ConfigurationError
 from workers.averaging import Average
 
 
@@ -35,17 +39,30 @@ def save(
         tensors |= {f"average/{name}": value for name, value in average.means.items()}
     for name, moments in _moments(model, optimiser).items():
         tensors |= {f"moment.{kind}/{name}": value for kind, value in moments.items()}
-    with published_folder(folder) as scratch:
+    with published_folder(folder, SafetensorError) as scratch:
         save_file(tensors, scratch / "state.safetensors")
         (scratch / "progress.json").write_text(json.dumps(asdict(progress)), "utf-8")
 
 
 def restore(folder: Path, model: torch.nn.Module, optimiser: torch.optim.Optimizer, average: Average | None = None) -> Progress:
-    """Load what ``save`` wrote; return fresh progress where nothing was saved."""
+    """Load what ``save`` wrote; return fresh progress where nothing was saved.
+
+    Raises ConfigurationError that names a file that cannot be read.
+    """
+    mend(folder.parent)
     if not folder.is_dir():
         return Progress()
-    tensors = load_file(folder / "state.safetensors")
-    progress = Progress(**json.loads((folder / "progress.json").read_text("utf-8")))
+    with _naming(folder / "progress.json"):
+        told = json.loads((folder / "progress.json").read_text("utf-8"))
+        progress = Progress(int(told["step"]), float(told["best"]), int(told["best_step"]), int(told["idle"]))
+    with _naming(folder / "state.safetensors"):
+        _restore_tensors(load_file(folder / "state.safetensors"), model, optimiser, average)
+    return progress
+
+
+def _restore_tensors(
+    tensors: dict[str, Tensor], model: torch.nn.Module, optimiser: torch.optim.Optimizer, average: Average | None
+) -> None:
     load_trainable(model, tensors)
     for name, parameter in model.named_parameters():
         kinds = ("step", "exp_avg", "exp_avg_sq")
@@ -58,7 +75,16 @@ def restore(folder: Path, model: torch.nn.Module, optimiser: torch.optim.Optimiz
     if average is not None:
         for name, mean in average.means.items():
             mean.copy_(tensors[f"average/{name}"])
-    return progress
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, ValueError, TypeError, KeyError, RuntimeError, SafetensorError) as error:
+        raise ConfigurationError(
+            f"{path} cannot be read ({error!r}); remove {path.parent}, and the run begins again without it"
+        ) from error
 
 
 def trainable(model: torch.nn.Module) -> dict[str, Tensor]:

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
-from pipeline.adapters.files import published_file, refuse_unwritable
+from pipeline.adapters.files import mend, published_file, refuse_unwritable
 from pipeline.errors import ConfigurationError
 from workers.training_config import TrainConfig
 
@@ -25,20 +25,29 @@ def versions() -> dict[str, str]:
 def claim(folder: Path, config: TrainConfig, inputs: dict[str, dict[str, str]]) -> None:
     """Note under ``folder`` what the run is made of: config, versions, and the hashes of all inputs.
 
-    Raises ConfigurationError where nothing can be written, and where the folder holds another run, naming what differs.
+    Of a run that goes on, what was left half-written when it was killed is removed. Raises ConfigurationError where nothing
+    can be written, where the note cannot be read, and where the folder holds another run, naming what differs.
     """
     path = folder / RUN
     if path.is_file():
-        differing = _differences(json.loads(path.read_text("utf-8")), config, inputs)
+        differing = _differences(_standing(path), config, inputs)
         if differing:
             raise ConfigurationError(
                 f"{folder} holds a run with another {', '.join(differing)}; choose another --out, or remove the folder"
             )
+        mend(folder)
         return
     refuse_unwritable(folder)
     with published_file(path) as scratch:
         record = {"config": config.model_dump(mode="json"), "versions": versions(), **inputs}
         scratch.write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", "utf-8")
+
+
+def _standing(path: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads(path.read_text("utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise ConfigurationError(f"{path} cannot be read ({error}); remove {path.parent}, or choose another --out") from error
 
 
 def _differences(standing: dict[str, Any], config: TrainConfig, inputs: dict[str, dict[str, str]]) -> list[str]:

@@ -80,25 +80,24 @@ def sentiment(encoder: Encoder, path: Path, advance: Advance) -> tuple[dict[str,
 
 
 def intent(
-    encoder: Encoder, path: Path, head: intents.IntentHead | None, oos: Path | None, advance: Advance
+    encoder: Encoder, path: Path, head: intents.IntentHead | None, unasked: Measured | None, advance: Advance
 ) -> tuple[dict[str, Any], Scores, tuple[str, ...]]:
     """Return the report on one file of intent rows, its scores, and the names of the classes.
 
-    Without a head of ``fitted`` the encoder's own intents count. With ``oos`` the report has ``auroc``, and ``oos_recall`` and
-    ``in_scope_accuracy`` at the threshold that finds 85 % of the out-of-scope rows (an in-scope text that is turned away
-    counts as wrong), and the same at the head's own calibrated threshold.
+    Without a head of ``fitted`` the encoder's own intents count. With answers for texts of ``read_unasked`` the report has
+    ``auroc``, and ``oos_recall`` and ``in_scope_accuracy`` at the threshold that finds 85 % of the out-of-scope rows (an
+    in-scope text that is turned away counts as wrong), and the same at the head's own calibrated threshold.
     """
     known = head.names[:-1] if head else tuple(name for name in _own_names(encoder) if name != intents.NONE)
     rows = read_labelled(path, known)
-    unasked = _texts(oos) if oos else []
     measured = answer(encoder, rows.texts, advance)
     probabilities = _intent_probabilities(measured, head)
     truth = np.array([known.index(label) for label in rows.labels])
     inside = 1 - probabilities[:, -1]
     scores = score(_among_known(probabilities), truth)
     report = _report(path, rows, scores, known, measured) | _slices(_among_known(probabilities), truth, rows, measured)
-    if unasked:
-        outside = _intent_probabilities(answer(encoder, unasked, advance), head)[:, -1]
+    if unasked is not None:
+        outside = _intent_probabilities(unasked, head)[:, -1]
         right = _among_known(probabilities).argmax(1) == truth
         report |= _out_of_scope(inside, 1 - outside, right)
     return report, scores, known
@@ -137,7 +136,8 @@ def _among_known(probabilities: Floats) -> Floats:
     return np.asarray(known / known.sum(axis=1, keepdims=True))
 
 
-def _texts(path: Path) -> list[str]:
+def read_unasked(path: Path) -> list[str]:
+    """Return the out-of-scope texts of a file, as an encoder reads them. Raises ConfigurationError for a row without one."""
     texts = [readable(text_field(row, "text", where)) for where, row in read_objects(path)]
     if not texts:
         raise ConfigurationError(f'{path}: no out-of-scope row; each line is {{"text": …}}')

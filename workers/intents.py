@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from pipeline.adapters.yaml_text import read_yaml
-from pipeline.core.text import readable
+from pipeline.core.text import is_unicode, readable
 from pipeline.errors import ConfigurationError, ModelError
 from workers import ngrams
 from workers.ngrams import BUCKETS, NGrams
@@ -105,8 +105,8 @@ def energy(logits: Tensor) -> Tensor:
 def read_intents(path: Path) -> IntentSet:
     """Return the intents of a YAML file: ``intents: {name: [examples]}`` and perhaps ``none: [examples]``.
 
-    Raises ConfigurationError for a wrong key, fewer than two intents, an intent with fewer than two different examples, or
-    an example that stands under two intents.
+    Raises ConfigurationError for a wrong key, a name that is no text, fewer than two intents, an intent with fewer than two
+    different examples, or an example that stands under two intents.
     """
     document = read_yaml(path)
     if not isinstance(document, dict) or (extra := set(document) - {"intents", "none"}):
@@ -115,10 +115,12 @@ def read_intents(path: Path) -> IntentSet:
     intents = document.get("intents")
     if not isinstance(intents, dict) or len(intents) < 2:
         raise ConfigurationError(f"{path}: intents needs at least two names, each with a list of examples")
-    examples = {str(name): _examples(path, str(name), texts, at_least=2) for name, texts in intents.items()}
+    for name in intents:
+        _refuse_no_name(path, name)
+    examples = {name: _examples(path, name, texts, at_least=2) for name, texts in intents.items()}
     if NONE in examples:
         raise ConfigurationError(f"{path}: intents.{NONE}: the name is taken; put these examples under the key {NONE}")
-    none = _examples(path, NONE, document.get("none") or [], at_least=0)
+    none = _examples(path, NONE, [] if document.get("none") is None else document["none"], at_least=0)
     _refuse_shared(path, examples | {NONE: none})
     return IntentSet(path.stem, examples, none)
 
@@ -183,6 +185,14 @@ def load_intents(trained: Shipped) -> IntentHead:
 
 def _whole_table(buckets: Tensor, rows: Tensor) -> Tensor:
     return torch.zeros((BUCKETS, rows.shape[1])).index_copy(0, buckets, rows)
+
+
+def _refuse_no_name(path: Path, name: object) -> None:
+    """Raise ConfigurationError for what is no text to YAML, as yes, no, null and numbers, and for what no file can hold."""
+    if not isinstance(name, str):
+        raise ConfigurationError(f"{path}: intents: a name that YAML reads as {name!r}; put it in quotes, as it is to be called")
+    if not name.strip() or not is_unicode(name):
+        raise ConfigurationError(f"{path}: intents: {name!r} is no name; give one in letters")
 
 
 def _examples(path: Path, name: str, texts: object, at_least: int) -> tuple[str, ...]:

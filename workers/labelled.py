@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.adapters.json_lines import read_objects, text_field
-from pipeline.core.text import readable
+from pipeline.core.text import is_unicode, readable
 from pipeline.errors import ConfigurationError
 
 
@@ -29,7 +29,7 @@ def read_labelled(path: Path, allowed: Sequence[str] | None = None) -> Labelled:
     """Return the rows of a file; rows without one label (null, or labels by entity) are left out, and counted.
 
     Raises ConfigurationError that names file and line for a line that is no object, lacks a field, holds a text or label
-    that is no string, or a label outside ``allowed``.
+    that is no string, or a label that is outside ``allowed`` or no Unicode.
     """
     texts, labels, left_out = [], [], 0
     for where, row in read_objects(path):
@@ -37,7 +37,7 @@ def read_labelled(path: Path, allowed: Sequence[str] | None = None) -> Labelled:
         if _unlabelled(row):
             left_out += 1
             continue
-        label = text_field(row, "label", where)
+        label = _label(row, allowed, where)
         if allowed is not None and label not in allowed:
             raise ConfigurationError(f"{where}: label = {label!r}; use one of {', '.join(allowed)}")
         texts.append(readable(text))
@@ -50,3 +50,10 @@ def read_labelled(path: Path, allowed: Sequence[str] | None = None) -> Labelled:
 def _unlabelled(row: dict[str, Any]) -> bool:
     """Return whether a row has no one label on purpose: null, or labels that differ by entity."""
     return ("label" in row and row["label"] is None) or ("label" not in row and "entities" in row)
+
+
+def _label(row: dict[str, Any], allowed: Sequence[str] | None, where: str) -> str:
+    label = text_field(row, "label", where, "put it in quotes" if allowed is None else f"use one of {', '.join(allowed)}")
+    if not is_unicode(label):
+        raise ConfigurationError(f"{where}: label = {label!r} holds half a character, which no file can hold; mend it")
+    return label

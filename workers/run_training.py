@@ -35,13 +35,13 @@ class Base:
 
     folder: Path
     sets: list[Prepared]
+    device: torch.device
 
     def model(self, config: TrainConfig) -> TunedModel:
         """Return the model before its first step, the same every time."""
         torch.manual_seed(config.seed)
-        device = find_device(config.device)
-        weights = load_file(self.folder / "model.safetensors", device=str(device))
-        return TunedModel(weights, read_sizes(self.folder), config, self.sets).to(device)
+        weights = load_file(self.folder / "model.safetensors", device=str(self.device))
+        return TunedModel(weights, read_sizes(self.folder), config, self.sets).to(self.device)
 
 
 def run(config_path: Path, intents_path: Path, settings: Settings, folder: Path, tellers: Tellers) -> Path:
@@ -50,6 +50,7 @@ def run(config_path: Path, intents_path: Path, settings: Settings, folder: Path,
     Raises ConfigurationError for a wrong key or row, and for a folder of something else, before anything is computed.
     """
     config, examples = read_config(config_path), read_intents(intents_path)
+    device = find_device(config.device, "device")
     show, tell = tellers
     shipped.refuse_others(folder / "weights")
     hashes = data_hashes(config.data, settings.data) | taught_hashes(config.data, config_path.parent)
@@ -58,7 +59,7 @@ def run(config_path: Path, intents_path: Path, settings: Settings, folder: Path,
     tokenizer = TextTokenizer(base_folder, config.max_tokens)
     torch.set_num_threads(config.threads)
     tell("reading data")
-    base = Base(base_folder, with_teachers(prepared(config, settings.data, tokenizer), config_path.parent))
+    base = Base(base_folder, with_teachers(prepared(config, settings.data, tokenizer), config_path.parent), device)
     tell("; ".join(one.size for one in base.sets))
     claim(folder, config, {"data": hashes, "base": manifest.files})
     with closing(_curves(folder)) as curves:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -49,13 +50,16 @@ class Shipped:
 
 
 def load(folder: Path) -> Shipped:
-    """Return the weights of a folder. Raises ModelError that names a missing or altered file."""
+    """Return the weights of a folder. Raises ModelError that names a file that is missing, altered or left out of the record."""
     fix = "reinstall" if folder == SHIPPED else "train again, or name another folder in GROUNDSWELL_ENCODER__WEIGHTS"
     try:
         record = json.loads((folder / RECORD).read_text("utf-8"))
         files = dict(record["files"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        absent = _absent(record, files)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ModelError(f"{folder / RECORD} is missing or cannot be read ({error}); {fix}") from error
+    if absent:
+        raise ModelError(f"{folder / RECORD} names no {', '.join(absent)}, which a run of its config ships; {fix}")
     tensors: dict[str, Tensor] = {}
     for name, expected in files.items():
         path = folder / Path(name).name
@@ -68,7 +72,9 @@ def load(folder: Path) -> Shipped:
 
 
 def refuse_others(folder: Path) -> None:
-    """Raise ConfigurationError where weights would take the place of a file, or of a folder of something else."""
+    """Raise ConfigurationError where weights would take the place of a file, of something else, or of the working folder."""
+    if Path.cwd().is_relative_to(folder.resolve()):
+        raise ConfigurationError(f"{folder} is the folder you work in, whose place weights would take; choose a new folder")
     if folder.is_file() or (folder.is_dir() and not (folder / RECORD).is_file() and any(folder.iterdir())):
         raise ConfigurationError(f"{folder} holds something else than weights, which would be lost; choose a new folder")
 
@@ -79,7 +85,7 @@ def save(folder: Path, tensors: Mapping[str, Tensor], record: Mapping[str, Any])
     files: dict[str, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
         files.setdefault(_file_of(name), {})[name] = tensor.contiguous()
-    with published_folder(folder) as scratch:
+    with published_folder(folder, SafetensorError) as scratch:
         hashes = {}
         for name, content in sorted(files.items()):
             save_file(content, scratch / name)
@@ -97,6 +103,19 @@ def under(part: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def half(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return the tensors as float16."""
     return {name: tensor.to(torch.float16) for name, tensor in tensors.items()}
+
+
+def _absent(record: Mapping[str, Any], files: Mapping[str, str]) -> list[str]:
+    """Return what a record must name and does not, by its config: the record vouches for the files, and nothing for it."""
+    config = record.get("config")
+    if not isinstance(config, dict):
+        return []
+    kinds = record["wording"]["kinds"].values() if "wording" in record else [one.get("kind") for one in config.get("data", ())]
+    parts = ["intents", "sentiment", "whitening", *sorted({f"wording-{kind}" for kind in kinds if kind})]
+    absent = [f"{part}.safetensors" for part in parts if f"{part}.safetensors" not in files]
+    layers = 0 if config.get("mode") == "frozen" else config.get("lora", {}).get("layers", 0)
+    adapters = sum(name.startswith("adapter-") for name in files)
+    return absent + ([f"adapter of {layers - adapters} of {layers} layers"] if adapters < layers else [])
 
 
 def _file_of(name: str) -> str:

@@ -93,7 +93,7 @@ def train(config: TrainConfig, model: TunedModel, sets: Sequence[Prepared], fold
         losses = _step(config, model, run, optimiser, [next(batches) for _ in range(config.accumulate)], progress.step)
         average.update(progress.step)
         judging = has_dev and (progress.step % config.evaluate_every == 0 or progress.step == config.steps)
-        saving = progress.step % config.checkpoint_every == 0 or progress.step == config.steps
+        saving = judging or progress.step % config.checkpoint_every == 0 or progress.step == config.steps
         if judging or saving or progress.step % look_every == 0:
             _note(losses, progress.step, watch)
         if judging:

@@ -14,7 +14,7 @@ from pipeline.errors import ConfigurationError
 class Part(BaseModel):
     """A group of keys; an unknown one is an error."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class DataSet(Part):
@@ -47,7 +47,7 @@ class Lora(Part):
     """The low-rank term: its rank, its scale alpha / rank, and how many layers from the top have one."""
 
     rank: int = Field(default=32, gt=0)
-    alpha: float = 64.0
+    alpha: float = Field(default=64.0, gt=0)
     layers: int = Field(default=9, gt=0)
 
 
@@ -76,13 +76,14 @@ class TrainConfig(Part):
     that ships, the rest goes back to the base (Wortsman et al. 2022, "Robust fine-tuning of zero-shot models").
     word_share: how much what the words say counts beside the trunk. taught_share: how much of a text's target is what a teacher
     says of it, where one does; the rest is its label (Hinton et al. 2015, "Distilling the knowledge in a neural network").
-    device: auto, cpu or cuda.
+    device: auto, cpu, cuda or cuda:N. checkpoint_every: steps between two states that a killed run goes on from;
+    each look at dev leaves one too.
     """
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
     mode: Literal["frozen", "lora", "full"]
     data: tuple[DataSet, ...] = Field(min_length=1)
-    seed: int = 7
+    seed: int = Field(default=7, ge=0, lt=2**32)
     data_cut_off: str = "unknown"
     steps: int = Field(gt=0)
     batch_tokens: int = Field(default=2048, gt=0)
@@ -90,7 +91,7 @@ class TrainConfig(Part):
     max_tokens: int = Field(default=80, ge=8, le=512)
     precision: Literal["fp32", "bf16"] = "bf16"
     device: str = "auto"
-    threads: int = Field(default=1, gt=0)
+    threads: int = Field(default=1, gt=0, le=1024)
     lora: Lora = Lora()
     augment: Augment | None = None
     average: float = Field(default=0.0, ge=0, lt=1)
@@ -100,9 +101,9 @@ class TrainConfig(Part):
     keep: float = Field(default=1.0, gt=0, le=1)
     word_share: float = Field(default=0.3, ge=0)
     taught_share: float = Field(default=0.5, ge=0, le=1)
-    trunk_rate: float = 5e-4
-    head_rate: float = 1e-3
-    weight_decay: float = 0.01
+    trunk_rate: float = Field(default=5e-4, ge=0)
+    head_rate: float = Field(default=1e-3, ge=0)
+    weight_decay: float = Field(default=0.01, ge=0, le=1)
     warm_up: float = Field(default=0.05, ge=0, lt=1)
     dropout: float = Field(default=0.1, ge=0, lt=1)
     label_smoothing: float = Field(default=0.05, ge=0, lt=1)
@@ -114,6 +115,15 @@ class TrainConfig(Part):
     checkpoint_every: int = Field(default=100, gt=0)
     patience: int = Field(default=6, gt=0)
     dev_rows: int = Field(default=500, gt=0)
+
+    @model_validator(mode="after")
+    def _room_for_a_text(self) -> "TrainConfig":
+        """Refuse batches that the longest text alone overfills."""
+        if self.batch_tokens < self.max_tokens:
+            raise ValueError(
+                f"batch_tokens = {self.batch_tokens}; a text has up to max_tokens = {self.max_tokens}, give no fewer"
+            )
+        return self
 
     @property
     def forms(self) -> int:
@@ -148,7 +158,7 @@ def _readable(error: ValidationError | TypeError) -> str:
 
 
 def _said(one: ErrorDetails) -> str:
-    place, name = ".".join(map(str, one["loc"])), str(one["loc"][-1])
+    place, name = ".".join(map(str, one["loc"])), str(one["loc"][-1] if one["loc"] else "")
     if one["type"] == "missing":
         return f"{place} is missing"
     if one["type"] == "extra_forbidden":
@@ -156,5 +166,5 @@ def _said(one: ErrorDetails) -> str:
         near = get_close_matches(name, known, 1)
         return f"{place} = {one['input']!r}: unknown key{f'; did you mean {near[0]}?' if near else ''}"
     if one["type"] == "value_error":
-        return f"{place}: {one['msg'].removeprefix('Value error, ')}"
+        return f"{place}: ".removeprefix(": ") + one["msg"].removeprefix("Value error, ")
     return f"{place} = {one['input']!r}: {one['msg']}"

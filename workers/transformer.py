@@ -7,6 +7,7 @@ and on a CPU one thread does the sums.
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -44,7 +45,6 @@ HEAD_ROWS: Final = {"cpu": 64, "cuda": 4096}
 BINS_AT_ONCE: Final = 4
 TRIAL_LENGTHS: Final = (3, 16, 24, 65, 130, 257)  # across the blocks of every kernel
 TRIAL_COSINE: Final = 0.99
-_DEVICE: Final = "--device, GROUNDSWELL_ENCODER__DEVICE or the recipe's device"
 log = structlog.get_logger()
 
 
@@ -239,12 +239,14 @@ def read_sizes(folder: Path) -> Sizes:
     """Return what ``config.json`` says of the architecture. Raises ModelError when it is no BERT encoder with GELU."""
     try:
         config = json.loads((folder / "config.json").read_text("utf-8"))
-        sizes = Sizes(config["num_attention_heads"], config["num_hidden_layers"], config["layer_norm_eps"])
+        sizes = Sizes(int(config["num_attention_heads"]), int(config["num_hidden_layers"]), float(config["layer_norm_eps"]))
         kind = (config["model_type"], config["hidden_act"], config["hidden_size"])
-    except (OSError, ValueError, KeyError) as error:
-        raise ModelError(f"{folder / 'config.json'} cannot be used: {error}") from error
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ModelError(f"{folder / 'config.json'} cannot be used: {error!r}; {model_store.FIX}") from error
     if kind != ("bert", "gelu", DIMENSIONS):
         raise ModelError(f"{folder / 'config.json'}: {kind} is not a BERT encoder with GELU and {DIMENSIONS} dimensions")
+    if sizes.heads < 1 or DIMENSIONS % sizes.heads:
+        raise ModelError(f"{folder / 'config.json'}: {sizes.heads} heads do not share {DIMENSIONS} dimensions; {model_store.FIX}")
     return sizes
 
 
@@ -266,17 +268,15 @@ def choose_mode(wanted: str, device: torch.device) -> Mode:
     return cast("Mode", wanted)
 
 
-def find_device(wanted: str) -> torch.device:
-    """Return the device asked for, or the best one. Raises ConfigurationError when there is none of that name."""
+def find_device(wanted: str, key: str = "GROUNDSWELL_ENCODER__DEVICE") -> torch.device:
+    """Return the device asked for, or the best one. Raises ConfigurationError, which names the key, when there is none."""
     if wanted == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(wanted)
-    except RuntimeError as error:
-        raise ConfigurationError(f"device {wanted!r} is none; set {_DEVICE} to auto, cpu, cuda or cuda:0") from error
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise ConfigurationError(f"device {wanted!r} is asked for, but torch finds no GPU; set {_DEVICE} to cpu or auto")
-    return device
+    if (named := re.fullmatch(r"cpu|cuda(?::(\d+))?", wanted)) is None:
+        raise ConfigurationError(f"{key} = {wanted!r} is no device; use auto, cpu, cuda or cuda:0")
+    if wanted != "cpu" and int(named[1] or 0) >= (found := torch.cuda.device_count()):
+        raise ConfigurationError(f"{key} = {wanted!r}, but torch finds {found or 'no'} GPU; use cpu or auto")
+    return torch.device(wanted)
 
 
 def _layers(mode: Mode, device: torch.device, rows: int, make: Callable[[LinearFactory], Trunk]) -> LinearFactory:

@@ -34,8 +34,7 @@ def tried(arms: Arms, wanted: Augment, folder: Path) -> dict[str, Any]:
     """
     verdict_file = folder / "trial.json"
     if verdict_file.is_file():
-        found: dict[str, Any] = json.loads(verdict_file.read_text("utf-8"))
-        return found
+        return _verdict(verdict_file)
     if not any(one.dev_tokens for one in arms.sets):
         raise ConfigurationError("augment: no data set has a dev file, so nothing can say whether it helps")
     without = _score(arms, None, wanted.trial_steps, folder / "trial-without")
@@ -46,6 +45,14 @@ def tried(arms: Arms, wanted: Augment, folder: Path) -> dict[str, Any]:
     for arm in ("trial-without", "trial-with"):
         shutil.rmtree(folder / arm)
     return verdict
+
+
+def _verdict(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text("utf-8"))
+        return {name: found[name] for name in ("steps", "without", "with", "on")}
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise ConfigurationError(f"{path} cannot be read ({error!r}); remove it, and the trial is made again") from error
 
 
 def _score(arms: Arms, augment: Augment | None, steps: int, folder: Path) -> float:

@@ -67,20 +67,20 @@ def read_objects(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
             continue
         try:
             row = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ConfigurationError(f"{where} is not JSON ({error}); write one JSON object a line") from error
         if not isinstance(row, dict):
             raise ConfigurationError(f"{where} is a {type(row).__name__}, not an object; write one JSON object a line")
         yield where, row
 
 
-def text_field(row: dict[str, Any], name: str, where: str) -> str:
+def text_field(row: dict[str, Any], name: str, where: str, fix: str = "put it in quotes") -> str:
     """Return a field that must be a string. Raises ConfigurationError that begins with ``where``."""
     if name not in row:
         raise ConfigurationError(f"{where}: field {name!r} is missing; every line needs it, as a string")
     value = row[name]
     if not isinstance(value, str):
-        raise ConfigurationError(f"{where}: {name} = {value!r:.{SHOWN_CHARS}} is no string; write it as one")
+        raise ConfigurationError(f"{where}: {name} = {value!r:.{SHOWN_CHARS}} is no string; {fix}")
     return value
 
 

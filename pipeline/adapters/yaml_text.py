@@ -27,7 +27,7 @@ def parse_yaml(text: str, origin: str) -> Any:
     """Return the one document of a text. Raises ConfigurationError that names ``origin`` and the place."""
     try:
         return yaml.load(text, _Loader)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, RecursionError) as error:
         raise ConfigurationError(f"{origin} cannot be read as YAML: {error}") from error
 
 

@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -12,6 +12,8 @@ from pipeline.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from workers.encoder import Encodings
+
+_LONGEST_ANSWER: Final = 1 << 20  # bytes
 
 
 def register(app: typer.Typer) -> None:
@@ -27,17 +29,20 @@ def encode(
     """Encode every text of FILE: vectors, and sentiment and intents where asked for."""
     import numpy as np
 
-    from pipeline.adapters.files import published_file, refuse_unwritable
+    from pipeline.adapters.files import published_file, refuse_target
     from workers.evaluation import answer
     from workers.transformer import load_encoder
 
     wanted = _heads(heads)
+    refuse_target(out)
     beside = out.with_suffix(".jsonl")
     if wanted and beside == out:
         raise ConfigurationError(f"--out: {out} is where the answers go; give the vectors a name that ends in .npy")
     _refuse(file, [out, beside] if wanted else [out])
+    if wanted:
+        refuse_target(beside)
+        _refuse_others(beside)
     texts = read_texts(file)
-    refuse_unwritable(out.parent)
     settings = settings_module.load()
     encoder = load_encoder(settings.encoder, settings.cache)
     with counting("encoding", "texts", len(texts)) as advance:
@@ -62,12 +67,25 @@ def _heads(text: str) -> tuple[str, ...]:
 
 
 def _refuse(file: Path, targets: list[Path]) -> None:
-    """Raise ConfigurationError, before any work, where a result would take the place of the texts or of a folder."""
+    """Raise ConfigurationError, before any work, where a result would take the place of the texts, or of them unpacked."""
+    own = {file.resolve(), file.with_suffix("").resolve()} if file.suffix == ".gz" else {file.resolve()}
     for target in targets:
-        if target.resolve() == file.resolve():
+        if target.resolve() in own:
             raise ConfigurationError(f"--out: {target} would overwrite the texts; give another name")
-        if target.is_dir():
-            raise ConfigurationError(f"--out: {target} is a folder; give the name of a file")
+
+
+def _refuse_others(beside: Path) -> None:
+    """Raise ConfigurationError where the answers, whose name nobody gave, would take the place of something else."""
+    if not beside.exists():
+        return
+    with beside.open("rb") as file:
+        first = file.readline(_LONGEST_ANSWER)
+    try:
+        keys = set(json.loads(first))
+    except (ValueError, TypeError, RecursionError):
+        keys = set()
+    if not keys or keys - {"sentiment", "intents"}:
+        raise ConfigurationError(f"--out: the answers go to {beside}, which holds something else; give OUT another name")
 
 
 def read_texts(path: Path) -> list[str]:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -36,11 +37,11 @@ def sentiment(files: Files, as_json: AsJson = False, picture: Picture = None) ->
         refuse_unwritable(picture)
     settings = settings_module.load()
     encoder = load_encoder(settings.encoder, settings.cache)
-    for path in files:
+    for path, drawing in zip(files, _drawings(files), strict=True):
         with counting(path.name, "texts") as advance:
             report, scores = evaluation.sentiment(encoder, path, advance)
         _tell(report | {"revision": encoder.revision}, as_json)
-        _draw(picture, path, scores, SENTIMENTS)
+        _draw(picture, drawing, scores, SENTIMENTS)
 
 
 @evaluate.command()
@@ -58,17 +59,22 @@ def intent(
 
     if picture is not None:
         refuse_unwritable(picture)
+    beyond = [] if oos is None else evaluation.read_unasked(oos)
     settings = settings_module.load()
     encoder = load_encoder(settings.encoder, settings.cache)
     head = None
     if train is not None:
         with counting(train.name, "texts") as advance:
             head = evaluation.fitted(encoder, train, files, advance)
-    for path in files:
+    unasked = None
+    if oos is not None:
+        with counting(oos.name, "texts") as advance:
+            unasked = evaluation.answer(encoder, beyond, advance)
+    for path, drawing in zip(files, _drawings(files), strict=True):
         with counting(path.name, "texts") as advance:
-            report, scores, names = evaluation.intent(encoder, path, head, oos, advance)
+            report, scores, names = evaluation.intent(encoder, path, head, unasked, advance)
         _tell(report | {"revision": encoder.revision}, as_json)
-        _draw(picture, path, scores, names)
+        _draw(picture, drawing, scores, names)
 
 
 def _tell(report: dict[str, Any], as_json: bool) -> None:
@@ -80,11 +86,21 @@ def _tell(report: dict[str, Any], as_json: bool) -> None:
             typer.echo(f"{name}: {round(value, 4) if isinstance(value, float) else value}")
 
 
-def _draw(folder: Path | None, path: Path, scores: "Scores", names: Sequence[str]) -> None:
+def _drawings(files: Sequence[Path]) -> list[str]:
+    """Return the name of each file's picture; of files that are called alike, the later ones are numbered."""
+    found: list[str] = []
+    for path in files:
+        stem = path.name.partition(".jsonl")[0]
+        names = (f"{stem}{'' if number == 1 else f'-{number}'}.confusion.png" for number in count(1))
+        found.append(next(name for name in names if name not in found))
+    return found
+
+
+def _draw(folder: Path | None, name: str, scores: "Scores", names: Sequence[str]) -> None:
     if folder is None:
         return
     from workers.pictures import confusion_picture
 
-    target = folder / f"{path.name.partition('.jsonl')[0]}.confusion.png"
+    target = folder / name
     confusion_picture(scores.confusion, names, target)
     typer.echo(f"picture: {target}", err=True)

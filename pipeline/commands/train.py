@@ -7,6 +7,7 @@ import typer
 
 from pipeline import settings as settings_module
 from pipeline.commands.progress import telling
+from pipeline.errors import ConfigurationError
 
 
 def register(app: typer.Typer) -> None:
@@ -42,6 +43,8 @@ def teach(
     from workers.run_teaching import Plan, teach
     from workers.teacher import Course
 
+    if not 0 < rate <= 1:
+        raise ConfigurationError(f"--rate = {rate}; a learning rate is above 0 and at most 1, say 1e-4")
     plan = Plan(teacher, tuple(sets or ()), Course(epochs=epochs, rate=rate))
     with telling("teaching", "texts") as teller:
         scores = teach(config, plan, settings_module.load(), out, (teller.show, teller.tell))

@@ -19,8 +19,9 @@ _WORD: Final = re.compile(r"[A-Za-z]{4,}")  # shorter ones are often abbreviatio
 
 
 def calmed(text: str) -> str:
-    """Return a normal form as it is, or as a sentence if it shouts: cashtags stay, all else is lower-cased but its first letter.
+    """Return a normal form as it is, or as a sentence if it shouts: cashtags stay, all but the first character is lower-cased.
 
+    Where that is no letter, as in ``"SHARES FALL``, no capital is left: the shipped weights were measured on such texts.
     It shouts if more than ``SHARE`` of its words of four letters or more, and at least ``LEAST_WORDS``, are in capitals.
     """
     raw = text.encode("utf-8", "replace")

@@ -62,6 +62,11 @@ def _visible(char: str) -> str:
     return "" if category in {"Cf", "Cs", "Co", "Cn"} else char
 
 
+def is_unicode(text: str) -> bool:
+    """Return whether a text can be written down: JSON and YAML let half a surrogate pair through, which no file can hold."""
+    return not any("\ud800" <= char <= "\udfff" for char in text)
+
+
 def content_key(normalised: str) -> bytes:
     """Return 16 bytes that stand for a normal form, for caches."""
     return blake2b(normalised.encode(), digest_size=16).digest()

@@ -60,7 +60,7 @@ def test_a_field_that_must_be_a_string_is_named_with_its_value() -> None:
     assert text_field({"text": ""}, "text", "a line 1") == ""
     with pytest.raises(ConfigurationError, match="a line 1: field 'text' is missing; every line needs it, as a string"):
         text_field({"txt": "x"}, "text", "a line 1")
-    with pytest.raises(ConfigurationError, match="a line 1: text = 5 is no string; write it as one"):
+    with pytest.raises(ConfigurationError, match="a line 1: text = 5 is no string; put it in quotes"):
         text_field({"text": 5}, "text", "a line 1")
     with pytest.raises(ConfigurationError) as error:
         text_field({"text": ["x" * 1_000]}, "text", "a line 1")

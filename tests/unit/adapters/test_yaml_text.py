@@ -19,7 +19,7 @@ def test_a_key_that_stands_twice_is_refused_by_name_and_line(text: str, tmp_path
         read_yaml(path)
 
 
-@pytest.mark.parametrize("content", [b"\xff\xfe", b"a: [1", b"a: *unknown"])
+@pytest.mark.parametrize("content", [b"\xff\xfe", b"a: [1", b"a: *unknown", b"[" * 3_000])
 def test_what_is_no_yaml_is_refused_by_name(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "file.yaml"
     path.write_bytes(content)

@@ -17,6 +17,8 @@ from pipeline.core.text import MAX_CHARS, readable, simhash
             "RT @desk: $AAPL SHARES FALL AFTER EARNINGS MISS https://t.co/aB",
             "Rt @user : $AAPL shares fall after earnings miss http",
         ),
+        ('"SHARES FALL AFTER EARNINGS MISS', '"shares fall after earnings miss'),
+        ("🚀 SHARES RISE AFTER EARNINGS BEAT", "🚀 shares rise after earnings beat"),
         ("İ STOCK PRICES FALL HARD İ", "İ stock prices fall hard İ"),
         ("苹果 APPLE SHARES CRASH 暴跌", "苹果 apple shares crash 暴跌"),
         ("ÁRBOL GRANDE CAYÓ SOBRE CASAS", "Árbol grande cayó sobre casas"),

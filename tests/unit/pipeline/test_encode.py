@@ -1,5 +1,6 @@
 import gzip
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -40,6 +41,10 @@ def test_odd_texts_have_a_row_each(tmp_path: Path, capsys: pytest.CaptureFixture
         ("a.npy", "intent", "would overwrite"),
         ("a.jsonl", "", "would overwrite"),
         ("folder", "", "is a folder"),
+        (".", "", "is a folder"),
+        ("/", "", "is a folder"),
+        ("x" * 300, "", "cannot be written"),
+        ("x" * 250, "", "cannot be written"),
         ("v.jsonl", "intent", "is where the answers go"),
         ("v", "x", "use"),
     ],
@@ -52,6 +57,43 @@ def test_nothing_of_the_users_is_overwritten(tmp_path: Path, out: str, heads: st
         encode(file, tmp_path / out, heads)
     assert file.read_text("utf-8") == text
     assert {path.name for path in tmp_path.iterdir()} == {"a.jsonl", "folder"}
+
+
+@pytest.mark.parametrize("out", ["", ".", "folder/.."])
+def test_the_working_folder_is_no_name_of_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, out: str) -> None:
+    (tmp_path / "folder").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigurationError, match="is a folder"):
+        encode(Path("a.txt"), Path(out), "intent")
+
+
+@pytest.mark.parametrize("there", ['{"text": "up"}', '{"sentiment": {}, "simhash": "0"}', "[]", "[[1]]", "3", "notes", ""])
+def test_answers_take_the_place_of_answers_alone(tmp_path: Path, there: str) -> None:
+    (tmp_path / "a.txt").write_text("up\n", "utf-8")
+    encode(tmp_path / "a.txt", tmp_path / "v.npy", "sentiment")
+    before = (tmp_path / "v.jsonl").read_text("utf-8")
+    encode(tmp_path / "a.txt", tmp_path / "v.npy", "sentiment, intent")
+    assert (tmp_path / "v.jsonl").read_text("utf-8") != before
+    (tmp_path / "v.jsonl").write_text(there, "utf-8")
+    with pytest.raises(ConfigurationError, match=r"the answers go to .*v\.jsonl, which holds something else; give OUT another"):
+        encode(tmp_path / "a.txt", tmp_path / "v.npy", "sentiment")
+    assert (tmp_path / "v.jsonl").read_text("utf-8") == there
+
+
+def test_texts_are_not_overwritten_by_the_answers_under_their_unpacked_name(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl.gz").write_bytes(gzip.compress(b'{"text": "up"}'))
+    with pytest.raises(ConfigurationError, match=r"a\.jsonl would overwrite the texts"):
+        encode(tmp_path / "a.jsonl.gz", tmp_path / "a.npy", "sentiment")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.jsonl.gz"]
+
+
+def test_a_pipe_keeps_its_place(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("up\n", "utf-8")
+    os.mkfifo(tmp_path / "v.npy")
+    os.mkfifo(tmp_path / "w.jsonl")
+    for out in ("v.npy", "w.npy"):
+        with pytest.raises(ConfigurationError, match="is a device or a pipe"):
+            encode(tmp_path / "a.txt", tmp_path / out, "sentiment")
 
 
 @pytest.mark.parametrize(

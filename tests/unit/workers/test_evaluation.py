@@ -5,8 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pipeline.commands.evaluate import intent
 from pipeline.errors import ConfigurationError
-from workers import ahead, evaluation
+from workers import ahead, evaluation, transformer
 from workers.encoder import SENTIMENTS, Encodings, TokenIds
 
 
@@ -107,7 +108,8 @@ def test_a_head_is_fitted_first_and_out_of_scope_rows_are_ranked(tmp_path: Path)
     oos = [(f"{letter} x", "oos") for letter in "uvwxyz"]
     paths = [written(tmp_path / f"{name}.jsonl", rows) for name, rows in (("train", train), ("test", test), ("oos", oos))]
     head = evaluation.fitted(ByFirstWord(), paths[0], [paths[1]], lambda _: None)
-    report, _, names = evaluation.intent(ByFirstWord(), paths[1], head, paths[2], lambda _: None)
+    unasked = evaluation.answer(ByFirstWord(), evaluation.read_unasked(paths[2]), lambda _: None)
+    report, _, names = evaluation.intent(ByFirstWord(), paths[1], head, unasked, lambda _: None)
     assert names == tuple(sorted(letters.values()))
     assert report["accuracy"] == 1.0
     assert report["auroc"] == 1.0
@@ -137,8 +139,31 @@ def test_a_head_that_could_not_be_judged_is_refused_before_anything_is_encoded(
         evaluation.fitted(Unused(), paths[0], [paths[1]], lambda _: None)
 
 
-def test_out_of_scope_rows_are_read_before_anything_is_encoded(tmp_path: Path) -> None:
-    path = written(tmp_path / "a.jsonl", [("x", "ask")])
+def test_out_of_scope_rows_are_read_before_anything_is_encoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transformer, "load_encoder", lambda *_: Unused())
+    train = written(tmp_path / "a.jsonl", [("x", "ask"), ("y", "ask"), ("z", "buy"), ("w", "buy")])
     (tmp_path / "oos.jsonl").touch()
     with pytest.raises(ConfigurationError, match=r"oos\.jsonl: no out-of-scope row"):
-        evaluation.intent(ByFirstWord(), path, None, tmp_path / "oos.jsonl", lambda _: pytest.fail("encoded too early"))
+        intent([train], train=train, oos=tmp_path / "oos.jsonl")
+
+
+def test_out_of_scope_rows_are_encoded_once_and_files_called_alike_have_a_picture_each(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    encoded: list[str] = []
+
+    class Noting(ByFirstWord):
+        def tokenize(self, texts: Sequence[str]) -> list[TokenIds]:
+            encoded.extend(texts)
+            return super().tokenize(texts)
+
+    monkeypatch.setattr(transformer, "load_encoder", lambda *_: Noting())
+    files = [tmp_path / name / "dev.jsonl" for name in "ab"] + [tmp_path / "dev-2.jsonl"]
+    for path in files:
+        path.parent.mkdir(exist_ok=True)
+        written(path, [("x", "ask"), ("y", "buy")])
+    intent(files, oos=written(tmp_path / "oos.jsonl", [("beyond", "oos")]), as_json=True, picture=tmp_path / "drawn")
+    assert encoded.count("beyond") == 1
+    assert [json.loads(line)["oos_n"] for line in capsys.readouterr().out.splitlines()] == [1, 1, 1]
+    drawn = {path.name for path in (tmp_path / "drawn").iterdir()}
+    assert drawn == {"dev.confusion.png", "dev-2.confusion.png", "dev-2-2.confusion.png"}

@@ -101,6 +101,14 @@ def test_too_few_examples_are_refused(labels: list[str]) -> None:
         ("intents: {a: [x, y], b: text}", "list of example sentences"),
         ("intents: {a: [x, y], none: [z, w]}", "the name is taken"),
         ("intents: {a: [x", "cannot be read"),
+        ("intents: {yes: [a, b], on: [c, d], b: [x, y]}", "a name that YAML reads as True; put it in quotes"),
+        ("intents: {a: [x, y], off: [z, w]}", "a name that YAML reads as False"),
+        ("intents: {a: [x, y], null: [z, w]}", "a name that YAML reads as None"),
+        ("intents: {a: [x, y], 7: [z, w]}", "a name that YAML reads as 7"),
+        ("intents: {a: [x, y], ' ': [z, w]}", "' ' is no name"),
+        ('intents: {a: [x, y], "b\\ud800": [z, w]}', r"'b\\ud800' is no name"),
+        ("intents: {a: [x, y], b: [z, w]}\nnone: 0", "none: give a list of example sentences"),
+        ("intents: {a: [x, y], b: [z, w]}\nnone: ''", "none: give a list of example sentences"),
     ],
 )
 def test_a_wrong_file_is_refused_with_what_to_mend(tmp_path: Path, document: str, said: str) -> None:
@@ -108,6 +116,12 @@ def test_a_wrong_file_is_refused_with_what_to_mend(tmp_path: Path, document: str
     path.write_text(document, "utf-8")
     with pytest.raises(ConfigurationError, match=said):
         intents.read_intents(path)
+
+
+def test_a_name_in_quotes_stays_what_it_is_and_none_may_be_left_empty(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text("intents: {'yes': [a, b], 'no': [c, d]}\nnone:\n", "utf-8")
+    found = intents.read_intents(tmp_path / "a.yaml")
+    assert (list(found.examples), found.none) == (["yes", "no"], ())
 
 
 def test_the_default_intents_have_forty_examples_in_two_languages() -> None:

@@ -3,9 +3,10 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.errors import ModelError, Unavailable
-from tests.unit.workers.tiny_model import write_model
+from pipeline.errors import ConfigurationError, ModelError, Unavailable
+from tests.unit.workers.tiny_model import tiny_config, write_model
 from workers import model_store
+from workers.transformer import find_device, read_sizes
 
 
 def test_a_model_that_is_a_folder_is_taken_where_it_is(tmp_path: Path) -> None:
@@ -43,9 +44,36 @@ def test_a_broken_folder_of_ones_own_is_never_replaced(tmp_path: Path) -> None:
 
 def test_a_manifest_that_is_no_manifest_is_refused(tmp_path: Path) -> None:
     folder = write_model(tmp_path / "own")
-    (folder / "manifest.json").write_text(json.dumps({"name": "tiny"}), "utf-8")
-    with pytest.raises(ModelError, match=r"manifest\.json"):
+    for content in ('{"name": "tiny"}', '{"name": "tiny", "origin": "test", "files": null}', "[]"):
+        (folder / "manifest.json").write_text(content, "utf-8")
+        with pytest.raises(ModelError, match=r"manifest\.json"):
+            model_store.verified(str(folder), tmp_path)
+
+
+def test_a_truncated_file_of_weights_is_named_without_a_manifest_too(tmp_path: Path) -> None:
+    folder = write_model(tmp_path / "own")
+    (folder / "manifest.json").unlink()
+    model_store.verified(str(folder), tmp_path)
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-9])
+    with pytest.raises(ModelError, match=r"model\.safetensors cannot be read .*; name another folder, or run"):
         model_store.verified(str(folder), tmp_path)
+
+
+@pytest.mark.parametrize(
+    "content", [[], {}, tiny_config() | {"num_attention_heads": 7}, tiny_config() | {"num_attention_heads": None}]
+)
+def test_a_config_that_no_trunk_can_be_made_of_is_named(tmp_path: Path, content: object) -> None:
+    (tmp_path / "config.json").write_text(json.dumps(content), "utf-8")
+    with pytest.raises(ModelError, match=r"config\.json.*; name another folder, or run `groundswell model fetch`"):
+        read_sizes(tmp_path)
+
+
+@pytest.mark.parametrize("device", ["meta", "mps", "xpu", "cpu:3", "cuda:-1", "cuda:999", "CPU", ""])
+def test_a_device_that_no_encoder_runs_on_is_refused(device: str) -> None:
+    with pytest.raises(ConfigurationError, match=rf"^GROUNDSWELL_ENCODER__DEVICE = '{device}'.*use"):
+        find_device(device)
+    assert find_device("cpu").type == "cpu"
 
 
 def test_a_failed_download_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,5 @@
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -43,11 +44,47 @@ def test_weights_replace_weights_and_never_what_is_something_else(tmp_path: Path
     assert (tmp_path / "mine" / "notes.txt").read_text("utf-8") == "dear"
 
 
+@pytest.mark.parametrize("folder", [".", "../here", ".."])
+def test_weights_never_take_the_place_of_the_working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: str) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    with pytest.raises(ConfigurationError, match="is the folder you work in"):
+        shipped.save(Path(folder), {"whitening.mean": torch.zeros(4)}, {"name": "n"})
+    assert [path.name for path in tmp_path.rglob("*")] == ["here"]
+
+
 @pytest.mark.parametrize("record", ["", "{}", "[]"])
 def test_a_record_that_vouches_for_nothing_is_refused(tmp_path: Path, record: str) -> None:
     (tmp_path / "record.json").write_text(record, "utf-8")
     with pytest.raises(ModelError, match=r"record\.json"):
         shipped.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("adapter-03", "adapter of 1 of 12 layers"),
+        ("adapter-11", "adapter of 1 of 12 layers"),
+        ("wording-social", r"wording-social\.safetensors"),
+        ("whitening", r"whitening\.safetensors"),
+        ("intents", r"intents\.safetensors"),
+    ],
+)
+def test_a_file_that_the_record_no_longer_names_is_missed(tmp_path: Path, name: str, said: str) -> None:
+    folder = tmp_path / "w"
+    shutil.copytree(shipped.SHIPPED, folder)
+    record = json.loads((folder / "record.json").read_text("utf-8"))
+    del record["files"][f"{name}.safetensors"]
+    (folder / "record.json").write_text(json.dumps(record), "utf-8")
+    with pytest.raises(ModelError, match=rf"record\.json names no {said}, which a run of its config ships"):
+        shipped.load(folder)
+
+
+def test_words_that_were_fitted_anew_count_by_their_own_kinds(tmp_path: Path) -> None:
+    found = shipped.load(shipped.SHIPPED)
+    words = found.without("wording") | {f"wording.news.{name}": torch.ones(1) for name in ("levels", "steps")}
+    shipped.save(tmp_path / "w", words, found.record | {"wording": {"kinds": {"headlines": "news", "more": None}}})
+    assert set(found.hashes) - set(shipped.load(tmp_path / "w").hashes) >= {"wording-social.safetensors"}
 
 
 def test_the_project_ships_weights_below_ten_megabytes_that_their_record_vouches_for() -> None:

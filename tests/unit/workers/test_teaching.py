@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pipeline.commands.train import teach as teach_command
 from pipeline.core.text import content_key
 from pipeline.errors import ConfigurationError, ModelError
 from pipeline.settings import Settings
@@ -150,6 +151,26 @@ def test_a_wrong_name_and_a_folder_without_a_model_are_refused(tmp_path: Path, s
         (tmp_path / "teacher" / absent).unlink()
         with pytest.raises(ModelError, match=said):
             teach(recipe, plan_of(tmp_path), settings, tmp_path / "out", QUIET)
+
+
+def test_a_broken_teacher_and_a_device_that_is_none_are_refused_before_the_folder_is_claimed(
+    tmp_path: Path, settings: Settings
+) -> None:
+    recipe = tmp_path / "recipe.yaml"
+    weights = tmp_path / "teacher" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-9])
+    with pytest.raises(ModelError, match=r"model\.safetensors cannot be read .*; fetch the teacher again"):
+        teach(recipe, plan_of(tmp_path), settings, tmp_path / "out", QUIET)
+    recipe.write_text(recipe.read_text("utf-8") + "device: gpu\n", "utf-8")
+    with pytest.raises(ConfigurationError, match="^device = 'gpu' is no device"):
+        teach(recipe, plan_of(tmp_path), settings, tmp_path / "out", QUIET)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("rate", [0.0, -1e-4, 2.0, float("nan"), float("inf")])
+def test_a_rate_that_teaches_nothing_is_refused(tmp_path: Path, rate: float) -> None:
+    with pytest.raises(ConfigurationError, match="--rate = .*; a learning rate is above 0 and at most 1"):
+        teach_command(tmp_path / "recipe.yaml", tmp_path / "teacher", tmp_path / "out", rate=rate)
 
 
 def test_a_text_is_cut_where_the_teacher_has_no_more_positions(tmp_path: Path) -> None:

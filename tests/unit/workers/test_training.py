@@ -1,6 +1,6 @@
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -12,9 +12,10 @@ from pipeline.errors import ConfigurationError, ModelError
 from pipeline.settings import EncoderSettings, Settings
 from tests.unit.workers.tiny_model import RECIPE, write_model
 from workers import shipped
-from workers.run_training import run
-from workers.training_config import TrainConfig
+from workers.run_training import DEFAULT_INTENTS, run
+from workers.training_config import Augment, TrainConfig, read_config
 from workers.transformer import load_encoder
+from workers.trial import Arms, tried
 
 pytestmark = pytest.mark.timeout(300)  # a dozen seconds of arithmetic, on a machine that may be busy
 INTENTS = "intents: {buy: [w1 w2, w1 w3, w1 w4], sell: [w5 w6, w5 w7, w5 w8], keep: [w11 w12, w11 w13]}\nnone: [w9 w10, w9 w11]\n"
@@ -67,8 +68,15 @@ def test_training_lowers_the_loss_and_ships_what_the_encoder_loads(place: Path) 
     assert answers.sentiment.argmax(1).tolist() == [0, 2]
 
 
+def test_the_shipped_recipe_loses_few_steps_when_it_is_killed() -> None:
+    config = read_config(DEFAULT_INTENTS.with_name("joint.yaml"))
+    assert config.checkpoint_every <= config.steps / 40
+
+
 @pytest.mark.slow
-def test_a_run_that_was_cut_off_ends_in_the_same_weights(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("every", [3, 100])
+def test_a_run_that_was_cut_off_ends_in_the_same_weights(place: Path, monkeypatch: pytest.MonkeyPatch, every: int) -> None:
+    monkeypatch.setattr("tests.unit.workers.test_training.RECIPE", RECIPE.replace("every: 3", f"every: {every}"))
     whole = trained(place, "whole")
     from workers import training
 
@@ -83,7 +91,7 @@ def test_a_run_that_was_cut_off_ends_in_the_same_weights(place: Path, monkeypatc
         patch.setattr(training, "_step", cut)
         with pytest.raises(KeyboardInterrupt):
             trained(place, "cut")
-    assert (place / "cut" / "last" / "progress.json").is_file()
+    assert json.loads((place / "cut" / "last" / "progress.json").read_text("utf-8"))["step"] == (6 if every == 3 else 4)
     assert not (place / "cut" / "weights").exists()
     resumed = trained(place, "cut")
     for name, tensor in whole.tensors.items():
@@ -187,6 +195,13 @@ def test_without_any_dev_file_the_last_weights_count_and_augmentation_is_refused
         run(place / "r.yaml", place / "intents.yaml", settings, place / "other", silent)
 
 
+@pytest.mark.parametrize("content", ["", "{}", "[]"])
+def test_a_broken_verdict_on_augmentation_is_named(tmp_path: Path, content: str) -> None:
+    (tmp_path / "trial.json").write_text(content, "utf-8")
+    with pytest.raises(ConfigurationError, match=r"trial\.json cannot be read .*; remove it, and the trial is made again"):
+        tried(cast("Arms", None), Augment(trial_steps=1), tmp_path)
+
+
 def test_a_folder_that_stands_where_the_weights_will_go_is_refused_before_any_step(place: Path) -> None:
     (place / "mine" / "weights").mkdir(parents=True)
     (place / "mine" / "weights" / "notes.txt").write_text("dear", "utf-8")
@@ -209,3 +224,10 @@ def test_a_loss_that_is_no_number_ends_the_run(place: Path) -> None:
     with pytest.raises(ModelError, match=r"the loss of step \d+ is (nan|inf)"):
         trained(place, "a", steps=12, more="trunk_rate: 1.0e+30\nhead_rate: 1.0e+30\nwarm_up: 0\n")
     assert not (place / "a" / "weights").exists()
+
+
+@pytest.mark.parametrize("device", ["gpu", "mps", "meta", "cpu:3", "cuda:x", "cuda:999"])
+def test_a_recipe_names_a_device_of_this_machine_before_its_folder_is_claimed(place: Path, device: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"^device = '{device}'"):
+        trained(place, "a", more=f"device: {device}\n")
+    assert not (place / "a").exists()
