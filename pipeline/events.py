@@ -94,7 +94,7 @@ class ScoredPost(TimedContract):
     """A post that names ``entity``, with the model's answers. A post that names k entities yields k of these.
 
     ``simhash`` is the 64-bit content fingerprint of the normalised text (16 hex digits): near-identical posts differ in
-    few bits. ``entity`` is empty where the post names nobody.
+    few bits. ``entity`` is empty where the post names nobody. ``text``: its first 4,096 characters, the most a model reads.
     """
 
     event_id: Name
