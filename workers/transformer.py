@@ -16,6 +16,7 @@ from typing import Final, Literal, cast
 import numpy as np
 import structlog
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -25,13 +26,15 @@ from workers import lora, model_store, pooling, shipped
 from workers.ahead import TOKENS
 from workers.encoder import CUT_SCHEME, DIMENSIONS, INT8_SCHEME, Encodings, TokenIds
 from workers.graphs import PackedTrunk, to_host
-from workers.heads import SentimentHead, Whitening, load_sentiment
+from workers.heads import SentimentHead, Whitening, load_sentiment, load_whitening
 from workers.intents import IntentHead, load_intents
+from workers.model_store import Manifest
 from workers.ngrams import NGrams, of_rows, of_tokens
 from workers.onednn import is_offered, onednn_linear
 from workers.packed import packed_trunks
 from workers.packing import Bin, pack
 from workers.sending import send
+from workers.shipped import Shipped
 from workers.steady import steady_linear
 from workers.tokenizer import TextTokenizer
 from workers.trunk import LinearFactory, Sizes, Trunk, build, float_linear
@@ -62,9 +65,10 @@ class Parts:
 class TransformerEncoder:
     """Texts to vectors, sentiment and intents; implements ``workers.encoder.Encoder``."""
 
-    def __init__(self, model: str, revision: str, parts: Parts, rows: int) -> None:
+    def __init__(self, model: str, revision: str, space: str, parts: Parts, rows: int) -> None:
         self._model = model
         self._revision = revision
+        self._space = space
         self._parts = parts
         self._rows = rows
         candidates = packed_trunks(parts.trunk, parts.sentiment, rows, parts.tokenizer.max_tokens)
@@ -79,6 +83,11 @@ class TransformerEncoder:
     def revision(self) -> str:
         """Return what identifies weights, heads, whitening and number format together."""
         return self._revision
+
+    @property
+    def space(self) -> str:
+        """Return the name of the space that the vectors lie in."""
+        return self._space
 
     @property
     def device(self) -> torch.device:
@@ -210,28 +219,33 @@ def load_encoder(settings: EncoderSettings, cache: Path, mode: Mode | None = Non
     rows = CPU_ROWS[chosen] if device.type == "cpu" else max(settings.batch_tokens, settings.max_tokens)
     dtype = torch.bfloat16 if chosen == "bf16" else torch.float32
     adapter = {name: tensor.to(device) for name, tensor in trained.part("adapter").items()}
-    weights = load_file(folder / "model.safetensors", device=str(device))
+    weights = _trunk_weights(folder / "model.safetensors", device)
 
     def make(linear: LinearFactory) -> Trunk:
         return build(weights, read_sizes(folder), lora.merging(adapter, linear), dtype)
 
-    whitening = trained.part("whitening")
     parts = Parts(
         trunk=make(_layers(chosen, device, rows, make)),
-        whitening=Whitening(whitening["mean"].float(), whitening["matrix"].float()).to(device),
+        whitening=load_whitening(trained.part("whitening")).to(device),
         sentiment=load_sentiment(trained.part("sentiment")).to(device),
         wording=load_wording(trained.part("wording")).to(device),
         intents=load_intents(trained).to(device),
         tokenizer=TextTokenizer(folder, settings.max_tokens),
     )
-    revision = revision_of(manifest.files | trained.identity, str(trained.record["name"]), chosen, settings.max_tokens)
-    return TransformerEncoder(settings.model, revision, parts, rows)
+    revision = revision_of(manifest.files | trained.identity, trained.name, chosen, settings.max_tokens)
+    return TransformerEncoder(settings.model, revision, space_of(manifest, trained, chosen, settings.max_tokens), parts, rows)
 
 
 def revision_of(hashes: dict[str, str], name: str, mode: str, max_tokens: int) -> str:
     """Return the name of a set of weights with what they were hashed to, for example ``joint-bf16-1f00c0ffee12``."""
     what = json.dumps([hashes, INT8_SCHEME if mode == "int8" else mode, max_tokens, CUT_SCHEME], sort_keys=True).encode()
     return f"{name}-{mode}-{hashlib.sha256(what).hexdigest()[:12]}"
+
+
+def space_of(manifest: Manifest, trained: Shipped, mode: str, max_tokens: int) -> str:
+    """Return the name of the space that the vectors lie in: that of a revision, without what heads and intents are."""
+    vectors = {name: digest for name, digest in trained.hashes.items() if name.startswith(("adapter", "whitening"))}
+    return revision_of(manifest.files | vectors, trained.name, mode, max_tokens)
 
 
 def read_sizes(folder: Path) -> Sizes:
@@ -276,6 +290,13 @@ def find_device(wanted: str) -> torch.device:
     if device.type == "cuda" and not torch.cuda.is_available():
         raise ConfigurationError(f"encoder.device = {wanted!r}, but torch finds no GPU; use cpu or auto")
     return device
+
+
+def _trunk_weights(path: Path, device: torch.device) -> dict[str, Tensor]:
+    try:
+        return load_file(path, device=str(device))
+    except SafetensorError as error:
+        raise ModelError(f"{path} cannot be read ({error}); remove the folder and run `groundswell model fetch`") from error
 
 
 def _layers(mode: Mode, device: torch.device, rows: int, make: Callable[[LinearFactory], Trunk]) -> LinearFactory:
