@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Final
 
 import psutil
-from pydantic import BaseModel
 
 from infra.findings import Finding, error, warning
 from infra.home import LISTENERS, Home
@@ -17,7 +16,7 @@ from infra.ports import is_listening
 from infra.processes import is_alive
 from infra.runtime import JARS_LOCK, flink_environment, java_version, locked_jars, python_for_flink, sha256_of, uv_binary
 from infra.versions import OLDEST_JAVA
-from pipeline.settings import ENV_PREFIX, Settings, StackSettings
+from pipeline.settings import ENV_PREFIX, StackSettings, unknown_variables
 
 GIB: Final = 2**30
 NEEDED_DISK: Final = 4 * GIB  # software, model and room for logs
@@ -107,23 +106,8 @@ def check_flink_python(cache: Path) -> Iterator[Finding]:
 
 def check_environment(environ: Mapping[str, str] = os.environ) -> Iterator[Finding]:
     """Look for variables that look like settings and are none: a misspelt one is ignored silently."""
-    for name in sorted(environ):
-        if name.upper().startswith(ENV_PREFIX) and not is_setting(name):
-            yield warning("environment", f"{name} is no setting and has no effect", f"unset {name}")
-
-
-def is_setting(variable: str) -> bool:
-    """Tell whether an environment variable names a field of the settings, or a group of them as JSON."""
-    fields = Settings.model_fields
-    path = variable.upper().removeprefix(ENV_PREFIX).lower().split("__")
-    for depth, part in enumerate(path):
-        if part not in fields:
-            return False
-        kind = fields[part].annotation
-        if not (isinstance(kind, type) and issubclass(kind, BaseModel)):
-            return depth == len(path) - 1
-        fields = kind.model_fields
-    return True
+    for name in unknown_variables(environ):
+        yield warning("environment", f"{name} is no setting and has no effect", f"unset {name}")
 
 
 def _listener(port: int) -> str:

@@ -37,7 +37,7 @@ class Check:
 
 
 def examine(checks: Iterable[Check]) -> dict[str, list[Finding]]:
-    """Return what each check found. An error of ours that a check meets is itself a finding: its text says the fix."""
+    """Return what each check found. An error that a check meets is itself a finding; the text of one of ours says the fix."""
     return {check.name: _findings(check) for check in checks}
 
 
@@ -57,3 +57,6 @@ def _findings(check: Check) -> list[Finding]:
     except GroundswellError as found:
         message, _, fix = str(found).rpartition("; ")
         return [error(check.name, message or fix, fix.removeprefix("start it with: ") if message else "groundswell up")]
+    except Exception as found:  # whatever is wrong with the machine, the other checks still say what they see
+        what = f"could not be looked at: {type(found).__name__}: {found}"
+        return [error(check.name, what, "mend what it names, or report it with the output of: groundswell doctor --json")]

@@ -17,7 +17,7 @@ from typing import Any, Final
 from infra.ports import LOOPBACK, free_port
 from infra.processes import Started, is_alive
 from pipeline.errors import ConfigurationError
-from pipeline.settings import StackSettings, current_home_file
+from pipeline.settings import StackSettings, current_home_file, read_document
 
 LISTENERS: Final = {
     "kafka": "kafka",
@@ -51,9 +51,8 @@ class Home:
         return str(self.folder)
 
     def read(self) -> dict[str, Any]:
-        """Return stack.json, or nothing where this stack was never started."""
-        path = self.folder / "stack.json"
-        return json.loads(path.read_text("utf-8")) if path.is_file() else {}
+        """Return stack.json, or nothing where this stack was never started. Raises ConfigurationError for a broken one."""
+        return read_document(self.folder / "stack.json")
 
     def update(self, **values: Any) -> None:
         """Replace some entries of stack.json."""
@@ -109,7 +108,7 @@ class Home:
     def started(self) -> dict[str, Started]:
         """Return every process that was started and not yet stopped in order, whether or not it still lives."""
         files = sorted((self.folder / "run").glob("*.json"))
-        return {path.stem: Started(**json.loads(path.read_text("utf-8"))) for path in files}
+        return {path.stem: _started(path) for path in files}
 
     def stopped(self) -> list[str]:
         """Return the names of the processes that ran here and were stopped."""
@@ -142,8 +141,18 @@ class Home:
         return self.folder / "run" / f"{name}.json"
 
 
+def _started(path: Path) -> Started:
+    try:
+        return Started(**read_document(path))
+    except TypeError as error:
+        raise ConfigurationError(f"{path} names no process ({error}); remove it, then: groundswell up") from error
+
+
 def _write_whole(path: Path, document: dict[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     scratch = path.with_suffix(".new")
-    scratch.write_text(json.dumps(document, indent=2) + "\n", "utf-8")
+    with scratch.open("w", encoding="utf-8") as file:
+        file.write(json.dumps(document, indent=2) + "\n")
+        file.flush()
+        os.fsync(file.fileno())  # else the name may survive a power cut without what it names
     scratch.replace(path)

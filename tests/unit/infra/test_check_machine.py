@@ -18,7 +18,6 @@ from infra.check_machine import (
     check_packages,
     check_ports,
     check_processes,
-    is_setting,
 )
 from infra.findings import Check, Level, examine
 from infra.home import Home
@@ -133,19 +132,3 @@ def test_no_python_that_flink_supports(tmp_path: Path, monkeypatch: pytest.Monke
 def test_a_misspelt_variable_is_noticed() -> None:
     (found,) = check_environment({"GROUNDSWELL_KAFKA__BOOTSTRAPS": "x", "GROUNDSWELL_KAFKA__BOOTSTRAP": "y", "PATH": ""})
     assert found.message.startswith("GROUNDSWELL_KAFKA__BOOTSTRAPS is no setting")
-
-
-@pytest.mark.parametrize(
-    ("variable", "known"),
-    [
-        ("GROUNDSWELL_HOME", True),
-        ("GROUNDSWELL_STACK__KAFKA_PORT", True),
-        ("groundswell_stack__kafka_port", True),
-        ("GROUNDSWELL_NOTIFY__ENDPOINTS", True),
-        ("GROUNDSWELL_STACK", True),
-        ("GROUNDSWELL_KAFKA__BOOTSTRAP__X", False),
-        ("GROUNDSWELL_NOWHERE__X", False),
-    ],
-)
-def test_which_variables_are_settings(variable: str, known: bool) -> None:
-    assert is_setting(variable) is known

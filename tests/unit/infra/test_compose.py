@@ -10,9 +10,8 @@ import pytest
 import yaml
 
 from infra import flink_cluster, kafka_server, redis_server, runtime, stack, versions
-from infra.check_machine import is_setting
 from infra.submit_trends import job_name, latest_checkpoint, submission
-from pipeline.settings import ENV_PREFIX, Settings
+from pipeline.settings import ENV_PREFIX, Settings, is_setting
 from pipeline.telemetry import COUNTERS, GAUGES, HISTOGRAMS, NAMESPACE
 
 ROOT = Path(__file__).parents[3]
