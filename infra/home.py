@@ -117,9 +117,13 @@ class Home:
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:
-        """Let one command at a time change this stack; raise ConfigurationError while another one does."""
-        (self.folder / "run").mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(self.folder / "run" / "lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        """Let one command at a time change this stack; raise ConfigurationError while another one does, or where nobody can."""
+        try:
+            (self.folder / "run").mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(self.folder / "run" / "lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            what = f"{self.folder}: nothing can be written there ({error.strerror})"
+            raise ConfigurationError(f"{what}; name another folder with --home") from error
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

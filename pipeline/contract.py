@@ -11,6 +11,7 @@ from pipeline.errors import InvalidRecord, Reason
 
 EARLIEST_MS = 946_684_800_000  # 2000-01-01: anything before is a unit mistake or a missing value
 LATEST_MS = 4_102_444_800_000  # 2100-01-01: anything after is microseconds or nanoseconds
+MAX_NAME_CHARS = 512
 FUTURE_TOLERANCE_MS = 3_600_000  # the broker's own limit (message.timestamp.after.max.ms)
 
 
@@ -28,7 +29,7 @@ def blank_is_none(value: Any) -> Any:
 
 
 Time = Annotated[int, Field(strict=True, description="epoch milliseconds, UTC"), AfterValidator(_check_time)]
-Name = Annotated[str, StringConstraints(min_length=1, max_length=512, strict=True)]
+Name = Annotated[str, StringConstraints(min_length=1, max_length=MAX_NAME_CHARS, strict=True)]
 OptionalName = Annotated[Name | None, BeforeValidator(blank_is_none)]
 Probability = Annotated[float, Field(ge=0.0, le=1.0)]
 

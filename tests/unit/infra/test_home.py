@@ -113,3 +113,9 @@ def test_a_file_is_on_the_disk_before_it_takes_its_name(home: Home, monkeypatch:
     monkeypatch.setattr(os, "fsync", lambda _: kept.append((home.folder / "stack.json").exists()))
     home.update(ports={})
     assert kept == [False]
+
+
+def test_a_home_that_cannot_be_written_is_named() -> None:
+    said = "/proc/nope: nothing can be written there .* --home"
+    with pytest.raises(ConfigurationError, match=said), Home(Path("/proc/nope")).exclusive():
+        pass

@@ -3,7 +3,7 @@ import typer
 from typer.testing import CliRunner
 
 from pipeline import commands
-from pipeline.commands.options import parse_speed
+from pipeline.commands.options import parse_speed, require_text
 from pipeline.errors import ConfigurationError
 
 
@@ -15,6 +15,16 @@ def test_a_speed_is_a_number_above_0_or_max() -> None:
 def test_any_other_speed_is_refused(text: str) -> None:
     with pytest.raises(ConfigurationError, match="write a number above 0, or max"):
         parse_speed(text)
+
+
+def test_what_is_no_utf_8_is_refused_before_anything_is_asked() -> None:
+    assert require_text("ü") == "ü"
+    for verb in (["user", "get", "a\udcff"], ["silence", "add", "entity=a\udcff", "--comment", "x"]):
+        app = typer.Typer()
+        commands.register_all(app)
+        answer = CliRunner().invoke(app, verb)
+        assert isinstance(answer.exception, ConfigurationError)
+        assert "is no UTF-8" in str(answer.exception)
 
 
 def test_up_refuses_an_unknown_encoder_before_it_starts_anything() -> None:
