@@ -81,7 +81,7 @@ def test_a_dead_letter_keeps_coordinates_and_the_original_bytes() -> None:
         (post(event_time_ms=NOW * 1000), "posts", Reason.TIME_OUT_OF_RANGE, "event_time_ms", "divide microseconds"),
         (post(event_time_ms=-5), "posts", Reason.TIME_OUT_OF_RANGE, "event_time_ms", "2000-01-01"),
         (post(event_time_ms=10**30), "posts", Reason.TIME_OUT_OF_RANGE, "event_time_ms", "2100"),
-        (post(event_time_ms=NOW + 3_600_001), "posts", Reason.TIME_OUT_OF_RANGE, "event_time_ms", "future"),
+        (post(event_time_ms=NOW + 300_001), "posts", Reason.TIME_OUT_OF_RANGE, "event_time_ms", "future"),
         (post(text=""), "posts", Reason.EMPTY_TEXT, "text", "needs text"),
         (post(text=" \n\t"), "posts", Reason.EMPTY_TEXT, "text", "needs text"),
         (post(text="x" * 1_000_000), "posts", Reason.TOO_LARGE, "text", "200000 characters"),
@@ -116,8 +116,8 @@ def test_unusual_text_that_can_be_scored_is_kept(text: str) -> None:
     assert answer.event.text == text
 
 
-def test_an_event_within_the_brokers_tolerance_is_not_the_future() -> None:
-    assert isinstance(decoded_one(post(event_time_ms=NOW + 3_600_000)), Decoded)
+def test_an_event_of_a_clock_that_runs_minutes_ahead_is_not_the_future() -> None:
+    assert isinstance(decoded_one(post(event_time_ms=NOW + 300_000)), Decoded)
 
 
 def test_two_broken_records_cannot_swallow_a_good_one_between_them() -> None:
