@@ -16,7 +16,7 @@ COPY infra/locks/flink.txt /tmp/flink.txt
 RUN pip install --no-cache-dir --require-hashes -r /tmp/flink.txt && rm /tmp/flink.txt
 
 COPY --from=connector /jars/flink-sql-connector-kafka.jar /opt/groundswell/
-COPY pipeline/__init__.py pipeline/errors.py pipeline/events.py pipeline/topics.py /opt/groundswell/pipeline/
+COPY pipeline/__init__.py pipeline/errors.py pipeline/contract.py pipeline/events.py pipeline/topics.py /opt/groundswell/pipeline/
 COPY pipeline/core /opt/groundswell/pipeline/core
 COPY pipeline/jobs /opt/groundswell/pipeline/jobs
 RUN python -c "import shutil; shutil.make_archive('/opt/groundswell/pipeline', 'zip', '/opt/groundswell', 'pipeline')"

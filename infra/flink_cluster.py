@@ -20,7 +20,8 @@ from infra.runtime import flink_home
 from pipeline.adapters.flink_rest import FlinkRest
 from pipeline.errors import Stop, Unavailable
 
-SHIPPED: Final = ("__init__.py", "errors.py", "events.py", "topics.py", "core", "jobs")  # stdlib, numpy and pydantic only
+# What needs the standard library, numpy and pydantic only; infra/flink.Dockerfile copies the same.
+SHIPPED: Final = ("__init__.py", "errors.py", "contract.py", "events.py", "topics.py", "core", "jobs")
 SUBMIT_TIMEOUT_S: Final = 300.0
 REPRODUCIBLE: Final = (1980, 1, 1, 0, 0, 0)
 UNHEARD: Final = "Failed to start Python process"  # what the client says of a script that ended before it looked

@@ -1,12 +1,17 @@
 """How jobs are handed over, with programs of the test's own in the place of Java."""
 
+import ast
+import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from infra.flink_cluster import FlinkCluster
+from infra.flink_cluster import SHIPPED, FlinkCluster, ship
+from infra.flink_job import SCRIPT
 from pipeline.errors import Stop
 
+ROOT = Path(__file__).parents[3]
 UNHEARD = "Caused by: java.lang.RuntimeException: Failed to start Python process."
 
 
@@ -41,3 +46,30 @@ def test_a_script_that_died_unheard_is_named_with_the_command_that_lets_it_speak
 def test_any_other_failure_shows_what_the_client_said(tmp_path: Path) -> None:
     with pytest.raises(Stop, match=r"(?s)^submitting job.py to Flink failed \(exit code 1\):\nno cluster$"):
         cluster_with(tmp_path, "no cluster", 1).submit(tmp_path / "job.py")
+
+
+def imported(source: bytes) -> Iterator[str]:
+    """Yield the files of this project that a module imports, and the names that it imports from packages, as files."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("pipeline"):
+            here = (node.module or "").replace(".", "/")
+            package = (ROOT / here).is_dir()
+            yield from (f"{here}/{name.name}.py" for name in node.names) if package else (f"{here}.py",)
+
+
+def test_what_is_shipped_holds_everything_that_the_job_imports(tmp_path: Path) -> None:
+    ship(tmp_path / "shipped.zip")
+    with zipfile.ZipFile(tmp_path / "shipped.zip") as archive:
+        waiting, met = [str(SCRIPT.relative_to(ROOT))], set()
+        while waiting:
+            name = waiting.pop()
+            if name not in met:
+                met.add(name)
+                waiting.extend(imported(archive.read(name)))
+    assert "pipeline/events.py" in met
+
+
+def test_the_image_copies_what_is_shipped() -> None:
+    lines = (ROOT / "infra" / "flink.Dockerfile").read_text("utf-8").splitlines()
+    copied = [word for line in lines if line.startswith("COPY") for word in line.split() if word.startswith("pipeline/")]
+    assert copied == [f"pipeline/{name}" for name in SHIPPED]
