@@ -11,7 +11,7 @@ from typing import Final
 import psutil
 
 from infra.findings import Finding, error, warning
-from infra.home import LISTENERS, Home
+from infra.home import LISTENERS, Home, metrics_setting
 from infra.ports import is_listening
 from infra.processes import is_alive
 from infra.runtime import JARS_LOCK, flink_environment, java_version, locked_jars, python_for_flink, sha256_of, uv_binary
@@ -42,14 +42,21 @@ def check_packages(names: Mapping[str, str], finder: Callable[[str], object] = f
 
 def check_ports(home: Home, stack: StackSettings) -> Iterator[Finding]:
     """Look whether a port that the stack will take is taken by somebody else."""
-    kept = home.read().get("ports", {})
     started = home.started()
-    for name, service in LISTENERS.items():
-        port = getattr(stack, f"{name}_port") or kept.get(name)
+    for name, service, port, setting in _ports(home, stack):
         ours = service in started and is_alive(started[service])
         if port and not ours and is_listening(port):
-            setting = f"{ENV_PREFIX}STACK__{name.upper()}_PORT"
-            yield error("ports", f"port {port} of {name} is taken by {_listener(port)}", f"end it, or: export {setting}=PORT")
+            what = f"port {port} of {name} is taken by {_listener(port)}"
+            yield error("ports", what, f"end it, or: export {ENV_PREFIX}{setting}=PORT")
+
+
+def _ports(home: Home, stack: StackSettings) -> Iterator[tuple[str, str, int, str]]:
+    """Yield what each port is for, the service that takes it, the port, 0 where it is free to choose, and its setting."""
+    kept, metrics = home.read().get("ports", {}), home.read().get("metrics", {})
+    for name, service in LISTENERS.items():
+        yield name, service, getattr(stack, f"{name}_port") or kept.get(name, 0), f"STACK__{name.upper()}_PORT"
+    for service, port in metrics.items():
+        yield f"{service}'s metrics", service, port, metrics_setting(service)
 
 
 def check_disk(folder: Path, needed: int = NEEDED_DISK) -> Iterator[Finding]:

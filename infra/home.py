@@ -28,6 +28,13 @@ LISTENERS: Final = {
 }  # which service listens on which port of ``Ports``; the setting of a port is STACK__NAME_PORT
 
 
+def metrics_setting(service: str) -> str:
+    """Return the setting of the port on which a service shows its metrics."""
+    if service.startswith("flink"):
+        return "STACK__FLINK_METRICS_PORT"
+    return "WORKER__METRICS_PORT" if service.startswith("worker") else "NOTIFY__METRICS_PORT"
+
+
 @dataclass(frozen=True, slots=True)
 class Ports:
     """Where the servers of a stack listen, all on the loopback interface."""

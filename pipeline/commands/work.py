@@ -21,7 +21,7 @@ def work(
     until_idle: Annotated[bool, typer.Option("--until-idle", help="End when nothing is left to read.")] = False,
     restart_profiles: Annotated[
         bool,
-        typer.Option("--restart-profiles", help="Begin profiles of another model or other half-lives anew, instead of stopping."),
+        typer.Option("--restart-profiles", help="Begin profiles of another model or other half-lives anew, and do not stop."),
     ] = False,
     home: HomeOption = None,
 ) -> None:

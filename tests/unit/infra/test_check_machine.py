@@ -86,6 +86,17 @@ def test_a_port_kept_from_the_first_start_counts_too(home: Home, occupied: int) 
     assert f"port {occupied} of redis" in found.message
 
 
+@pytest.mark.parametrize(
+    ("service", "setting"),
+    [("worker-1", "WORKER"), ("notifier", "NOTIFY"), ("flink-taskmanager", "STACK__FLINK")],
+)
+def test_a_port_of_the_metrics_counts_too(home: Home, occupied: int, service: str, setting: str) -> None:
+    home.update(metrics={service: occupied})
+    (found,) = check_ports(home, StackSettings())
+    assert f"port {occupied} of {service}'s metrics is taken by process" in found.message
+    assert f"GROUNDSWELL_{setting}_" in found.fix
+
+
 def test_too_little_disk_and_memory(tmp_path: Path) -> None:
     (disk,) = check_disk(tmp_path / "not" / "yet" / "there", needed=2**60)
     (memory,) = check_memory(needed=2**60)
