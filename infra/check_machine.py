@@ -16,7 +16,8 @@ from infra.ports import is_listening
 from infra.processes import is_alive
 from infra.runtime import JARS_LOCK, flink_environment, java_version, locked_jars, python_for_flink, sha256_of, uv_binary
 from infra.versions import OLDEST_JAVA
-from pipeline.settings import ENV_PREFIX, StackSettings, unknown_variables
+from pipeline.environment import unknown_variables
+from pipeline.settings import ENV_PREFIX, StackSettings
 
 GIB: Final = 2**30
 NEEDED_DISK: Final = 4 * GIB  # software, model and room for logs

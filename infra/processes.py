@@ -20,8 +20,8 @@ from typing import Final, Protocol
 import psutil
 
 from pipeline.adapters.waiting import wait_until
+from pipeline.environment import STACK_PROCESS
 from pipeline.errors import Stop, Unavailable
-from pipeline.settings import STACK_PROCESS
 
 MARKER: Final = STACK_PROCESS
 TAIL_LINES: Final = 15

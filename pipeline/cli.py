@@ -9,8 +9,8 @@ from rich.console import Console
 from rich.text import Text
 
 from pipeline import commands
+from pipeline.environment import unknown_variables
 from pipeline.errors import GroundswellError
-from pipeline.settings import unknown_variables
 
 app = typer.Typer(
     name="groundswell",

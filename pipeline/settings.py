@@ -7,7 +7,6 @@ Each field can be set by an environment variable: ``GROUNDSWELL_`` and the path 
 
 import json
 import os
-from collections.abc import Mapping
 from itertools import takewhile
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
@@ -19,7 +18,6 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from pipeline.errors import ConfigurationError
 
 ENV_PREFIX = "GROUNDSWELL_"
-STACK_PROCESS: Final = f"{ENV_PREFIX}STACK_PROCESS"  # no setting: what `up` marks its processes with
 _YEAR_S: Final = 31_536_000
 
 Port = Annotated[int, Field(ge=0, le=65_535)]
@@ -233,7 +231,7 @@ def load(home: Path | None = None) -> Settings:
     Without ``home`` it is GROUNDSWELL_HOME, or else the home of the stack that was last started on this account, so
     that ``groundswell status`` finds what ``groundswell up --home DIR`` began.
     Raises ConfigurationError that names the variable which has a wrong value or is no setting of its group, or the file that
-    cannot be read. What looks like a setting and is in no group is told by ``unknown_variables``.
+    cannot be read. What looks like a setting and is in no group is told by ``pipeline.environment``.
     """
     chosen = (home or _default_home()).expanduser().resolve()
     settings = _validated({"home": chosen} | read_document(chosen / "stack.json", part="settings"))
@@ -257,29 +255,6 @@ def read_document(path: Path, part: str | None = None) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise ConfigurationError(f"{path} holds {'no JSON object' if part is None else f'no group {part!r}'}; {fix}")
     return found
-
-
-def unknown_variables(environ: Mapping[str, str] = os.environ) -> list[str]:
-    """Return the variables that look like settings and are none: a misspelt one would be ignored silently.
-
-    They are no error: an orchestrator may put its own of that name beside them (GROUNDSWELL_SERVICE_HOST).
-    """
-    ours = (name for name in sorted(environ) if name.upper().startswith(ENV_PREFIX) and name != STACK_PROCESS)
-    return [name for name in ours if not is_setting(name)]
-
-
-def is_setting(variable: str) -> bool:
-    """Tell whether an environment variable names a field of the settings, or a group of them as JSON."""
-    fields = Settings.model_fields
-    path = variable.upper().removeprefix(ENV_PREFIX).lower().split("__")
-    for depth, part in enumerate(path):
-        if part not in fields:
-            return False
-        kind = fields[part].annotation
-        if not (isinstance(kind, type) and issubclass(kind, BaseModel)):
-            return depth == len(path) - 1
-        fields = kind.model_fields
-    return True
 
 
 def _validated(values: dict[str, Any]) -> Settings:

@@ -8,7 +8,8 @@ from safetensors import safe_open
 
 from pipeline.settings import EncoderSettings
 from workers import model_store, shipped
-from workers.transformer import MODES, choose_mode, find_device, offered_modes, revision_of, space_of
+from workers.revisions import revision_of, space_of
+from workers.transformer import MODES, choose_mode, find_device, offered_modes
 
 
 def describe(settings: EncoderSettings, cache: Path) -> dict[str, Any]:

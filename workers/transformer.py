@@ -5,7 +5,6 @@ The answer for a text is the same bits whatever else is in the batch: rows are p
 and on a CPU one thread does the sums.
 """
 
-import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -24,17 +23,16 @@ from pipeline.errors import ConfigurationError, ModelError
 from pipeline.settings import EncoderSettings
 from workers import lora, model_store, pooling, shipped
 from workers.ahead import TOKENS
-from workers.encoder import CUT_SCHEME, DIMENSIONS, INT8_SCHEME, Encodings, TokenIds
+from workers.encoder import DIMENSIONS, Encodings, TokenIds
 from workers.graphs import PackedTrunk, to_host
 from workers.heads import SentimentHead, Whitening, load_sentiment, load_whitening
 from workers.intents import IntentHead, load_intents
-from workers.model_store import Manifest
 from workers.ngrams import NGrams, of_rows, of_tokens
 from workers.onednn import is_offered, onednn_linear
 from workers.packed import packed_trunks
 from workers.packing import Bin, pack
+from workers.revisions import revision_of, space_of
 from workers.sending import send
-from workers.shipped import Shipped
 from workers.steady import steady_linear
 from workers.tokenizer import TextTokenizer
 from workers.trunk import LinearFactory, Sizes, Trunk, build, float_linear
@@ -234,18 +232,6 @@ def load_encoder(settings: EncoderSettings, cache: Path, mode: Mode | None = Non
     )
     revision = revision_of(manifest.files | trained.identity, trained.name, chosen, settings.max_tokens)
     return TransformerEncoder(settings.model, revision, space_of(manifest, trained, chosen, settings.max_tokens), parts, rows)
-
-
-def revision_of(hashes: dict[str, str], name: str, mode: str, max_tokens: int) -> str:
-    """Return the name of a set of weights with what they were hashed to, for example ``joint-bf16-1f00c0ffee12``."""
-    what = json.dumps([hashes, INT8_SCHEME if mode == "int8" else mode, max_tokens, CUT_SCHEME], sort_keys=True).encode()
-    return f"{name}-{mode}-{hashlib.sha256(what).hexdigest()[:12]}"
-
-
-def space_of(manifest: Manifest, trained: Shipped, mode: str, max_tokens: int) -> str:
-    """Return the name of the space that the vectors lie in: that of a revision, without what heads and intents are."""
-    vectors = {name: digest for name, digest in trained.hashes.items() if name.startswith(("adapter", "whitening"))}
-    return revision_of(manifest.files | vectors, trained.name, mode, max_tokens)
 
 
 def read_sizes(folder: Path) -> Sizes:

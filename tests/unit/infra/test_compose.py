@@ -11,7 +11,8 @@ import yaml
 
 from infra import flink_cluster, kafka_server, redis_server, runtime, stack, versions
 from infra.submit_trends import job_name, latest_checkpoint, submission
-from pipeline.settings import ENV_PREFIX, Settings, is_setting
+from pipeline.environment import is_setting
+from pipeline.settings import ENV_PREFIX, Settings
 from pipeline.telemetry import COUNTERS, GAUGES, HISTOGRAMS, NAMESPACE
 
 ROOT = Path(__file__).parents[3]

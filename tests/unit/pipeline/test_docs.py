@@ -11,7 +11,7 @@ import typer
 from typer.main import get_command
 
 from pipeline import commands
-from pipeline.settings import is_setting
+from pipeline.environment import is_setting
 
 ROOT = Path(__file__).parents[3]
 DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]

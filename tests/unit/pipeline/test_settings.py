@@ -95,27 +95,6 @@ def test_secrets_are_not_printed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     assert "hush" not in repr(settings.load(tmp_path))
 
 
-@pytest.mark.parametrize(
-    ("variable", "known"),
-    [
-        ("GROUNDSWELL_HOME", True),
-        ("GROUNDSWELL_STACK__KAFKA_PORT", True),
-        ("groundswell_stack__kafka_port", True),
-        ("GROUNDSWELL_NOTIFY__ENDPOINTS", True),
-        ("GROUNDSWELL_STACK", True),
-        ("GROUNDSWELL_KAFKA__BOOTSTRAP__X", False),
-        ("GROUNDSWELL_NOWHERE__X", False),
-    ],
-)
-def test_which_variables_are_settings(variable: str, known: bool) -> None:
-    assert settings.is_setting(variable) is known
-
-
-def test_variables_that_look_like_settings_and_are_none_are_told_but_not_what_marks_a_process() -> None:
-    environ = {"GROUNDSWELL_WORKR__GROUP": "x", "GROUNDSWELL_LOGLEVEL": "DEBUG", "GROUNDSWELL_STACK_PROCESS": "x", "PATH": ""}
-    assert settings.unknown_variables(environ) == ["GROUNDSWELL_LOGLEVEL", "GROUNDSWELL_WORKR__GROUP"]
-
-
 @pytest.mark.parametrize("content", ["", "{brok", "[]", '{"settings": []}', "\xff"])
 def test_a_broken_file_of_the_stack_is_named_with_the_fix(tmp_path: Path, content: str) -> None:
     (tmp_path / "stack.json").write_text(content, "latin-1")

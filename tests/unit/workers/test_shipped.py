@@ -10,7 +10,7 @@ from tests.unit.workers.tiny_model import write_trained
 from workers import shipped
 from workers.describe import cut_off_of
 from workers.publishing import sha256_of
-from workers.transformer import revision_of
+from workers.revisions import revision_of
 
 
 def test_tensors_come_back_by_part(tmp_path: Path) -> None:
