@@ -15,7 +15,7 @@ COPY pipeline pipeline
 COPY producers producers
 COPY workers workers
 COPY infra infra
-RUN uv pip install --system --no-cache --no-deps .
+RUN uv pip install --system --no-cache --no-deps --no-build-isolation .
 
 USER app
 VOLUME /data

@@ -3,9 +3,12 @@
 import fcntl
 import os
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from pipeline.errors import ConfigurationError
 
 
 def published(target: Path, build: Callable[[Path], None]) -> Path:
@@ -13,10 +16,16 @@ def published(target: Path, build: Callable[[Path], None]) -> Path:
 
     The rename is atomic: a reader sees the whole or nothing, and an interrupted build leaves nothing but a staging path,
     which the next one clears. A second process waits for the first instead of doing the work again.
+    Raises ConfigurationError where nothing can be written.
     """
     if target.exists():
         return target
-    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=target.parent).close()
+    except OSError as error:
+        what = f"{target.parent}: nothing can be written there ({error.strerror})"
+        raise ConfigurationError(f"{what}; name another folder: export GROUNDSWELL_CACHE=FOLDER") from error
     staging = target.with_name(f".{target.name}.staging")
     with _locked(target.with_name(f".{target.name}.lock")):
         if not target.exists():

@@ -9,16 +9,16 @@ from pathlib import Path
 from typing import Final
 
 import psutil
-from pydantic import BaseModel
 
 from infra.findings import Finding, error, warning
-from infra.home import LISTENERS, Home
+from infra.home import LISTENERS, Home, metrics_setting
 from infra.ports import is_listening
 from infra.processes import is_alive
 from infra.runtime import JARS_LOCK, flink_environment, jar_file, java_version, locked_jars, python_for_flink, uv_binary
 from infra.versions import OLDEST_JAVA
 from pipeline.adapters.files import sha256_of
-from pipeline.settings import ENV_PREFIX, Settings, StackSettings
+from pipeline.environment import unknown_variables
+from pipeline.settings import ENV_PREFIX, StackSettings
 
 GIB: Final = 2**30
 NEEDED_DISK: Final = 4 * GIB  # software, model and room for logs
@@ -44,14 +44,21 @@ def check_packages(names: Mapping[str, str], finder: Callable[[str], object] = f
 
 def check_ports(home: Home, stack: StackSettings) -> Iterator[Finding]:
     """Look whether a port that the stack will take is taken by somebody else."""
-    kept = home.read().get("ports", {})
     started = home.started()
-    for name, service in LISTENERS.items():
-        port = getattr(stack, f"{name}_port") or kept.get(name)
+    for name, service, port, setting in _ports(home, stack):
         ours = service in started and is_alive(started[service])
         if port and not ours and is_listening(port):
-            setting = f"{ENV_PREFIX}STACK__{name.upper()}_PORT"
-            yield error("ports", f"port {port} of {name} is taken by {_listener(port)}", f"end it, or: export {setting}=PORT")
+            what = f"port {port} of {name} is taken by {_listener(port)}"
+            yield error("ports", what, f"end it, or: export {ENV_PREFIX}{setting}=PORT")
+
+
+def _ports(home: Home, stack: StackSettings) -> Iterator[tuple[str, str, int, str]]:
+    """Yield what each port is for, the service that takes it, the port, 0 where it is free to choose, and its setting."""
+    kept, metrics = home.read().get("ports", {}), home.read().get("metrics", {})
+    for name, service in LISTENERS.items():
+        yield name, service, getattr(stack, f"{name}_port") or kept.get(name, 0), f"STACK__{name.upper()}_PORT"
+    for service, port in metrics.items():
+        yield f"{service}'s metrics", service, port, metrics_setting(service)
 
 
 def check_disk(folder: Path, needed: int = NEEDED_DISK) -> Iterator[Finding]:
@@ -107,23 +114,8 @@ def check_flink_python(cache: Path) -> Iterator[Finding]:
 
 def check_environment(environ: Mapping[str, str] = os.environ) -> Iterator[Finding]:
     """Look for variables that look like settings and are none: a misspelt one is ignored silently."""
-    for name in sorted(environ):
-        if name.upper().startswith(ENV_PREFIX) and not is_setting(name):
-            yield warning("environment", f"{name} is no setting and has no effect", f"unset {name}")
-
-
-def is_setting(variable: str) -> bool:
-    """Tell whether an environment variable names a field of the settings, or a group of them as JSON."""
-    fields = Settings.model_fields
-    path = variable.upper().removeprefix(ENV_PREFIX).lower().split("__")
-    for depth, part in enumerate(path):
-        if part not in fields:
-            return False
-        kind = fields[part].annotation
-        if not (isinstance(kind, type) and issubclass(kind, BaseModel)):
-            return depth == len(path) - 1
-        fields = kind.model_fields
-    return True
+    for name in unknown_variables(environ):
+        yield warning("environment", f"{name} is no setting and has no effect", f"unset {name}")
 
 
 def _listener(port: int) -> str:

@@ -56,3 +56,6 @@ def _findings(check: Check) -> list[Finding]:
         return list(check.look())
     except GroundswellError as found:
         return [error(check.name, found.message, found.fix.removeprefix("start it with: ") or "groundswell up")]
+    except Exception as found:  # whatever is wrong with the machine, the other checks still say what they see
+        what = f"could not be looked at: {type(found).__name__}: {found}"
+        return [error(check.name, what, "mend what it names, or report it with the output of: groundswell doctor --json")]

@@ -22,6 +22,7 @@ from pipeline.errors import Stop, Unavailable
 
 # What needs the standard library, numpy and pydantic only; infra/flink.Dockerfile copies the same.
 SHIPPED: Final = ("__init__.py", "errors.py", "times.py", "contract.py", "events.py", "topics.py", "core", "jobs")
+TEMPORARY: Final = "tmp"
 SUBMIT_TIMEOUT_S: Final = 300.0
 REPRODUCIBLE: Final = (1980, 1, 1, 0, 0, 0)
 UNHEARD: Final = "Failed to start Python process"  # what the client says of a script that ended before it looked
@@ -134,6 +135,11 @@ class FlinkCluster:
         return self.folder / "savepoints"
 
     @property
+    def temporary(self) -> Path:
+        """Return the folder of what nobody needs once the cluster is down."""
+        return self.folder / TEMPORARY
+
+    @property
     def config(self) -> dict[str, Any]:
         """Return the whole configuration.
 
@@ -150,14 +156,14 @@ class FlinkCluster:
             "python.client.executable": str(self.python),
             "execution.checkpointing.dir": (self.folder / "checkpoints").as_uri(),
             "execution.checkpointing.savepoint-dir": self.savepoints.as_uri(),
-            "io.tmp.dirs": str(self.folder / "tmp"),
-            "web.tmpdir": str(self.folder / "tmp"),
-            "blob.storage.directory": str(self.folder / "tmp"),
+            "io.tmp.dirs": str(self.temporary),
+            "web.tmpdir": str(self.temporary),
+            "blob.storage.directory": str(self.temporary),
         }
 
     def prepare(self) -> None:
         """Write the configuration and pack what the jobs need of this project."""
-        for name in ("conf", "checkpoints", "savepoints", "tmp", "log"):
+        for name in ("conf", "checkpoints", "savepoints", TEMPORARY, "log"):
             (self.folder / name).mkdir(parents=True, exist_ok=True)
         (self.folder / "conf" / "config.yaml").write_text(yaml.safe_dump(self.config, width=10_000), "utf-8")
         for name, level in LOG_LEVELS.items():
@@ -186,7 +192,8 @@ class FlinkCluster:
         ``pipeline.jars`` it would push out flink-python's own jar. ``savepoint``: go on from there.
         """
         resume = () if savepoint is None else ("-s", savepoint)
-        client = self._java(CLIENT_JVM, "log4j-cli.properties", CLIENT)
+        leftovers = f"-Djava.io.tmpdir={self.temporary}"  # the client leaves a folder for each job it hands over
+        client = self._java((*CLIENT_JVM, leftovers), "log4j-cli.properties", CLIENT)
         argv = (*client, "run", "--detached", *resume, "-j", str(self.connector), "-pyfs", str(self.shipped))
         output = self._submitted((*argv, "-py", str(script), *arguments), script)
         submitted = re.search(r"submitted with JobID ([0-9a-f]{32})", output)

@@ -18,7 +18,7 @@ from infra.ports import LOOPBACK, free_port
 from infra.processes import Started, is_alive
 from pipeline.adapters.files import published_file
 from pipeline.errors import ConfigurationError
-from pipeline.settings import StackSettings, current_home_file
+from pipeline.settings import StackSettings, current_home_file, read_document
 
 LISTENERS: Final = {
     "kafka": "kafka",
@@ -27,6 +27,13 @@ LISTENERS: Final = {
     "flink_rest": "flink-jobmanager",
     "flink_rpc": "flink-jobmanager",
 }  # which service listens on which port of ``Ports``; the setting of a port is STACK__NAME_PORT
+
+
+def metrics_setting(service: str) -> str:
+    """Return the setting of the port on which a service shows its metrics."""
+    if service.startswith("flink"):
+        return "STACK__FLINK_METRICS_PORT"
+    return "WORKER__METRICS_PORT" if service.startswith("worker") else "NOTIFY__METRICS_PORT"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +59,8 @@ class Home:
         return str(self.folder)
 
     def read(self) -> dict[str, Any]:
-        """Return stack.json, or nothing where this stack was never started."""
-        path = self.folder / "stack.json"
-        return json.loads(path.read_text("utf-8")) if path.is_file() else {}
+        """Return stack.json, or nothing where this stack was never started. Raises ConfigurationError for a broken one."""
+        return read_document(self.folder / "stack.json")
 
     def update(self, **values: Any) -> None:
         """Replace some entries of stack.json."""
@@ -110,7 +116,7 @@ class Home:
     def started(self) -> dict[str, Started]:
         """Return every process that was started and not yet stopped in order, whether or not it still lives."""
         files = sorted((self.folder / "run").glob("*.json"))
-        return {path.stem: Started(**json.loads(path.read_text("utf-8"))) for path in files}
+        return {path.stem: _started(path) for path in files}
 
     def stopped(self) -> list[str]:
         """Return the names of the processes that ran here and were stopped."""
@@ -119,9 +125,13 @@ class Home:
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:
-        """Let one command at a time change this stack; raise ConfigurationError while another one does."""
-        (self.folder / "run").mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(self.folder / "run" / "lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        """Let one command at a time change this stack; raise ConfigurationError while another one does, or where nobody can."""
+        try:
+            (self.folder / "run").mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(self.folder / "run" / "lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            what = f"{self.folder}: nothing can be written there ({error.strerror})"
+            raise ConfigurationError(f"{what}; name another folder with --home") from error
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -143,6 +153,13 @@ class Home:
         return self.folder / "run" / f"{name}.json"
 
 
+def _started(path: Path) -> Started:
+    try:
+        return Started(**read_document(path))
+    except TypeError as error:
+        raise ConfigurationError(f"{path} names no process ({error}); remove it, then: groundswell up") from error
+
+
 def _write_whole(path: Path, document: dict[str, Any]) -> None:
-    with published_file(path) as scratch:
+    with published_file(path, synced=True) as scratch:  # else the name may survive a power cut without what it names
         scratch.write_text(json.dumps(document, indent=2) + "\n", "utf-8")

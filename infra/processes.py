@@ -20,9 +20,10 @@ from typing import Final, Protocol
 import psutil
 
 from pipeline.adapters.waiting import wait_until
+from pipeline.environment import STACK_PROCESS
 from pipeline.errors import Stop, Unavailable
 
-MARKER: Final = "GROUNDSWELL_STACK_PROCESS"
+MARKER: Final = STACK_PROCESS
 TAIL_LINES: Final = 15
 KILL_TIMEOUT_S: Final = 20.0  # a process cannot refuse SIGKILL, but a busy machine takes its time
 SAME_START_S: Final = 0.5  # psutil derives start times from clock ticks: they agree to a hundredth of a second

@@ -1,13 +1,14 @@
 """The local stack without Docker: which processes it has, and how they come up and go down together."""
 
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from infra.flink_cluster import FlinkCluster
-from infra.home import Home, Ports
+from infra.flink_cluster import TEMPORARY, FlinkCluster
+from infra.home import Home, Ports, metrics_setting
 from infra.kafka_server import KafkaServer
 from infra.ports import LOOPBACK, is_listening
 from infra.processes import Command, Startable, Started, is_alive, owned, start, stop, wait_ready
@@ -19,6 +20,7 @@ from pipeline.settings import ENV_PREFIX, KafkaSettings, Settings
 
 Tell = Callable[[str], None]
 STOP_ORDER: Final = ("notifier", "worker", "flink-taskmanager", "flink-jobmanager", "kafka", "redis")
+FLINK_FOLDER: Final = "flink"
 STOP_TIMEOUT_S: Final = 30.0
 
 
@@ -47,13 +49,8 @@ class GroupMember:
     def command(self) -> Command:
         """Return how to start it. It shows its metrics and its health on a port of its own."""
         argv = (sys.executable, "-m", "pipeline.cli", *self.arguments, "--home", str(self.home.folder))
-        env = {"PYTHONUNBUFFERED": "1", f"{ENV_PREFIX}{self.metrics_setting}": str(self.home.metrics_port(self.name))}
+        env = {"PYTHONUNBUFFERED": "1", f"{ENV_PREFIX}{metrics_setting(self.name)}": str(self.home.metrics_port(self.name))}
         return Command(self.name, argv, self.home.folder / "logs" / f"{self.name}.log", env)
-
-    @property
-    def metrics_setting(self) -> str:
-        """Return the setting of the port on which it shows its metrics."""
-        return f"{'WORKER' if self.arguments[0] == 'work' else 'NOTIFY'}__METRICS_PORT"
 
     def ready(self) -> bool:
         """Tell whether the group has all its members."""
@@ -79,12 +76,12 @@ def flink_cluster(home: Home, settings: Settings, ports: Ports) -> FlinkCluster:
     python, connector = flink_python(settings.cache), flink_connector_jar(settings.cache)
     wanted = settings.stack.flink_metrics_port
     metrics = home.metrics_port("flink-jobmanager", wanted), home.metrics_port("flink-taskmanager", _following(wanted, 1))
-    return FlinkCluster(home.folder / "flink", python, java_binary(), connector, ports.flink_rest, ports.flink_rpc, metrics)
+    return FlinkCluster(home.folder / FLINK_FOLDER, python, java_binary(), connector, ports.flink_rest, ports.flink_rpc, metrics)
 
 
 def flink_services(cluster: FlinkCluster) -> list[Service]:
     """Return the two processes of the cluster."""
-    managers, tasks = ({port: "STACK__FLINK_METRICS_PORT"} for port in cluster.metrics_ports)
+    managers, tasks = ({port: metrics_setting("flink")} for port in cluster.metrics_ports)
     managers |= {cluster.rest_port: "STACK__FLINK_REST_PORT", cluster.rpc_port: "STACK__FLINK_RPC_PORT"}
     address = f"http://{LOOPBACK}:{cluster.metrics_ports[1]}/metrics"
     return [
@@ -146,10 +143,11 @@ def bring_down(home: Home, tell: Tell, names: Iterable[str] | None = None) -> in
 
 
 def sweep(home: Home, tell: Tell) -> None:
-    """End processes that carry this stack's marker although no file remembers them."""
+    """End processes that carry this stack's marker although no file remembers them; then drop what Flink left of its jobs."""
     for stray in owned(home.marker):
         stop(stray, STOP_TIMEOUT_S)
         tell(f"{stray.name}: ended process {stray.pid}, which was left over")
+    shutil.rmtree(home.folder / FLINK_FOLDER / TEMPORARY, ignore_errors=True)
 
 
 def _ensure(home: Home, service: Service) -> tuple[Started, bool]:
@@ -186,7 +184,7 @@ def _following(port: int, steps: int) -> int:
 
 def _member(member: GroupMember, wanted_port: int) -> Service:
     port = member.home.metrics_port(member.name, wanted_port)
-    return Service(member.name, member, _nothing, {port: member.metrics_setting}, f"http://{LOOPBACK}:{port}/metrics")
+    return Service(member.name, member, _nothing, {port: metrics_setting(member.name)}, f"http://{LOOPBACK}:{port}/metrics")
 
 
 def _stop_rank(name: str) -> tuple[int, str]:

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.text import Text
 
 from pipeline import commands
+from pipeline.environment import unknown_variables
 from pipeline.errors import GroundswellError
 
 app = typer.Typer(
@@ -37,6 +38,8 @@ def options(
 def main() -> None:
     """Run the command line; an error of our own becomes one line and exit code 1."""
     commands.register_all(app)
+    for name in unknown_variables():
+        typer.echo(f"groundswell: {name} is no setting and has no effect; unset {name}", err=True)
     try:
         app()
     except GroundswellError as error:

@@ -8,11 +8,12 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 from pipeline.errors import InvalidRecord, Reason
-from pipeline.times import HOUR_MS, MINUTE_MS
+from pipeline.times import MINUTE_MS
 
 EARLIEST_MS = 946_684_800_000  # 2000-01-01: anything before is a unit mistake or a missing value
 LATEST_MS = 4_102_444_800_000  # 2100-01-01: anything after is microseconds or nanoseconds
-FUTURE_TOLERANCE_MS = HOUR_MS  # the broker's own limit (message.timestamp.after.max.ms)
+MAX_NAME_CHARS = 512
+FUTURE_TOLERANCE_MS = 5 * MINUTE_MS  # clocks differ; one post from later stops all alerts until then, as the watermark goes by it
 
 
 def _check_time(value: int) -> int:
@@ -29,15 +30,15 @@ def blank_is_none(value: Any) -> Any:
 
 
 Time = Annotated[int, Field(strict=True, description="epoch milliseconds, UTC"), AfterValidator(_check_time)]
-Name = Annotated[str, StringConstraints(min_length=1, max_length=512, strict=True)]
+Name = Annotated[str, StringConstraints(min_length=1, max_length=MAX_NAME_CHARS, strict=True)]
 OptionalName = Annotated[Name | None, BeforeValidator(blank_is_none)]
 Probability = Annotated[float, Field(ge=0.0, le=1.0)]
 
 
-def check_not_future(event_time_ms: int, now_ms: int) -> None:
-    """Raise InvalidRecord when an event claims to happen later than now, beyond the broker's own tolerance."""
-    if event_time_ms > now_ms + FUTURE_TOLERANCE_MS:
-        fix = f"it lies more than {FUTURE_TOLERANCE_MS // MINUTE_MS} minutes in the future; correct the source's clock"
+def check_not_future(event_time_ms: int, now_ms: int, tolerance_ms: int = FUTURE_TOLERANCE_MS) -> None:
+    """Raise InvalidRecord when an event claims to happen later than now, by more than is allowed for clocks that differ."""
+    if event_time_ms > now_ms + tolerance_ms:
+        fix = f"it lies more than {tolerance_ms // MINUTE_MS} minutes in the future; correct the source's clock"
         raise InvalidRecord(Reason.TIME_OUT_OF_RANGE, "event_time_ms", str(event_time_ms), fix)
 
 

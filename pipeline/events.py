@@ -7,12 +7,13 @@ epoch milliseconds, UTC. What all contracts share stands in ``pipeline.contract`
 from enum import StrEnum
 from typing import Annotated, ClassVar, Self
 
-from pydantic import BeforeValidator, ConfigDict, Field, StringConstraints, field_validator, model_validator
+from pydantic import BeforeValidator, ConfigDict, FailFast, Field, StringConstraints, field_validator, model_validator
 
 from pipeline.contract import Contract, Name, OptionalName, Probability, Time, TimedContract, blank_is_none
 from pipeline.errors import Reason
 
 MAX_TEXT_CHARS = 200_000
+MAX_NAMES = 1_000  # of one post, as its source may list them
 SUM_TOLERANCE = 0.02  # three probabilities, each rounded to two decimals, may miss 1 by 0.015
 
 
@@ -48,14 +49,17 @@ class BehaviorEvent(TimedContract):
 
 
 class SocialPost(TimedContract):
-    """One post, keyed by ``event_id``. ``entities`` that the source knows are kept; the worker links the others."""
+    """One post, keyed by ``event_id``. ``entities`` that the source knows are kept; the worker links the others.
+
+    Its list is refused at the first wrong name: half a million of them would take seconds to explain.
+    """
 
     event_id: Name
     author_id: Name
     text: Annotated[str, StringConstraints(max_length=MAX_TEXT_CHARS, strict=True)]
     language: OptionalName = None
     source: OptionalName = None
-    entities: tuple[Name, ...] = ()
+    entities: Annotated[tuple[Name, ...], FailFast(), Field(max_length=MAX_NAMES)] = ()
     repost_of: OptionalName = None
     author_created_ms: Time | None = None
     followers: Annotated[int | None, Field(ge=0)] = None
@@ -90,7 +94,7 @@ class ScoredPost(TimedContract):
     """A post that names ``entity``, with the model's answers. A post that names k entities yields k of these.
 
     ``simhash`` is the 64-bit content fingerprint of the normalised text (16 hex digits): near-identical posts differ in
-    few bits. ``entity`` is empty where the post names nobody.
+    few bits. ``entity`` is empty where the post names nobody. ``text``: its first 4,096 characters, the most a model reads.
     """
 
     event_id: Name

@@ -9,7 +9,7 @@ import json
 import os
 from itertools import takewhile
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 from pydantic_core import ErrorDetails
@@ -19,6 +19,12 @@ from pipeline.errors import ConfigurationError
 from pipeline.times import DAY_MS, HOUR_MS, MINUTE_MS
 
 ENV_PREFIX = "GROUNDSWELL_"
+_YEAR_S: Final = 31_536_000
+
+Port = Annotated[int, Field(ge=0, le=65_535)]
+Seconds = Annotated[float, Field(ge=0, le=_YEAR_S, allow_inf_nan=False)]
+Patience = Annotated[float, Field(gt=0, le=_YEAR_S, allow_inf_nan=False, description="seconds, above 0")]
+Days = Annotated[float, Field(gt=0, le=36_500, allow_inf_nan=False)]
 
 
 class Section(BaseModel):
@@ -42,9 +48,9 @@ class KafkaSettings(Section):
     ssl_keyfile: Path | None = None
     max_in_flight_records: int = Field(default=10_000, gt=0)
     delivery_timeout_ms: int = Field(default=MINUTE_MS, ge=1_000)
-    session_timeout_ms: int = 10_000
-    max_poll_interval_ms: int = 300_000
-    stall_timeout_s: float = 60.0
+    session_timeout_ms: int = Field(default=10_000, gt=0)
+    max_poll_interval_ms: int = Field(default=300_000, gt=0)
+    stall_timeout_s: Patience = 60.0
 
 
 class RedisSettings(Section):
@@ -80,20 +86,20 @@ class WorkerSettings(Section):
 
     group: str = "groundswell-worker"
     max_poll_records: int = Field(default=2_000, gt=0)
-    poll_timeout_ms: int = 200
+    poll_timeout_ms: int = Field(default=200, ge=0, le=300_000)
     max_wait_ms: int = Field(default=0, ge=0)
-    stuck_after_s: float = 120.0
-    drain_timeout_s: float = 15.0
+    stuck_after_s: Patience = 120.0
+    drain_timeout_s: Seconds = 15.0
     max_consecutive_dead_letters: int = Field(default=10_000, ge=0)
     entities: Path | None = None
     metrics_host: str = "127.0.0.1"
-    metrics_port: int = 0
+    metrics_port: Port = 0
 
 
 class ProfileSettings(Section):
-    """Half-lives in days, and the weight of each action."""
+    """Half-lives in days, the weight of each action, and after how many days without an event a profile is dropped."""
 
-    half_life_days: tuple[float, float] = (7.0, 90.0)
+    half_life_days: tuple[Days, Days] = (7.0, 90.0)
     weights: dict[str, float] = Field(
         default={
             "view": 1.0,
@@ -107,12 +113,13 @@ class ProfileSettings(Section):
             "post": 1.0,
         }
     )
-    idle_ttl_days: int = 400
+    idle_ttl_days: int = Field(default=400, gt=0, le=36_500)
 
 
 class TrendSettings(Section):
     """What users set of the detector: how many false alerts they accept, how late posts may be, how long to stay quiet.
 
+    ``false_alerts_per_entity_day``: above about 0.05 the detector opens on its least score anyway, so that more changes nothing.
     ``market``: which entities make up a market that is watched as a whole: all, those of one exchange, or none.
     ``checkpoint_interval_ms``: how often Flink keeps its state; only then do readers see what it told since the last time.
     The metrics' address is that of the in-process host; Flink's is its own.
@@ -128,7 +135,7 @@ class TrendSettings(Section):
     execution_mode: Literal["process", "thread"] = "process"
     checkpoint_interval_ms: int = Field(default=10_000, gt=0)
     metrics_host: str = "127.0.0.1"
-    metrics_port: int = 0
+    metrics_port: Port = 0
 
 
 class Endpoint(Section):
@@ -150,17 +157,17 @@ class NotifySettings(Section):
 
     group: str = "groundswell-notifier"
     endpoints: tuple[Endpoint, ...] = ()
-    retry_schedule_s: tuple[float, ...] = (5, 300, 1800, 7200, 18_000, 36_000, 50_400, 72_000, 86_400)
-    timeout_s: float = Field(default=20.0, gt=0)
-    max_retry_after_s: float = 86_400.0
+    retry_schedule_s: tuple[Seconds, ...] = (5, 300, 1800, 7200, 18_000, 36_000, 50_400, 72_000, 86_400)
+    timeout_s: Patience = 20.0
+    max_retry_after_s: Seconds = 86_400.0
     senders: int = Field(default=4, gt=0)
-    market_holds_s: float = Field(default=86_400.0, ge=0)
+    market_holds_s: Seconds = 86_400.0
     group_by: tuple[Literal["entity", "rule", "severity"], ...] | None = None
     group_wait_s: float = Field(default=30.0, ge=0, le=86_400)
     group_interval_s: float = Field(default=300.0, ge=0, le=86_400)
     allow_http: bool = False
     metrics_host: str = "127.0.0.1"
-    metrics_port: int = 0
+    metrics_port: Port = 0
 
     @field_validator("group_by", mode="before")
     @classmethod
@@ -176,15 +183,15 @@ class StackSettings(Section):
     ``flink_metrics_port`` is the job manager's; the task manager takes the next one.
     """
 
-    kafka_port: int = Field(default=0, ge=0, le=65_535)
-    kafka_controller_port: int = Field(default=0, ge=0, le=65_535)
-    redis_port: int = Field(default=0, ge=0, le=65_535)
-    flink_rest_port: int = Field(default=0, ge=0, le=65_535)
-    flink_rpc_port: int = Field(default=0, ge=0, le=65_535)
+    kafka_port: Port = 0
+    kafka_controller_port: Port = 0
+    redis_port: Port = 0
+    flink_rest_port: Port = 0
+    flink_rpc_port: Port = 0
     flink_metrics_port: int = Field(default=0, ge=0, lt=65_535)
     kafka_heap: str = "1g"
-    start_timeout_s: float = 120.0
-    workers: int = 1
+    start_timeout_s: Patience = 120.0
+    workers: int = Field(default=1, ge=0)
 
 
 class Settings(BaseSettings):
@@ -224,15 +231,31 @@ def load(home: Path | None = None) -> Settings:
 
     Without ``home`` it is GROUNDSWELL_HOME, or else the home of the stack that was last started on this account, so
     that ``groundswell status`` finds what ``groundswell up --home DIR`` began.
-    Raises ConfigurationError that names the variable which is no setting or has a wrong value.
+    Raises ConfigurationError that names the variable which has a wrong value or is no setting of its group, or the file that
+    cannot be read. What looks like a setting and is in no group is told by ``pipeline.environment``.
     """
     chosen = (home or _default_home()).expanduser().resolve()
-    values: dict[str, Any] = {"home": chosen}
-    endpoints = chosen / "stack.json"
-    if endpoints.is_file():
-        values |= json.loads(endpoints.read_text("utf-8")).get("settings", {})
-    settings = _validated(values)
+    settings = _validated({"home": chosen} | read_document(chosen / "stack.json", part="settings"))
     return settings.model_copy(update={"home": chosen, "cache": settings.cache.expanduser(), "data": settings.data.expanduser()})
+
+
+def read_document(path: Path, part: str | None = None) -> dict[str, Any]:
+    """Return what a file of the stack says, or a part of it; nothing where there is none.
+
+    Raises ConfigurationError for a file that cannot be read or holds something else.
+    """
+    fix = "mend or remove it, then: groundswell up"
+    try:
+        found = json.loads(path.read_text("utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(f"{path} cannot be read ({error}); {fix}") from error
+    if isinstance(found, dict) and part is not None:
+        found = found.get(part, {})
+    if not isinstance(found, dict):
+        raise ConfigurationError(f"{path} holds {'no JSON object' if part is None else f'no group {part!r}'}; {fix}")
+    return found
 
 
 def _validated(values: dict[str, Any]) -> Settings:
@@ -243,7 +266,16 @@ def _validated(values: dict[str, Any]) -> Settings:
         wrong = " ".join(dict.fromkeys(variable for variable, _ in told))
         raise ConfigurationError("; ".join(message for _, message in told), f"set it right, or: unset {wrong}") from None
     except SettingsError as error:
-        raise ConfigurationError(f"{error}: {error.__cause__}", "lists and groups are written as JSON") from None
+        raise _not_json(error) from None
+
+
+def _not_json(error: SettingsError) -> ConfigurationError:
+    """Name the variable whose value is no JSON; never the value, which may be a secret."""
+    cause = error.__cause__
+    written = cause.doc if isinstance(cause, json.JSONDecodeError) else None
+    names = [name for name, value in os.environ.items() if name.upper().startswith(ENV_PREFIX) and value == written]
+    fix = f"lists and groups are written as JSON, as in [7, 90]; set it right, or: unset {' '.join(names)}"
+    return ConfigurationError(f"{', '.join(names) or error}: {cause}", fix)
 
 
 def _told(error: ErrorDetails) -> tuple[str, str]:

@@ -10,11 +10,13 @@
       item_text: {template: "item {item_id}"}               # a text around columns
       repost_of: {const: "?", when: is_repost}              # only where the column is true
 
-An absent or empty column leaves its field out. Without ``event_id`` the id is a hash of source and content.
+An absent or empty column leaves its field out. Without ``event_id`` the id is a hash of source and content. A column of a time
+that holds dates, or what Parquet's dates are written as in JSON, is read as such whatever its unit.
 """
 
 import hashlib
 import json
+import re
 import string
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -37,6 +39,7 @@ FORMS: Final = {"from", "const", "template", "list"}
 OPTIONS: Final = {"unit", "when"}
 UNITS: Final[dict[str, Callable[[float], float]]] = {"ms": lambda t: t, "s": lambda t: t * 1_000, "us": lambda t: t / 1_000}
 TIMES: Final = ("event_time_ms", "available_at_ms", "author_created_ms")
+_WRITTEN_DATE: Final = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d")
 FALSE: Final = {"", "0", "false", "no", "f", "n"}
 
 
@@ -75,14 +78,15 @@ def compile_mapping(document: Any, name: str) -> FieldMapping:
     if not isinstance(document, dict):
         raise ConfigurationError(f"mapping {name} holds no keys; it needs contract and fields")
     _known(f"mapping {name}", document, KEYS)
-    if document.get("contract") not in TOPIC_OF:
+    topic = TOPIC_OF.get(str(document.get("contract")))
+    if topic is None:
         raise ConfigurationError(f"mapping {name}: contract = {document.get('contract')!r}; use one of {', '.join(TOPIC_OF)}")
-    topic = TOPIC_OF[document["contract"]]
     contract: type[SocialPost | BehaviorEvent] = SocialPost if topic is POSTS else BehaviorEvent
     fields = document.get("fields")
     if not isinstance(fields, dict) or not fields:
         raise ConfigurationError(f"mapping {name}: fields is empty; name at least the required fields of {contract.__name__}")
     _known(f"mapping {name}, fields", fields, set(contract.model_fields))
+    _plain(f"mapping {name}, source", document.get("source"))
     source = str(document.get("source", "file"))
     rules = {target: _rule(contract, target, form, f"mapping {name}, field {target}") for target, form in fields.items()}
     if "source" in document and "source" not in rules:
@@ -106,6 +110,14 @@ def _known(where: str, given: Mapping[str, Any], known: set[str]) -> None:
         raise ConfigurationError(f"{where}: unknown key {unknown[0]!r}; known are {', '.join(sorted(known))}")
 
 
+def _plain(where: str, value: Any) -> None:
+    """Refuse what YAML makes of a text without quotes and JSON has no form for: dates, times, bytes."""
+    try:
+        json.dumps(value, sort_keys=True)
+    except TypeError as error:
+        raise ConfigurationError(f"{where}: {value!r} is no plain value; put dates and times in quotes") from error
+
+
 def _origin(target: str, form: Any) -> str:
     """Say where a field comes from, in words for the one who wrote the mapping."""
     column = form if isinstance(form, str) else form.get("from", form.get("list"))
@@ -116,6 +128,7 @@ def _origin(target: str, form: Any) -> str:
 
 
 def _rule(contract: type[SocialPost | BehaviorEvent], target: str, form: Any, where: str) -> Rule:
+    _plain(where, form)
     if isinstance(form, str):
         form = {"from": form}
     if not isinstance(form, dict):
@@ -179,12 +192,17 @@ def _time(column: str, unit: str, where: str) -> Rule:
         if value is None or value == "":
             return None
         try:
-            iso = unit == "iso" or isinstance(value, datetime)
+            iso = unit == "iso" or isinstance(value, datetime) or _is_written_date(value)
             return _moment_ms(value) if iso else int(UNITS[unit](_number(value)))
         except (ValueError, TypeError, OverflowError):
             return value  # the contract refuses it, and says so with the line
 
     return read
+
+
+def _is_written_date(value: Any) -> bool:
+    """Return whether a value is a datetime as ``str`` writes it, which is how ``sort`` keeps one in JSON lines."""
+    return isinstance(value, str) and _WRITTEN_DATE.match(value) is not None
 
 
 def _number(value: Any) -> float:

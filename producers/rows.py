@@ -1,5 +1,6 @@
 """Rows of a file, whatever it is: JSON lines, CSV or Parquet, plain or gzipped. One row at a time, with its line number."""
 
+import codecs
 import csv
 import gzip
 import io
@@ -50,6 +51,8 @@ def read_rows(path: Path) -> Iterator[Line]:
 
 def _json_rows(data: IO[bytes], position: Callable[[], int]) -> Iterator[Line]:
     for number, line in enumerate(data, 1):
+        if number == 1:
+            line = line.removeprefix(codecs.BOM_UTF8)  # what some editors put before UTF-8
         if line.strip():
             yield Line(number, _parse(line), position())
 

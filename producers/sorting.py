@@ -23,7 +23,7 @@ def sort_file(source: Path, mapping: FieldMapping, target: Path) -> tuple[int, i
             bad += 1
             continue
         time_ms = mapping.apply(line.row).get("event_time_ms")
-        text = json.dumps(line.row, ensure_ascii=False, default=str)
+        text = json.dumps(line.row, ensure_ascii=False, default=str)  # a mapping reads dates as str writes them
         rows.append((time_ms if isinstance(time_ms, int) else 0, line.number, text))
     rows.sort()
     target.parent.mkdir(parents=True, exist_ok=True)

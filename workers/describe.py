@@ -8,9 +8,8 @@ from safetensors import safe_open
 
 from pipeline.settings import EncoderSettings
 from workers import model_store, shipped
-from workers.model_store import Manifest
-from workers.shipped import Shipped
-from workers.transformer import MODES, choose_mode, find_device, offered_modes, revision_of
+from workers.revisions import revision_of, space_of
+from workers.transformer import MODES, choose_mode, find_device, offered_modes
 
 
 def describe(settings: EncoderSettings, cache: Path) -> dict[str, Any]:
@@ -25,15 +24,15 @@ def describe(settings: EncoderSettings, cache: Path) -> dict[str, Any]:
     record = trained.record
     return {
         "model": settings.model,
-        "revision": revision_of(manifest.files | trained.identity, str(record["name"]), mode, settings.max_tokens),
-        "vector_space": space_of(settings, manifest, trained, mode),
+        "revision": revision_of(manifest.files | trained.identity, trained.name, mode, settings.max_tokens),
+        "vector_space": space_of(manifest, trained, mode, settings.max_tokens),
         "hash": manifest.files["model.safetensors"],
         "weights": trained.hashes,
         "origin": manifest.origin,
         "base_matches_training": record.get("base", {}).get("files") == manifest.files,
         "parameters": _parameters(folder / "model.safetensors"),
         "adapter_parameters": sum(tensor.numel() for tensor in trained.part("adapter").values()),
-        "intents": record["intents"],
+        "intents": list(trained.intents),
         "training_data": record.get("data", {}),
         "training_data_cut_off": record.get("data_cut_off", "unknown"),
         "dev": record.get("dev", {}),
@@ -46,25 +45,12 @@ def describe(settings: EncoderSettings, cache: Path) -> dict[str, Any]:
     }
 
 
-def space_of(settings: EncoderSettings, manifest: Manifest, trained: Shipped, mode: str) -> str:
-    """Return the name of the space that the vectors lie in: that of a revision, without what heads and intents are."""
-    vectors = {name: digest for name, digest in trained.hashes.items() if name.startswith(("adapter", "whitening"))}
-    return revision_of(manifest.files | vectors, str(trained.record["name"]), mode, settings.max_tokens)
-
-
-def space(settings: EncoderSettings, cache: Path) -> str:
-    """Return ``space_of`` what the settings describe. Raises ModelError."""
-    manifest = model_store.verified(settings.model, cache)[1]
-    mode = choose_mode(settings.mode, find_device(settings.device))
-    return space_of(settings, manifest, shipped.load(settings.weights or shipped.SHIPPED), mode)
-
-
 def cut_off_of(revision: str, settings: EncoderSettings) -> str | None:
     """Return what the configured weights say of the dates of their training data, if ``revision`` is theirs in some mode."""
     trained = shipped.load(settings.weights or shipped.SHIPPED)
     record = trained.record
     files = record.get("base", {}).get("files", {}) | trained.identity
-    known = {revision_of(files, str(record["name"]), mode, settings.max_tokens) for mode in MODES}
+    known = {revision_of(files, trained.name, mode, settings.max_tokens) for mode in MODES}
     return record.get("data_cut_off") if revision in known else None
 
 

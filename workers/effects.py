@@ -10,7 +10,7 @@ from typing import NamedTuple
 from pipeline.adapters.stores import Outcomes, Update
 from pipeline.adapters.streams import TopicPartition, check_record
 from pipeline.core.rolling import ProfileEvent
-from pipeline.core.text import simhash
+from pipeline.core.text import MAX_CHARS, simhash
 from pipeline.errors import InvalidRecord, Reason
 from pipeline.events import DeadLetter, ScoredPost, Sentiment, SocialPost
 from workers.decoding import Event, Rejected, rejected
@@ -174,7 +174,7 @@ def _scored(post: SocialPost, answer: Answer, model: ModelName, fingerprint: str
         event_time_ms=post.event_time_ms,
         available_at_ms=post.available_at_ms,
         author_id=post.author_id,
-        text=post.text,
+        text=post.text[:MAX_CHARS],  # what a model reads at most; the rest, once for every entity, would flood the topic
         sentiment=Sentiment(negative=negative, neutral=neutral, positive=positive),
         intents=dict(zip(model.intent_names, _rounded(answer.intents), strict=True)),
         simhash=fingerprint,

@@ -14,6 +14,7 @@ from torch.nn.functional import gelu
 
 from pipeline.errors import ModelError
 from workers import pooling
+from workers.encoder import DIMENSIONS
 
 HIDDEN_UNITS: Final = 256
 SHRINKAGE: Final = 0.05
@@ -95,6 +96,17 @@ def temperature(seen: Tensor, cooling: Tensor) -> Tensor:
     adaptive temperature scaling"); here the logarithm is linear, within bounds.
     """
     return (seen @ cooling[:-1] + cooling[-1]).clamp(-COOLEST, COOLEST).exp()[:, None]
+
+
+def load_whitening(tensors: Mapping[str, Tensor]) -> Whitening:
+    """Return the map from its tensors. Raises ModelError when it does not fit."""
+    try:
+        found = Whitening(tensors["mean"].float(), tensors["matrix"].float())
+    except KeyError as error:
+        raise ModelError(f"the whitening lacks {error}; train again or reinstall") from error
+    if (shapes := (found.mean.shape, found.matrix.shape)) != ((DIMENSIONS,), (DIMENSIONS, DIMENSIONS)):
+        raise ModelError(f"the whitening is of {', '.join(str(tuple(shape)) for shape in shapes)}; train again or reinstall")
+    return found
 
 
 def load_sentiment(tensors: Mapping[str, Tensor]) -> SentimentHead:

@@ -89,15 +89,16 @@ def _brain(options: WorkOptions, settings: Settings, stack: ExitStack) -> Brain:
     linker = make_linker(settings)
     if options.encoder == FAKE:
         return Brain(FakeEncoder(), linker)
-    from workers import describe, shipped
+    from workers import shipped
+    from workers.transformer import load_encoder as load_transformer
 
     def load() -> Weights:
-        return Weights(load_encoder(options.encoder, settings), describe.space(settings.encoder, settings.cache))
+        encoder = load_transformer(settings.encoder, settings.cache)
+        return Weights(encoder, encoder.space)
 
-    using = load()
     record = (settings.encoder.weights or shipped.SHIPPED) / shipped.RECORD
-    watcher = stack.enter_context(closing(Watcher(using, record, load, system_clock().monotonic_s, options.restart_profiles)))
-    return Brain(using.encoder, linker, using.space, watcher.poll)
+    watcher = stack.enter_context(closing(Watcher(record, load, system_clock().monotonic_s, options.restart_profiles)))
+    return Brain(watcher.using.encoder, linker, watcher.using.space, watcher.poll)
 
 
 def load_encoder(kind: str, settings: Settings) -> Encoder:

@@ -171,12 +171,11 @@ def tensors_of(head: IntentHead) -> dict[str, Tensor]:
 
 def load_intents(trained: Shipped) -> IntentHead:
     """Return the head that stands in shipped weights. Raises ModelError when it does not fit."""
-    own: Mapping[str, Tensor] = trained.part("intents")
+    names, own = trained.intents, trained.part("intents")
     try:
-        names = tuple(trained.record["intents"])
         table = _whole_table(own["buckets"].long(), own["table"].float()) if "table" in own else None
         head = IntentHead(names, own["weight"].float(), own["bias"].float(), own["gate"].float(), table)
-    except (KeyError, TypeError) as error:
+    except KeyError as error:
         raise ModelError(f"the intent head lacks {error}; train again or reinstall") from error
     if head.weight.shape[0] not in (len(names), len(names) - 1):
         raise ModelError(f"the intent head has {head.weight.shape[0]} rows for {len(names)} names; train again or reinstall")

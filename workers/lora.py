@@ -53,12 +53,14 @@ class LowRankLinear(nn.Module):
 def merging(adapter: Mapping[str, Tensor], then: LinearFactory) -> LinearFactory:
     """Return a factory that adds the adapter's term to each weight before ``then`` makes the layer.
 
-    Raises ModelError when a factor does not fit its layer.
+    Raises ModelError when a factor does not fit its layer, or a whole layer lacks its bias.
     """
 
     def make(name: str, weight: Tensor, bias: Tensor) -> RowMap:
         if (whole := adapter.get(f"{name}.weight")) is not None:
-            return then(name, whole.float(), adapter[f"{name}.bias"].float())
+            if (own := adapter.get(f"{name}.bias")) is None:
+                raise ModelError(f"adapter {name}: lacks its bias; train again or reinstall")
+            return then(name, whole.float(), own.float())
         down, up = adapter.get(f"{name}.down"), adapter.get(f"{name}.up")
         if down is None or up is None:
             return then(name, weight, bias)

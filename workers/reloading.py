@@ -1,12 +1,14 @@
 """New weights while a worker runs: noticed by their record, loaded beside the work, taken over between two chunks.
 
 Weights that cannot be loaded, or that give vectors of another space than the profiles hold, are refused: the worker says
-so and goes on with the ones it has. So a bad publication stops nobody and loses no record.
+so and goes on with the ones it has. So a bad publication stops nobody and loses no record. Those that could not be loaded
+are tried again after minutes, since a full disk or a full memory is no fault of theirs.
 """
 
 import hashlib
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from math import inf
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -22,6 +24,7 @@ from workers.result_cache import ResultCache
 from workers.rules import WorkerRules
 
 LOOK_EVERY_S: Final = 5.0
+TRY_AGAIN_S: Final = 300.0
 
 log = structlog.get_logger()
 
@@ -50,21 +53,20 @@ class Model:
 
 
 class Watcher:
-    """Looks every few seconds whether other weights were published, and loads them on a thread of its own.
+    """Loads the first weights, looks every few seconds whether others were published, and loads those on its own thread.
 
     any_space: profiles begin anew where they are of another space, so such weights are taken over too.
     """
 
-    def __init__(
-        self, using: Weights, record: Path, load: Callable[[], Weights], clock_s: Callable[[], float], any_space: bool
-    ) -> None:
-        self._using = using
+    def __init__(self, record: Path, load: Callable[[], Weights], clock_s: Callable[[], float], any_space: bool) -> None:
         self._any_space = any_space
         self._record = record
         self._load = load
         self._clock_s = clock_s
-        self._seen = self._mark()
+        self._seen = self._mark()  # before they are loaded: what is published meanwhile is news
+        self.using = load()
         self._look_at_s = clock_s() + LOOK_EVERY_S
+        self._try_again_s = inf
         self._loading: Future[Weights] | None = None
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="weights")
 
@@ -79,8 +81,8 @@ class Watcher:
         if self._clock_s() >= self._look_at_s:
             self._look_at_s = self._clock_s() + LOOK_EVERY_S
             mark = self._mark()
-            if mark not in (None, self._seen):
-                self._seen = mark
+            if mark is not None and (mark != self._seen or self._clock_s() >= self._try_again_s):
+                self._seen, self._try_again_s = mark, inf
                 self._loading = self._thread.submit(self._load)
         return None
 
@@ -96,19 +98,20 @@ class Watcher:
         assert loading is not None
         try:
             found = loading.result()
-        except GroundswellError as error:
-            log.error("weights_refused", error=str(error), still_using=self._using.encoder.revision)
+        except (GroundswellError, OSError, RuntimeError, MemoryError) as error:  # torch's words for a full memory too
+            self._try_again_s = self._clock_s() + TRY_AGAIN_S
+            log.error("weights_refused", error=str(error) or repr(error), still_using=self.using.encoder.revision)
             return None
         return self._accepted(found)
 
     def _accepted(self, found: Weights) -> Weights | None:
-        before, after = self._using.encoder.revision, found.encoder.revision
+        before, after = self.using.encoder.revision, found.encoder.revision
         if after == before:
             return None
-        if found.space != self._using.space and not self._any_space:
+        if found.space != self.using.space and not self._any_space:
             reason = "their vectors do not go with the profiles that are there; restart the worker with --restart-profiles"
             log.error("weights_refused", error=reason, refused=after, still_using=before)
             return None
-        self._using = found
+        self.using = found
         log.info("weights_reloaded", revision=after, before=before)
         return found

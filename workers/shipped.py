@@ -44,13 +44,29 @@ class Shipped:
         return dict(self.record["files"])
 
     @property
+    def name(self) -> str:
+        """Return what the run was called; a revision begins with it."""
+        return str(self.record["name"])
+
+    @property
+    def intents(self) -> tuple[str, ...]:
+        """Return what the intents are called. Raises ModelError where the record does not say."""
+        names = self.record.get("intents")
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise ModelError(f"{RECORD}: intents = {names!r} is no list of names; train again or reinstall")
+        return tuple(names)
+
+    @property
     def identity(self) -> dict[str, str]:
         """Return what tells these weights from others: every file's hash, and what the intents are called."""
-        return self.hashes | {"intents": "\n".join(self.record["intents"])}
+        return self.hashes | {"intents": "\n".join(self.intents)}
 
 
 def load(folder: Path) -> Shipped:
-    """Return the weights of a folder. Raises ModelError that names a file that is missing, altered or left out of the record."""
+    """Return the weights of a folder.
+
+    Raises ModelError that names the file that is missing, altered, no safetensors or left out of the record.
+    """
     fix = "reinstall" if folder == SHIPPED else "train again, or name another folder in GROUNDSWELL_ENCODER__WEIGHTS"
     try:
         record = json.loads((folder / RECORD).read_text("utf-8"))
@@ -60,14 +76,19 @@ def load(folder: Path) -> Shipped:
         raise ModelError(f"{folder / RECORD} is missing or cannot be read ({error}); {fix}") from error
     if absent:
         raise ModelError(f"{folder / RECORD} names no {', '.join(absent)}, which a run of its config ships; {fix}")
+    if not isinstance(record.get("name"), str):
+        raise ModelError(f"{folder / RECORD} lacks the run's name; {fix}")
     tensors: dict[str, Tensor] = {}
     for name, expected in files.items():
         path = folder / Path(name).name
         if not path.is_file():
             raise ModelError(f"{path} is missing; {fix}")
-        if (found := sha256_of(path)) != expected:
-            raise ModelError(f"{path} was altered: its SHA-256 is {found}, {RECORD} says {expected}; {fix}")
-        tensors |= load_file(path)
+        try:
+            if (found := sha256_of(path)) != expected:
+                raise ModelError(f"{path} was altered: its SHA-256 is {found}, {RECORD} says {expected}; {fix}")
+            tensors |= load_file(path)
+        except (OSError, SafetensorError) as error:
+            raise ModelError(f"{path} cannot be read ({error}); {fix}") from error
     return Shipped(tensors, record)
 
 

@@ -5,7 +5,6 @@ The answer for a text is the same bits whatever else is in the batch: rows are p
 and on a CPU one thread does the sums.
 """
 
-import hashlib
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,6 +16,7 @@ from typing import Final, Literal, cast
 import numpy as np
 import structlog
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -24,14 +24,15 @@ from pipeline.errors import ConfigurationError, ModelError
 from pipeline.settings import EncoderSettings
 from workers import lora, model_store, pooling, shipped
 from workers.ahead import TOKENS
-from workers.encoder import CUT_SCHEME, DIMENSIONS, INT8_SCHEME, Encodings, TokenIds
+from workers.encoder import DIMENSIONS, Encodings, TokenIds
 from workers.graphs import PackedTrunk, to_host
-from workers.heads import SentimentHead, Whitening, load_sentiment
+from workers.heads import SentimentHead, Whitening, load_sentiment, load_whitening
 from workers.intents import IntentHead, load_intents
 from workers.ngrams import NGrams, of_rows, of_tokens
 from workers.onednn import is_offered, onednn_linear
 from workers.packed import packed_trunks
 from workers.packing import Bin, pack
+from workers.revisions import revision_of, space_of
 from workers.sending import send
 from workers.steady import steady_linear
 from workers.tokenizer import TextTokenizer
@@ -63,9 +64,10 @@ class Parts:
 class TransformerEncoder:
     """Texts to vectors, sentiment and intents; implements ``workers.encoder.Encoder``."""
 
-    def __init__(self, model: str, revision: str, parts: Parts, rows: int) -> None:
+    def __init__(self, model: str, revision: str, space: str, parts: Parts, rows: int) -> None:
         self._model = model
         self._revision = revision
+        self._space = space
         self._parts = parts
         self._rows = rows
         candidates = packed_trunks(parts.trunk, parts.sentiment, rows, parts.tokenizer.max_tokens)
@@ -80,6 +82,11 @@ class TransformerEncoder:
     def revision(self) -> str:
         """Return what identifies weights, heads, whitening and number format together."""
         return self._revision
+
+    @property
+    def space(self) -> str:
+        """Return the name of the space that the vectors lie in."""
+        return self._space
 
     @property
     def device(self) -> torch.device:
@@ -211,28 +218,21 @@ def load_encoder(settings: EncoderSettings, cache: Path, mode: Mode | None = Non
     rows = CPU_ROWS[chosen] if device.type == "cpu" else max(settings.batch_tokens, settings.max_tokens)
     dtype = torch.bfloat16 if chosen == "bf16" else torch.float32
     adapter = {name: tensor.to(device) for name, tensor in trained.part("adapter").items()}
-    weights = load_file(folder / "model.safetensors", device=str(device))
+    weights = _trunk_weights(folder / "model.safetensors", device)
 
     def make(linear: LinearFactory) -> Trunk:
         return build(weights, read_sizes(folder), lora.merging(adapter, linear), dtype)
 
-    whitening = trained.part("whitening")
     parts = Parts(
         trunk=make(_layers(chosen, device, rows, make)),
-        whitening=Whitening(whitening["mean"].float(), whitening["matrix"].float()).to(device),
+        whitening=load_whitening(trained.part("whitening")).to(device),
         sentiment=load_sentiment(trained.part("sentiment")).to(device),
         wording=load_wording(trained.part("wording")).to(device),
         intents=load_intents(trained).to(device),
         tokenizer=TextTokenizer(folder, settings.max_tokens),
     )
-    revision = revision_of(manifest.files | trained.identity, str(trained.record["name"]), chosen, settings.max_tokens)
-    return TransformerEncoder(settings.model, revision, parts, rows)
-
-
-def revision_of(hashes: dict[str, str], name: str, mode: str, max_tokens: int) -> str:
-    """Return the name of a set of weights with what they were hashed to, for example ``joint-bf16-1f00c0ffee12``."""
-    what = json.dumps([hashes, INT8_SCHEME if mode == "int8" else mode, max_tokens, CUT_SCHEME], sort_keys=True).encode()
-    return f"{name}-{mode}-{hashlib.sha256(what).hexdigest()[:12]}"
+    revision = revision_of(manifest.files | trained.identity, trained.name, chosen, settings.max_tokens)
+    return TransformerEncoder(settings.model, revision, space_of(manifest, trained, chosen, settings.max_tokens), parts, rows)
 
 
 def read_sizes(folder: Path) -> Sizes:
@@ -277,6 +277,13 @@ def find_device(wanted: str, key: str = "GROUNDSWELL_ENCODER__DEVICE") -> torch.
     if wanted != "cpu" and int(named[1] or 0) >= (found := torch.cuda.device_count()):
         raise ConfigurationError(f"{key} = {wanted!r}, but torch finds {found or 'no'} GPU; use cpu or auto")
     return torch.device(wanted)
+
+
+def _trunk_weights(path: Path, device: torch.device) -> dict[str, Tensor]:
+    try:
+        return load_file(path, device=str(device))
+    except SafetensorError as error:
+        raise ModelError(f"{path} cannot be read ({error}); remove the folder and run `groundswell model fetch`") from error
 
 
 def _layers(mode: Mode, device: torch.device, rows: int, make: Callable[[LinearFactory], Trunk]) -> LinearFactory:

@@ -5,7 +5,7 @@ from typing import Any
 
 import redis
 
-from pipeline.adapters.redis_answers import answering
+from pipeline.adapters.redis_answers import answering, make_client
 from pipeline.errors import ConfigurationError, Unavailable
 
 
@@ -25,7 +25,7 @@ class RedisFacts:
 
 def facts(url: str, timeout_s: float = 5.0) -> RedisFacts:
     """Return what a Redis says of itself. Raises Unavailable where it does not answer, ConfigurationError where it refuses."""
-    client = redis.Redis.from_url(url, socket_timeout=timeout_s, socket_connect_timeout=timeout_s, decode_responses=True)
+    client = make_client(url, timeout_s, decode_responses=True)
     try:
         with client, answering("start it with: groundswell up"):
             return _facts(client)

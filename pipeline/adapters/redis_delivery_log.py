@@ -15,12 +15,11 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any, Final
 
-import redis
 from redis.backoff import ExponentialBackoff
 from redis.retry import Retry
 
 from pipeline.adapters import redis_delivery_scripts as scripts
-from pipeline.adapters.redis_answers import answering
+from pipeline.adapters.redis_answers import answering, make_client
 from pipeline.core.delivery import Delivery, EndpointState, Status, admit, released
 from pipeline.core.inhibition import MarketWord
 from pipeline.core.silences import Silence
@@ -48,8 +47,7 @@ class RedisDeliveryLog:
     def connect(cls, url: str, key_prefix: str) -> "RedisDeliveryLog":
         """Return the log at a Redis address; a command is tried again for about ten seconds before it raises Unavailable."""
         retry = Retry(ExponentialBackoff(cap=2.0, base=0.1), 8)
-        client = redis.Redis.from_url(url, retry=retry, socket_timeout=5.0, socket_connect_timeout=5.0)
-        return cls(client, key_prefix)
+        return cls(make_client(url, 5.0, retry=retry), key_prefix)
 
     def close(self) -> None:
         """Let the connections go."""

@@ -20,7 +20,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from pipeline.adapters.redis_answers import answering
+from pipeline.adapters.redis_answers import answering, make_client
 from pipeline.adapters.stores import Applied, Folded, Outcomes, ProfileSpec, Progress, Stored, Update, by_user, cutoff_for, fold
 from pipeline.adapters.streams import TopicPartition
 from pipeline.core.profile_bytes import decode
@@ -39,9 +39,7 @@ def connect(url: str, timeout_s: float = 10.0) -> "redis.Redis":
     It never repeats a command by itself: a connection that broke may mean a server that lost its tail, which the worker
     must see (``workers.positions``).
     """
-    return redis.Redis.from_url(
-        url, socket_timeout=timeout_s, socket_connect_timeout=timeout_s, retry=Retry(NoBackoff(), 0), client_name="groundswell"
-    )
+    return make_client(url, timeout_s, retry=Retry(NoBackoff(), 0), client_name="groundswell")
 
 
 def user_key(key_prefix: str, user_id: str) -> str:

@@ -16,7 +16,7 @@ from typing import NamedTuple, Protocol
 
 from pipeline.adapters.streams import TopicPartition
 from pipeline.core.profile_bytes import decode, encode
-from pipeline.core.rolling import Profile, ProfileEvent, add, check_revision, new_profile
+from pipeline.core.rolling import Profile, ProfileEvent, add, check_half_lives, check_revision, half_lives_of, new_profile
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,7 @@ class ProfileStore(Protocol):
     def apply(self, updates: Sequence[Update], spec: ProfileSpec) -> Applied:
         """Fold the updates into their users' profiles, durably. Offsets ascend within a partition.
 
-        Raises ConfigurationError for a profile of another model revision, unless ``spec.restart``.
+        Raises ConfigurationError for a profile of another model revision or other half-lives, unless ``spec.restart``.
         """
 
     def get(self, user_id: str) -> Profile | None:
@@ -156,9 +156,10 @@ def _open(state: bytes | None, spec: ProfileSpec) -> Profile:
     if state is None:
         return fresh
     profile = decode(state)
-    if spec.restart and profile.model_revision != spec.model_revision:
+    if spec.restart and (profile.model_revision, half_lives_of(profile)) != (spec.model_revision, spec.half_lives_ms):
         return fresh
     check_revision(profile, spec.model_revision)
+    check_half_lives(profile, spec.half_lives_ms)
     return profile
 
 

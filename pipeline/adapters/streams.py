@@ -12,6 +12,7 @@ from pipeline.contract import check_not_future
 from pipeline.errors import InvalidRecord, Reason
 from pipeline.topics import max_record_bytes
 
+BROKER_TOLERANCE_MS = 3_600_000  # how far ahead of its clock a broker takes timestamps (message.timestamp.after.max.ms)
 Headers = tuple[tuple[str, bytes], ...]
 
 
@@ -52,7 +53,7 @@ def check_record(topic: str, key: bytes | None, value: bytes, timestamp_ms: int,
     if timestamp_ms < 0:
         raise InvalidRecord(Reason.TIME_OUT_OF_RANGE, "timestamp_ms", str(timestamp_ms), "use epoch milliseconds, UTC")
     if now_ms is not None:
-        check_not_future(timestamp_ms, now_ms)
+        check_not_future(timestamp_ms, now_ms, BROKER_TOLERANCE_MS)
 
 
 class Source(Protocol):

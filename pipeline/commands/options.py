@@ -26,6 +26,15 @@ class EncoderChoice(StrEnum):
 EncoderOption = Annotated[EncoderChoice, typer.Option(help="fake needs no weights and knows only a few words.")]
 
 
+def require_text(text: str) -> str:
+    """Return what was typed. Raises ConfigurationError where it is no UTF-8, which nothing that is stored can be."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ConfigurationError(f"{text!r} is no UTF-8; nothing is stored under such a name") from None
+    return text
+
+
 def parse_speed(text: str) -> float | None:
     """Return the factor of ``--speed``, or None for as fast as possible."""
     if text == MAX:

@@ -11,7 +11,7 @@ import typer
 
 from pipeline import settings as settings_module
 from pipeline.clock import wall_clock_ms
-from pipeline.commands.options import HomeOption, JsonOption, parse_time
+from pipeline.commands.options import HomeOption, JsonOption, parse_time, require_text
 from pipeline.errors import ConfigurationError
 from pipeline.settings import NotifySettings, Settings
 
@@ -55,6 +55,8 @@ def add(
 
     if lasts and between:
         raise ConfigurationError("--for and --between both say when it ends; drop one")
+    for text in (*(matchers or ()), author, comment):
+        require_text(text)
     now_ms = wall_clock_ms()
     span_ms = _span(between) if between else (now_ms, now_ms + 1000 * _seconds(lasts or "1h"))
     silence = make_silence(matchers or (), author or _login(), comment, span_ms, now_ms)

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from pipeline import settings as settings_module
 from pipeline.clock import wall_clock_ms
-from pipeline.commands.options import HomeOption, JsonOption
+from pipeline.commands.options import HomeOption, JsonOption, require_text
 from pipeline.errors import ConfigurationError
 from pipeline.times import DAY_MS
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 SHOWN_ITEMS = 10
 
 app = typer.Typer(no_args_is_help=True, help="What is known of one user.")
-UserId = Annotated[str, typer.Argument(metavar="ID", help="The user's or author's id.")]
+UserId = Annotated[str, typer.Argument(metavar="ID", help="The user's or author's id.", callback=require_text)]
 
 
 def register(parent: typer.Typer) -> None:

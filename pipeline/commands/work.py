@@ -20,7 +20,8 @@ def work(
     encoder: EncoderOption = EncoderChoice.TRANSFORMER,
     until_idle: Annotated[bool, typer.Option("--until-idle", help="End when nothing is left to read.")] = False,
     restart_profiles: Annotated[
-        bool, typer.Option("--restart-profiles", help="Begin profiles of another model revision anew, instead of stopping.")
+        bool,
+        typer.Option("--restart-profiles", help="Begin profiles of another model or other half-lives anew, and do not stop."),
     ] = False,
     home: HomeOption = None,
 ) -> None:

@@ -87,6 +87,10 @@ def _too_long(error: ErrorDetails, value: bytes) -> tuple[Reason, str]:  # noqa:
     return Reason.TOO_LARGE, f"cut it to {error.get('ctx', {}).get('max_length')} characters"
 
 
+def _too_many(error: ErrorDetails, value: bytes) -> tuple[Reason, str]:  # noqa: ARG001
+    return Reason.TOO_LARGE, f"keep at most {error.get('ctx', {}).get('max_length')} of them; leave the others out"
+
+
 def _too_short(error: ErrorDetails, value: bytes) -> tuple[Reason, str]:  # noqa: ARG001
     return Reason.INVALID_VALUE, "is empty; write at least one character"
 
@@ -103,6 +107,7 @@ _EXPLANATIONS: Mapping[str, Callable[[ErrorDetails, bytes], tuple[Reason, str]]]
     "json_invalid": _not_json,
     "missing": _missing,
     "string_too_long": _too_long,
+    "too_long": _too_many,
     "string_too_short": _too_short,
     "finite_number": _not_finite,
     "enum": _not_listed,

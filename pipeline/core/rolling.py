@@ -151,6 +151,22 @@ def check_revision(profile: Profile, model_revision: str) -> None:
         )
 
 
+def check_half_lives(profile: Profile, half_lives_ms: tuple[int, ...]) -> None:
+    """Raise ConfigurationError where a profile decays by other half-lives: what it has forgotten cannot be had back."""
+    found = half_lives_of(profile)
+    if found != half_lives_ms:
+        was, asked = ([ms / 86_400_000 for ms in each] for each in (found, half_lives_ms))
+        raise ConfigurationError(
+            f"profile was built with half-lives of {was} days, not {asked}; run the worker with --restart-profiles to begin such "
+            f"profiles anew, or: export GROUNDSWELL_PROFILES__HALF_LIFE_DAYS='{was}'"
+        )
+
+
+def half_lives_of(profile: Profile) -> tuple[int, ...]:
+    """Return by what half-lives a profile decays, in milliseconds."""
+    return tuple(family.half_life_ms for family in profile.families)
+
+
 def direction(family: Family, dimensions: int) -> Direction:
     """Return the decayed sum of a half-life as a unit vector (d,); zeros where there is nothing."""
     total = _decayed_sum(family, dimensions)

@@ -12,7 +12,7 @@ from typing import Final, Literal, get_args
 
 from pydantic import Field
 
-from pipeline.contract import LATEST_MS, Contract, Name
+from pipeline.contract import LATEST_MS, MAX_NAME_CHARS, Contract, Name
 from pipeline.core.shown import clock, printable, utc
 from pipeline.errors import ConfigurationError
 from pipeline.events import Alert, Rule, Severity
@@ -88,6 +88,9 @@ def parse_matcher(text: str) -> Matcher:
     negated, field = name.endswith("!"), name.removesuffix("!").strip()
     if not equals or not pattern:
         raise ConfigurationError(f"silence matcher {text!r}: write FIELD=VALUE or FIELD!=VALUE, as in entity=ACME")
+    if len(pattern) > MAX_NAME_CHARS:
+        fix = f"write at most {MAX_NAME_CHARS}, with * for the others"
+        raise ConfigurationError(f"silence matcher {text[:20]!r}… has a value of {len(pattern)} characters; {fix}")
     if field not in FIELDS:
         raise ConfigurationError(f"silence matcher {text!r}: alerts have no field {field!r} to match; use {_either(FIELDS)}")
     known = VALUES.get(field)

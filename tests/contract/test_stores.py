@@ -130,6 +130,18 @@ def test_another_model_revision_is_an_error_or_a_clean_restart(store: ProfileSto
     assert (profile.model_revision, profile.events) == ("r2", 1)
 
 
+def test_other_half_lives_are_an_error_or_a_clean_restart(store: ProfileStore) -> None:
+    store.apply([update(1)], SPEC)
+    new = replace(SPEC, half_lives_ms=(30 * DAY, 365 * DAY))
+    with pytest.raises(ConfigurationError, match=r"half-lives of \[.*\] days, not \[30\.0, 365\.0\].*--restart-profiles"):
+        store.apply([update(2)], new)
+    assert bytes_of(store) == expected(1)
+    store.apply([update(2)], replace(new, restart=True))
+    profile = store.get("u1")
+    assert profile is not None
+    assert ([family.half_life_ms for family in profile.families], profile.events) == ([30 * DAY, 365 * DAY], 1)
+
+
 def test_progress_goes_only_forward_and_counts_each_record_once(store: ProfileStore) -> None:
     assert store.progress([EVENTS, POSTS]) == {}
     store.advance({EVENTS: Outcomes(10, [0, 1, 2, 4, 5, 6, 7, 8, 9], [3])})

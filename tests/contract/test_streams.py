@@ -10,6 +10,7 @@ import pytest
 from pipeline.adapters.memory import MemoryBroker
 from pipeline.adapters.streams import Record, TopicPartition
 from pipeline.adapters.waiting import wait_until
+from pipeline.contract import FUTURE_TOLERANCE_MS
 from pipeline.errors import ConfigurationError, InvalidRecord, Reason
 from tests.contract.stream_backends import (
     DEADLINE_S,
@@ -233,6 +234,15 @@ def test_what_a_broker_must_refuse_is_not_sent(streams: Streams, value: bytes, t
     sink.write(topic, None, b"x" * 999_000, LONG_AGO_MS)
     sink.flush()
     assert [len(r.value) for r in streams.reader.read_range(topic)] == [999_000]
+
+
+def test_what_a_broker_takes_is_sent_though_it_lies_further_ahead_than_an_event_may(streams: Streams) -> None:
+    """Else a worker whose clock is behind its writer's would end of what the topic held already."""
+    topic = streams.topic(1)
+    sink = streams.sink()
+    sink.write(topic, None, b"x", NOW_MS + FUTURE_TOLERANCE_MS + 60_000)
+    sink.flush()
+    assert [r.value for r in streams.reader.read_range(topic)] == [b"x"]
 
 
 def test_lag_counts_what_is_behind_the_end(streams: Streams) -> None:

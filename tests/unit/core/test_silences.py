@@ -51,6 +51,7 @@ def test_a_matcher_is_about_one_field(matcher: str, matches: bool) -> None:
         ("entity=", "write FIELD=VALUE"),
         ("severity=critcal", "no severity is 'critcal'; use info, warning or critical"),
         ("rule!=spike", "no rule is 'spike'; use negative_spike, negative_trend, coordinated_activity or market_wide"),
+        ("entity=" + "x" * 513, "'entity=xxxxxxxxxxxxx'… has a value of 513 characters; write at most 512"),
     ],
 )
 def test_a_matcher_that_can_match_nothing_is_refused_in_one_line(matcher: str, said: str) -> None:

@@ -1,8 +1,13 @@
+import sys
+import unicodedata
+from time import process_time
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.core.text import MAX_CHARS, content_key, is_list, normalise, simhash
+from pipeline.core import text as text_module
+from pipeline.core.text import MAX_CHARS, MAX_NON_STARTERS, content_key, is_list, normalise, simhash
 
 
 @pytest.mark.parametrize(
@@ -31,6 +36,63 @@ def test_invisible_characters_do_not_change_the_key() -> None:
 
 def test_stacked_marks_are_cut() -> None:
     assert len(normalise("q" + "\u0336" * 10_000)) <= 5
+
+
+@pytest.mark.parametrize(
+    "attack",
+    [
+        "a" + "\u0344\u0316" * 8_190,
+        "a" + "\u0315\u0300" * 8_190,
+        "a" + "\u0345" * 8_000 + "\u0334" * 8_000,
+        "a" + ("\u0315\u0300" * 15 + "\u200d") * 500,
+        "か" + "\uff9e\u0334" * 8_190,
+    ],
+    ids=["expanding", "alternating", "descending", "joined", "half-width"],
+)
+def test_no_run_of_marks_takes_long(attack: str) -> None:
+    """Each takes 150 to 400 ms where marks are sorted as they come, and 2 to 8 ms where they are not."""
+    assert min(seconds(attack) for _ in range(3)) < 0.05
+
+
+def seconds(text: str) -> float:
+    began = process_time()
+    normalise(text)
+    return process_time() - began
+
+
+def test_characters_that_become_many_are_cut_again() -> None:
+    assert len(text_module._nfkc("\ufdfa" * 4 * MAX_CHARS)) == 4 * MAX_CHARS
+
+
+def test_every_non_starter_is_looked_for_and_is_nothing_but_marks() -> None:
+    """Over all of Unicode: what is cut is all that NFKC would sort, and no letter goes with it."""
+    for char in map(chr, range(sys.maxunicode + 1)):
+        apart = unicodedata.normalize("NFKD", char)
+        if unicodedata.combining(apart[0]):
+            assert all(map(unicodedata.combining, apart)), ascii(char)
+            assert text_module._PERHAPS_STACKED.fullmatch(char * (MAX_NON_STARTERS + 1)), ascii(char)
+
+
+@pytest.mark.parametrize(
+    "ordinary",
+    [
+        "שָׁלוֹם עֲלֵיכֶם",
+        "नमस्ते दुनिया",
+        "བཀྲ་ཤིས་བདེ་ལེགས།",
+        "สวัสดีชาวโลก",
+        "Zürich, Ệ and ﬁne ＡＢＣ ｶﾞｷﾞｸﾞ",
+        "a" + "\u05b0\u05c1\u0301" * (MAX_NON_STARTERS // 3),
+        "🚀" * 40 + "—" * 40 + "。" * 40,
+        "".join(chr(n) + "x" for n in range(0x300, 0x370)),
+    ],
+)
+def test_what_people_write_comes_out_as_plain_nfkc(ordinary: str) -> None:
+    assert text_module._nfkc(ordinary) == unicodedata.normalize("NFKC", ordinary)
+
+
+@given(st.text("a\u0301\u0334\u05b0\u0f71\uff9eか\u0344", max_size=MAX_NON_STARTERS) | st.text(max_size=300))
+def test_runs_within_the_stream_safe_limit_are_left_alone(text: str) -> None:
+    assert text_module._nfkc(text) == unicodedata.normalize("NFKC", text)
 
 
 def test_long_text_is_cut() -> None:
@@ -78,6 +140,13 @@ def test_fingerprint_is_always_sixteen_hex_digits(text: str) -> None:
     fingerprint = simhash(normalise(text))
     assert len(fingerprint) == 16
     assert 0 <= int(fingerprint, 16) < 2**64
+
+
+def test_only_short_features_are_remembered() -> None:
+    """Else a quarter of a million long words, each sent once, fill gigabytes."""
+    text_module._cached_hash.cache_clear()
+    simhash(f"short {'x' * 2_000} {'y' * 2_000}")
+    assert text_module._cached_hash.cache_info().currsize == 1
 
 
 @pytest.mark.parametrize(

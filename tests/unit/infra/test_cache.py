@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from infra.cache import published
+from pipeline.errors import ConfigurationError
 
 
 def test_builds_once_and_publishes_whole(tmp_path: Path) -> None:
@@ -18,6 +19,11 @@ def test_builds_once_and_publishes_whole(tmp_path: Path) -> None:
     for _ in range(2):
         assert (published(tmp_path / "target", build) / "file").read_text("utf-8") == "x"
     assert len(built) == 1
+
+
+def test_where_nothing_can_be_written_the_setting_is_named() -> None:
+    with pytest.raises(ConfigurationError, match="/proc/nope: nothing can be written there .* GROUNDSWELL_CACHE=FOLDER"):
+        published(Path("/proc/nope/jars"), lambda _: None)
 
 
 def test_an_interrupted_build_is_cleared_and_done_again(tmp_path: Path) -> None:

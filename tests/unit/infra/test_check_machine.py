@@ -18,7 +18,6 @@ from infra.check_machine import (
     check_packages,
     check_ports,
     check_processes,
-    is_setting,
 )
 from infra.findings import Check, Level, examine
 from infra.home import Home
@@ -87,6 +86,17 @@ def test_a_port_kept_from_the_first_start_counts_too(home: Home, occupied: int) 
     assert f"port {occupied} of redis" in found.message
 
 
+@pytest.mark.parametrize(
+    ("service", "setting"),
+    [("worker-1", "WORKER"), ("notifier", "NOTIFY"), ("flink-taskmanager", "STACK__FLINK")],
+)
+def test_a_port_of_the_metrics_counts_too(home: Home, occupied: int, service: str, setting: str) -> None:
+    home.update(metrics={service: occupied})
+    (found,) = check_ports(home, StackSettings())
+    assert f"port {occupied} of {service}'s metrics is taken by process" in found.message
+    assert f"GROUNDSWELL_{setting}_" in found.fix
+
+
 def test_too_little_disk_and_memory(tmp_path: Path) -> None:
     (disk,) = check_disk(tmp_path / "not" / "yet" / "there", needed=2**60)
     (memory,) = check_memory(needed=2**60)
@@ -133,19 +143,3 @@ def test_no_python_that_flink_supports(tmp_path: Path, monkeypatch: pytest.Monke
 def test_a_misspelt_variable_is_noticed() -> None:
     (found,) = check_environment({"GROUNDSWELL_KAFKA__BOOTSTRAPS": "x", "GROUNDSWELL_KAFKA__BOOTSTRAP": "y", "PATH": ""})
     assert found.message.startswith("GROUNDSWELL_KAFKA__BOOTSTRAPS is no setting")
-
-
-@pytest.mark.parametrize(
-    ("variable", "known"),
-    [
-        ("GROUNDSWELL_HOME", True),
-        ("GROUNDSWELL_STACK__KAFKA_PORT", True),
-        ("groundswell_stack__kafka_port", True),
-        ("GROUNDSWELL_NOTIFY__ENDPOINTS", True),
-        ("GROUNDSWELL_STACK", True),
-        ("GROUNDSWELL_KAFKA__BOOTSTRAP__X", False),
-        ("GROUNDSWELL_NOWHERE__X", False),
-    ],
-)
-def test_which_variables_are_settings(variable: str, known: bool) -> None:
-    assert is_setting(variable) is known

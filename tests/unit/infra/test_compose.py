@@ -10,8 +10,8 @@ import pytest
 import yaml
 
 from infra import flink_cluster, kafka_server, redis_server, runtime, stack, versions
-from infra.check_machine import is_setting
 from infra.submit_trends import job_name, latest_checkpoint, submission
+from pipeline.environment import is_setting
 from pipeline.settings import ENV_PREFIX, Settings
 from pipeline.telemetry import COUNTERS, GAUGES, HISTOGRAMS, NAMESPACE
 
@@ -224,3 +224,21 @@ def test_the_jobs_name_is_the_one_that_flink_shows() -> None:
 
     job = describe(Settings())
     assert job_name(json.loads(job.model_dump_json())) == job.name
+
+
+@pytest.mark.parametrize("name", ["app.Dockerfile", "flink.Dockerfile"])
+def test_the_builder_gets_what_is_copied(name: str) -> None:
+    ignored, *lines = [line for line in (ROOT / ".dockerignore").read_text("utf-8").splitlines() if line[:1] not in ("", "#")]
+    sent = {line.removeprefix("!") for line in lines if line.startswith("!")}
+    text = (ROOT / "infra" / name).read_text("utf-8").replace("\\\n", " ")
+    copied = [source for line in re.findall(r"^COPY (?!--from)(.*)$", text, re.MULTILINE) for source in line.split()[:-1]]
+    assert ignored == "*"
+    assert copied
+    assert {source.split("/")[0] for source in copied} <= sent
+    assert all((ROOT / source).exists() for source in copied)
+
+
+def test_the_image_is_built_by_the_locked_builder_alone() -> None:
+    built = (ROOT / "infra" / "app.Dockerfile").read_text("utf-8")
+    assert "--no-deps --no-build-isolation ." in built
+    assert "hatchling==" in (ROOT / "infra" / "locks" / "app.txt").read_text("utf-8")

@@ -31,6 +31,13 @@ def test_the_id_of_a_started_job_is_read_from_the_clients_words(tmp_path: Path) 
     assert cluster_with(tmp_path, f"Job has been submitted with JobID {job}", 0).submit(tmp_path / "job.py") == job
 
 
+def test_what_the_client_leaves_behind_lies_in_the_clusters_own_folder(tmp_path: Path) -> None:
+    cluster = cluster_with(tmp_path, "", 0)
+    cluster.java.write_text(f'#!/bin/sh\necho "$@ submitted with JobID {"0" * 32}" | tee {tmp_path}/said\n', "utf-8")
+    cluster.submit(tmp_path / "job.py")
+    assert f"-Djava.io.tmpdir={tmp_path / 'flink' / 'tmp'} " in (tmp_path / "said").read_text("utf-8")
+
+
 def test_a_client_that_started_no_job_is_told_with_its_words(tmp_path: Path) -> None:
     with pytest.raises(Stop, match=r"(?s)started no job from job.py.*nothing to do"):
         cluster_with(tmp_path, "nothing to do", 0).submit(tmp_path / "job.py")

@@ -94,3 +94,28 @@ def test_a_metrics_port_stays_with_its_process(home: Home) -> None:
     first = home.metrics_port("worker-1")
     assert home.metrics_port("worker-2") != first
     assert home.metrics_port("worker-1") == first
+
+
+@pytest.mark.parametrize("name", ["stack.json", "run/kafka.json"])
+@pytest.mark.parametrize("content", ["", "{brok", '{"nonsense": 1}'])
+def test_a_broken_file_is_named(home: Home, name: str, content: str) -> None:
+    (home.folder / name).parent.mkdir(parents=True)
+    (home.folder / name).write_text(content, "utf-8")
+    if name == "stack.json" and content.endswith("}"):
+        assert home.read() == {"nonsense": 1}
+        return
+    with pytest.raises(ConfigurationError, match=rf"{name} (cannot be read|names no process) .*; (mend or )?remove it"):
+        home.read() if name == "stack.json" else home.started()
+
+
+def test_a_file_is_on_the_disk_before_it_takes_its_name(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept: list[bool] = []
+    monkeypatch.setattr(os, "fsync", lambda _: kept.append((home.folder / "stack.json").exists()))
+    home.update(ports={})
+    assert kept == [False]
+
+
+def test_a_home_that_cannot_be_written_is_named() -> None:
+    said = "/proc/nope: nothing can be written there .* --home"
+    with pytest.raises(ConfigurationError, match=said), Home(Path("/proc/nope")).exclusive():
+        pass

@@ -43,3 +43,10 @@ def test_a_taken_port_is_named_with_the_setting_that_moves_it(home: Home) -> Non
         with pytest.raises(ConfigurationError, match=f"port {taken} of worker-1 .*GROUNDSWELL_WORKER__METRICS_PORT=PORT"):
             stack.bring_up(home, services, 1, print)
     assert home.started() == {}
+
+
+def test_what_flink_left_of_its_jobs_goes_at_the_end_and_its_state_stays(home: Home) -> None:
+    for name in ("tmp", "savepoints"):
+        (home.folder / "flink" / name / "job").mkdir(parents=True)
+    stack.sweep(home, lambda _: None)
+    assert [each.name for each in (home.folder / "flink").iterdir()] == ["savepoints"]

@@ -5,6 +5,7 @@ from importlib.metadata import version
 from pkgutil import iter_modules
 
 import pytest
+import typer
 from typer.testing import CliRunner
 
 from pipeline import cli, commands
@@ -30,6 +31,18 @@ def test_an_error_is_one_line_as_it_is_whatever_it_quotes(
 ) -> None:
     ended(error, monkeypatch)
     assert capsys.readouterr().err == f"groundswell: {error}\n"
+
+
+def test_a_misspelt_variable_is_told_beside_the_answer(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("GROUNDSWELL_LOGLEVEL", "DEBUG")
+    monkeypatch.setattr(cli, "app", lambda: typer.echo("{}"))
+    monkeypatch.setattr(commands, "register_all", lambda _: None)
+    cli.main()
+    shown = capsys.readouterr()
+    assert shown.out == "{}\n"
+    assert shown.err == "groundswell: GROUNDSWELL_LOGLEVEL is no setting and has no effect; unset GROUNDSWELL_LOGLEVEL\n"
 
 
 def test_the_version_is_that_of_the_distribution() -> None:

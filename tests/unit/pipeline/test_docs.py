@@ -10,8 +10,8 @@ import pytest
 import typer
 from typer.main import get_command
 
-from infra.check_machine import is_setting
 from pipeline import commands
+from pipeline.environment import is_setting
 
 ROOT = Path(__file__).parents[3]
 DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]

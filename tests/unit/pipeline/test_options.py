@@ -5,7 +5,7 @@ import typer
 from typer.testing import CliRunner
 
 from pipeline import commands
-from pipeline.commands.options import parse_speed, parse_time
+from pipeline.commands.options import parse_speed, parse_time, require_text
 from pipeline.errors import ConfigurationError
 from tests.unit.core.streams import DAY_MS
 
@@ -46,6 +46,16 @@ def test_a_synthetic_world_begins_at_a_time_that_a_record_may_have(tmp_path: Pat
     assert isinstance(answer.exception, ConfigurationError)
     assert "'1970-01-01' lies outside 2000 to 2100" in str(answer.exception)
     assert not list(tmp_path.iterdir())
+
+
+def test_what_is_no_utf_8_is_refused_before_anything_is_asked() -> None:
+    assert require_text("ü") == "ü"
+    for verb in (["user", "get", "a\udcff"], ["silence", "add", "entity=a\udcff", "--comment", "x"]):
+        app = typer.Typer()
+        commands.register_all(app)
+        answer = CliRunner().invoke(app, verb)
+        assert isinstance(answer.exception, ConfigurationError)
+        assert "is no UTF-8" in str(answer.exception)
 
 
 def test_up_refuses_an_unknown_encoder_before_it_starts_anything() -> None:

@@ -54,7 +54,31 @@ def test_the_last_started_stack_is_found_without_options(tmp_path: Path) -> None
         ("GROUNDSWELL_NOTIFY__ENDPOINTS", '[{"url": "http://x"}]', r"NOTIFY__ENDPOINTS \[0\] \[secrets\]: Field required"),
         ("GROUNDSWELL_NOTIFY__GROUP_BY", "hush", r'NOTIFY__GROUP_BY: Value error, write a JSON list, as in \["rule"\]'),
         ("GROUNDSWELL_NOTIFY__GROUP_BY", '["price"]', r"NOTIFY__GROUP_BY \[0\]: Input should be 'entity', 'rule' or 'severity'"),
-        ("GROUNDSWELL_NOTIFY__ENDPOINTS", "hush", 'field "notify" .*: Expecting value.*written as JSON'),
+        (
+            "GROUNDSWELL_NOTIFY__ENDPOINTS",
+            "hush",
+            "^GROUNDSWELL_NOTIFY__ENDPOINTS: Expecting value.*written as JSON",
+        ),
+        ("GROUNDSWELL_PROFILES__HALF_LIFE_DAYS", "7,90", "^GROUNDSWELL_PROFILES__HALF_LIFE_DAYS: Extra data.* unset GROUND"),
+        ("GROUNDSWELL_KAFKA", "hush", "^GROUNDSWELL_KAFKA: Expecting value"),
+        ("GROUNDSWELL_PROFILES__IDLE_TTL_DAYS", "0", "IDLE_TTL_DAYS: Input should be greater than 0"),
+        ("GROUNDSWELL_PROFILES__IDLE_TTL_DAYS", "40000", "IDLE_TTL_DAYS: Input should be less than or equal to 36500"),
+        ("GROUNDSWELL_PROFILES__HALF_LIFE_DAYS", '["nan", 7]', r"HALF_LIFE_DAYS \[0\]: Input should be a finite number"),
+        ("GROUNDSWELL_PROFILES__HALF_LIFE_DAYS", "[1e400, 7]", r"HALF_LIFE_DAYS \[0\]: Input should be a finite number"),
+        ("GROUNDSWELL_PROFILES__HALF_LIFE_DAYS", "[7, -1]", r"HALF_LIFE_DAYS \[1\]: Input should be greater than 0"),
+        ("GROUNDSWELL_NOTIFY__TIMEOUT_S", "inf", "TIMEOUT_S: Input should be a finite number"),
+        ("GROUNDSWELL_NOTIFY__MARKET_HOLDS_S", "nan", "MARKET_HOLDS_S: Input should be a finite number"),
+        ("GROUNDSWELL_NOTIFY__RETRY_SCHEDULE_S", "[5, NaN]", r"RETRY_SCHEDULE_S \[1\]: Input should be a finite number"),
+        ("GROUNDSWELL_NOTIFY__RETRY_SCHEDULE_S", "[-4]", r"RETRY_SCHEDULE_S \[0\]: Input should be greater than or equal to 0"),
+        ("GROUNDSWELL_NOTIFY__METRICS_PORT", "65536", "METRICS_PORT: Input should be less than or equal to 65535"),
+        ("GROUNDSWELL_WORKER__METRICS_PORT", "-1", "METRICS_PORT: Input should be greater than or equal to 0"),
+        ("GROUNDSWELL_TRENDS__METRICS_PORT", "99999", "METRICS_PORT: Input should be less than or equal to 65535"),
+        ("GROUNDSWELL_WORKER__DRAIN_TIMEOUT_S", "nan", "DRAIN_TIMEOUT_S: Input should be a finite number"),
+        ("GROUNDSWELL_WORKER__POLL_TIMEOUT_MS", "-5", "POLL_TIMEOUT_MS: Input should be greater than or equal to 0"),
+        ("GROUNDSWELL_WORKER__STUCK_AFTER_S", "0", "STUCK_AFTER_S: Input should be greater than 0"),
+        ("GROUNDSWELL_KAFKA__SESSION_TIMEOUT_MS", "0", "SESSION_TIMEOUT_MS: Input should be greater than 0"),
+        ("GROUNDSWELL_KAFKA__STALL_TIMEOUT_S", "nan", "STALL_TIMEOUT_S: Input should be a finite number"),
+        ("GROUNDSWELL_STACK__WORKERS", "-1", "STACK__WORKERS: Input should be greater than or equal to 0"),
     ],
 )
 def test_a_wrong_variable_is_named_and_its_value_is_not(
@@ -77,3 +101,10 @@ def test_several_wrong_variables_are_named_with_one_fix(monkeypatch: pytest.Monk
 def test_secrets_are_not_printed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("GROUNDSWELL_KAFKA__SASL_PASSWORD", "hush")
     assert "hush" not in repr(settings.load(tmp_path))
+
+
+@pytest.mark.parametrize("content", ["", "{brok", "[]", '{"settings": []}', "\xff"])
+def test_a_broken_file_of_the_stack_is_named_with_the_fix(tmp_path: Path, content: str) -> None:
+    (tmp_path / "stack.json").write_text(content, "latin-1")
+    with pytest.raises(ConfigurationError, match=r"stack\.json (cannot be read|holds no) .*; mend or remove it"):
+        settings.load(tmp_path)

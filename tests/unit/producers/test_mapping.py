@@ -1,4 +1,4 @@
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -92,6 +92,12 @@ def test_the_source_is_a_field_unless_mapped() -> None:
         ({"contract": "post", "fields": POST | {"url": {"form": "a"}}}, r"field url: unknown key 'form'"),
         ({"contract": "post", "fields": POST | {"url": {"when": "a"}}}, "needs exactly one of const, from, list, template"),
         ({"contract": "post", "fields": POST | {"url": 5}}, "5 is no form"),
+        ({"contract": ["post"], "fields": POST}, r"contract = \['post'\]; use one of post, behavior"),
+        (
+            {"contract": "post", "fields": POST | {"url": {"const": date(2020, 1, 1)}}},
+            "field url: .* put dates and times in quotes",
+        ),
+        ({"contract": "post", "fields": POST, "source": date(2020, 1, 1)}, "source: .* put dates and times in quotes"),
         ({"contract": "post", "fields": POST | {"url": {"template": "{a"}}}, "is broken"),
         (
             {"contract": "post", "fields": POST | {"url": {"template": "{a.__class__}"}}},

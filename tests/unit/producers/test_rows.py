@@ -1,3 +1,4 @@
+import codecs
 import gzip
 import json
 from pathlib import Path
@@ -34,6 +35,12 @@ def test_every_kind_gives_the_same_rows(tmp_path: Path, name: str, gzipped: bool
     assert rows_of(lines) == ROWS
     assert [line.number for line in lines] == [1, 2]
     assert lines[-1].bytes_read == path.stat().st_size
+
+
+@pytest.mark.parametrize("first", [b"", b"\n"])
+def test_a_mark_before_utf_8_is_no_part_of_the_first_row(tmp_path: Path, first: bytes) -> None:
+    (tmp_path / "f.jsonl").write_bytes(codecs.BOM_UTF8 + first + JSON)
+    assert rows_of(list(read_rows(tmp_path / "f.jsonl"))) == ROWS
 
 
 def test_a_bad_line_is_one_refusal_with_its_number(tmp_path: Path) -> None:

@@ -1,10 +1,15 @@
 import gzip
 import json
+from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
+from typing import Any
 
+import pyarrow
+import pyarrow.parquet
 import pytest
 
-from producers.mapping import compile_mapping
+from producers.mapping import FieldMapping, compile_mapping
+from producers.rows import read_rows
 from producers.sorting import sort_file
 
 MAPPING = compile_mapping(
@@ -25,3 +30,23 @@ def test_rows_come_in_event_time_order_and_keep_their_order_within_one_time(tmp_
     content = (tmp_path / name).read_bytes()
     text = (gzip.decompress(content) if name.endswith("gz") else content).decode()
     assert [json.loads(line)["u"] for line in text.splitlines()] == ["值3", "值1", "值4", "值0", "值2"]
+
+
+@pytest.mark.parametrize("unit", ["ms", "s", "us", "iso"])
+@pytest.mark.parametrize("zone", [None, "UTC", "+08:00"])
+def test_the_dates_of_a_parquet_file_are_read_as_before_once_they_are_sorted(tmp_path: Path, unit: str, zone: str | None) -> None:
+    """Also those that a template writes out, since ids are made of content."""
+    fields = {"event_time_ms": {"from": "at", "unit": unit}, "author_id": "u", "text": {"template": "said at {at}"}}
+    mapping = compile_mapping({"contract": "post", "fields": fields}, "m")
+    here = None if zone is None else UTC if zone == "UTC" else timezone(timedelta(hours=8))
+    times = [datetime(2020, 1, day, 3, 4, 5, 678_000, tzinfo=here) for day in (2, 1)]
+    table = pyarrow.table({"at": pyarrow.array(times, pyarrow.timestamp("ms", zone)), "u": ["x", "y"]})
+    pyarrow.parquet.write_table(table, tmp_path / "f.parquet")
+    assert sort_file(tmp_path / "f.parquet", mapping, tmp_path / "f.jsonl") == (2, 0)
+    before = mapped(tmp_path / "f.parquet", mapping)
+    assert mapped(tmp_path / "f.jsonl", mapping) == before[::-1]
+    assert {row["event_time_ms"] % 1_000 for row in before} == {678}
+
+
+def mapped(path: Path, mapping: FieldMapping) -> list[dict[str, Any]]:
+    return [mapping.apply(line.row) for line in read_rows(path) if isinstance(line.row, dict)]

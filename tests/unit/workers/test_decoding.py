@@ -4,6 +4,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from pipeline.adapters.streams import Record
 from pipeline.errors import ConfigurationError, InvalidRecord, Reason
@@ -71,6 +72,7 @@ def test_a_dead_letter_keeps_coordinates_and_the_original_bytes() -> None:
         (post(author_id=""), "posts", Reason.INVALID_VALUE, "author_id", "at least one character"),
         (post(entities="AAPL"), "posts", Reason.WRONG_TYPE, "entities", "JSON array"),
         (post(entities=["AAPL", 1]), "posts", Reason.WRONG_TYPE, "entities.1", "JSON string"),
+        (post(entities=["AAPL"] * 1_001), "posts", Reason.TOO_LARGE, "entities", "at most 1000 of them"),
         (post(followers=-1), "posts", Reason.INVALID_VALUE, "followers", "greater than or equal to 0"),
         (post(followers="many"), "posts", Reason.WRONG_TYPE, "followers", "JSON integer"),
         (post(event_time_ms=str(NOW)), "posts", Reason.WRONG_TYPE, "event_time_ms", "without quotes"),
@@ -79,7 +81,7 @@ def test_a_dead_letter_keeps_coordinates_and_the_original_bytes() -> None:
         (post(event_time_ms=NOW * 1000), "posts", Reason.TIME_OUT_OF_RANGE, "event_time_ms", "divide microseconds"),
         (post(event_time_ms=-5), "posts", Reason.TIME_OUT_OF_RANGE, "event_time_ms", "2000-01-01"),
         (post(event_time_ms=10**30), "posts", Reason.TIME_OUT_OF_RANGE, "event_time_ms", "2100"),
-        (post(event_time_ms=NOW + 3_600_001), "posts", Reason.TIME_OUT_OF_RANGE, "event_time_ms", "future"),
+        (post(event_time_ms=NOW + 300_001), "posts", Reason.TIME_OUT_OF_RANGE, "event_time_ms", "future"),
         (post(text=""), "posts", Reason.EMPTY_TEXT, "text", "needs text"),
         (post(text=" \n\t"), "posts", Reason.EMPTY_TEXT, "text", "needs text"),
         (post(text="x" * 1_000_000), "posts", Reason.TOO_LARGE, "text", "200000 characters"),
@@ -99,6 +101,13 @@ def test_each_kind_of_bad_input_names_field_and_fix(value: bytes, topic: str, re
     assert letter.payload == value
 
 
+def test_a_list_of_wrong_names_is_refused_at_the_first() -> None:
+    """Each error that pydantic finds becomes a dict: half a million of them take seconds on the polling thread."""
+    with pytest.raises(ValidationError) as caught:
+        SocialPost.model_validate_json(post(entities=[1] * 100_000))
+    assert caught.value.error_count() == 1
+
+
 @pytest.mark.parametrize("text", ["\u200bhidden\u200b", "🚀🚀 to the moon", "a\u0007b", "茅台", "x" * 200_000])
 def test_unusual_text_that_can_be_scored_is_kept(text: str) -> None:
     answer = decoded_one(post(text=text))
@@ -107,8 +116,8 @@ def test_unusual_text_that_can_be_scored_is_kept(text: str) -> None:
     assert answer.event.text == text
 
 
-def test_an_event_within_the_brokers_tolerance_is_not_the_future() -> None:
-    assert isinstance(decoded_one(post(event_time_ms=NOW + 3_600_000)), Decoded)
+def test_an_event_of_a_clock_that_runs_minutes_ahead_is_not_the_future() -> None:
+    assert isinstance(decoded_one(post(event_time_ms=NOW + 300_000)), Decoded)
 
 
 def test_two_broken_records_cannot_swallow_a_good_one_between_them() -> None:

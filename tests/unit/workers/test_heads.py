@@ -3,7 +3,7 @@ import torch
 
 from pipeline.errors import ModelError
 from workers import pooling
-from workers.heads import SentimentHead, fit_whitening, load_sentiment
+from workers.heads import SentimentHead, fit_whitening, load_sentiment, load_whitening
 
 
 def test_whitened_vectors_have_unit_length_and_no_common_direction() -> None:
@@ -39,3 +39,10 @@ def test_a_head_of_another_shape_is_refused() -> None:
     tensors["out.weight"] = torch.zeros(2, 4)
     with pytest.raises(ModelError, match="sentiment head"):
         load_sentiment(tensors)
+
+
+@pytest.mark.parametrize("mean", [None, torch.zeros(3)])
+def test_a_whitening_that_is_missing_or_of_another_shape_is_refused(mean: torch.Tensor | None) -> None:
+    tensors = {"matrix": torch.zeros(384, 384)} | ({} if mean is None else {"mean": mean})
+    with pytest.raises(ModelError, match="the whitening"):
+        load_whitening(tensors)

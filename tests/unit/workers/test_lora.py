@@ -27,3 +27,8 @@ def test_factors_of_another_shape_are_refused_by_name() -> None:
     adapter = {"some.down": torch.zeros(2, 5), "some.up": torch.zeros(7, 2)}
     with pytest.raises(ModelError, match="some"):
         merging(adapter, float_linear(torch.float32))("some", torch.zeros(6, 5), torch.zeros(6))
+
+
+def test_a_whole_layer_without_its_bias_is_refused_by_name() -> None:
+    with pytest.raises(ModelError, match="some: lacks its bias"):
+        merging({"some.weight": torch.zeros(6, 5)}, float_linear(torch.float32))("some", torch.zeros(6, 5), torch.zeros(6))

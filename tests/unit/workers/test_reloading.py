@@ -14,7 +14,7 @@ from workers import hosting, reloading, shipped
 from workers.describe import describe
 from workers.entity_linking import EntityLinker
 from workers.fake_encoder import FakeEncoder
-from workers.reloading import LOOK_EVERY_S, Watcher, Weights
+from workers.reloading import LOOK_EVERY_S, TRY_AGAIN_S, Watcher, Weights
 from workers.worker import Brain, Connections, Worker
 
 
@@ -31,8 +31,10 @@ class Times:
 
 
 def watcher(folder: Path, load: Callable[[], Weights], clock: Times, any_space: bool = False) -> Watcher:
+    """Return a watcher that uses fake-1; what is published from then on is what ``load`` gives."""
     (folder / "record.json").write_text("{}", "utf-8")
-    return Watcher(Weights(FakeEncoder(), "space"), folder / "record.json", load, clock, any_space)
+    first = [Weights(FakeEncoder(), "space")]
+    return Watcher(folder / "record.json", lambda: first.pop() if first else load(), clock, any_space)
 
 
 def published(folder: Path, clock: Times, content: str) -> None:
@@ -97,6 +99,51 @@ def test_weights_that_cannot_be_loaded_are_refused_until_better_ones_come(tmp_pa
     ready.append(Weights(Newer(), "space"))
     published(tmp_path, clock, '{"good": 1}')
     assert polled(one)[1] == ready[0]
+    one.close()
+
+
+@pytest.mark.parametrize("error", [ModelError("a full disk"), OSError("gone"), RuntimeError("out of memory"), MemoryError()])
+def test_good_weights_whose_load_failed_once_are_tried_again_after_a_while(tmp_path: Path, error: Exception) -> None:
+    clock = Times()
+    errors = [error]
+    loads: list[float] = []
+
+    def load() -> Weights:
+        loads.append(clock.now_s)
+        if errors:
+            raise errors.pop()
+        return Weights(Newer(), "space")
+
+    one = watcher(tmp_path, load, clock)
+    published(tmp_path, clock, '{"good": 1}')
+    assert polled(one) == [None, None]
+    clock.now_s += TRY_AGAIN_S - 1
+    assert polled(one) == [None, None]
+    clock.now_s += LOOK_EVERY_S
+    assert polled(one)[1] is not None
+    clock.now_s += 2 * TRY_AGAIN_S
+    assert polled(one) == [None, None]
+    assert len(loads) == 2
+    one.close()
+
+
+def test_weights_published_while_the_first_ones_load_are_news(tmp_path: Path) -> None:
+    clock = Times()
+    record = tmp_path / "record.json"
+    record.write_text("{}", "utf-8")
+
+    def load() -> Weights:
+        if record.read_text("utf-8") == "{}":
+            record.write_text('{"new": 1}', "utf-8")
+            return Weights(FakeEncoder(), "space")
+        return Weights(Newer(), "space")
+
+    one = Watcher(record, load, clock, any_space=False)
+    assert one.using.encoder.revision == "fake-1"
+    clock.now_s += LOOK_EVERY_S
+    came = polled(one)[1]
+    assert came is not None
+    assert came.encoder.revision == "fake-2"
     one.close()
 
 

@@ -5,12 +5,13 @@ from pathlib import Path
 import pytest
 import torch
 
+from pipeline.adapters.files import sha256_of
 from pipeline.errors import ConfigurationError, ModelError
 from pipeline.settings import EncoderSettings
 from tests.unit.workers.tiny_model import write_trained
 from workers import shipped
 from workers.describe import cut_off_of
-from workers.transformer import revision_of
+from workers.revisions import revision_of
 
 
 def test_tensors_come_back_by_part(tmp_path: Path) -> None:
@@ -53,7 +54,25 @@ def test_weights_never_take_the_place_of_the_working_folder(tmp_path: Path, monk
     assert [path.name for path in tmp_path.rglob("*")] == ["here"]
 
 
-@pytest.mark.parametrize("record", ["", "{}", "[]"])
+def test_a_file_of_another_kind_is_refused_though_its_hash_is_right(tmp_path: Path) -> None:
+    folder = write_trained(tmp_path / "w")
+    (folder / "intents.safetensors").write_bytes(b"no safetensors")
+    record = json.loads((folder / "record.json").read_text("utf-8"))
+    record["files"]["intents.safetensors"] = sha256_of(folder / "intents.safetensors")
+    (folder / "record.json").write_text(json.dumps(record), "utf-8")
+    with pytest.raises(ModelError, match=r"intents\.safetensors cannot be read .*GROUNDSWELL_ENCODER__WEIGHTS"):
+        shipped.load(folder)
+
+
+@pytest.mark.parametrize("names", [None, "buy", [1]])
+def test_intents_without_names_are_refused(tmp_path: Path, names: object) -> None:
+    found = shipped.load(write_trained(tmp_path / "w"))
+    nameless = shipped.Shipped(found.tensors, found.record | {"intents": names})
+    with pytest.raises(ModelError, match=r"record\.json: intents = "):
+        _ = nameless.identity
+
+
+@pytest.mark.parametrize("record", ["", "{}", "[]", '{"files": {}}', '{"files": {}, "name": 5}'])
 def test_a_record_that_vouches_for_nothing_is_refused(tmp_path: Path, record: str) -> None:
     (tmp_path / "record.json").write_text(record, "utf-8")
     with pytest.raises(ModelError, match=r"record\.json"):

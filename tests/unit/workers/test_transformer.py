@@ -10,6 +10,7 @@ from pipeline.errors import ConfigurationError, ModelError
 from pipeline.settings import EncoderSettings
 from tests.unit.workers.tiny_model import tiny_config, tiny_weights, write_model, write_trained
 from workers.encoder import Encodings, TokenIds
+from workers.model_store import MANIFEST
 from workers.packing import pack
 from workers.refit import refit_intents
 from workers.transformer import MODES, Mode, TransformerEncoder, choose_mode, load_encoder
@@ -155,6 +156,15 @@ def test_a_missing_or_altered_file_is_refused_by_name(tmp_path: Path, name: str,
     else:
         path.write_bytes(path.read_bytes() + b" ")
     with pytest.raises(ModelError, match=name):
+        encoder_in(tmp_path, "fp32")
+
+
+def test_a_model_that_nothing_vouches_for_and_is_no_safetensors_is_refused_by_name(tmp_path: Path) -> None:
+    write_model(tmp_path / "model")
+    write_trained(tmp_path / "trained")
+    (tmp_path / "model" / MANIFEST).unlink()
+    (tmp_path / "model" / "model.safetensors").write_bytes(b"no safetensors")
+    with pytest.raises(ModelError, match=r"model\.safetensors cannot be read"):
         encoder_in(tmp_path, "fp32")
 
 

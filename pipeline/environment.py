@@ -1,0 +1,34 @@
+"""Which variables of the environment are settings, and which only look like it."""
+
+import os
+from collections.abc import Mapping
+from typing import Final
+
+from pydantic import BaseModel
+
+from pipeline.settings import ENV_PREFIX, Settings
+
+STACK_PROCESS: Final = f"{ENV_PREFIX}STACK_PROCESS"  # no setting: what `up` marks its processes with
+
+
+def unknown_variables(environ: Mapping[str, str] = os.environ) -> list[str]:
+    """Return the variables that look like settings and are none: a misspelt one would be ignored silently.
+
+    They are no error: an orchestrator may put its own of that name beside them (GROUNDSWELL_SERVICE_HOST).
+    """
+    ours = (name for name in sorted(environ) if name.upper().startswith(ENV_PREFIX) and name != STACK_PROCESS)
+    return [name for name in ours if not is_setting(name)]
+
+
+def is_setting(variable: str) -> bool:
+    """Tell whether an environment variable names a field of the settings, or a group of them as JSON."""
+    fields = Settings.model_fields
+    path = variable.upper().removeprefix(ENV_PREFIX).lower().split("__")
+    for depth, part in enumerate(path):
+        if part not in fields:
+            return False
+        kind = fields[part].annotation
+        if not (isinstance(kind, type) and issubclass(kind, BaseModel)):
+            return depth == len(path) - 1
+        fields = kind.model_fields
+    return True
