@@ -9,7 +9,7 @@ def fails(error: Exception) -> list[Finding]:
 def test_an_error_of_a_check_is_a_finding_and_the_others_are_looked_at() -> None:
     found = examine(
         [
-            Check("redis", lambda: fails(ConfigurationError("no address; set GROUNDSWELL_REDIS__URL"))),
+            Check("redis", lambda: fails(ConfigurationError("no address", "set GROUNDSWELL_REDIS__URL"))),
             Check("disk", lambda: fails(PermissionError(13, "Permission denied", "/proc/1/fd"))),
             Check("memory", list),
         ]

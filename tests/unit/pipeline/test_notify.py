@@ -22,7 +22,7 @@ class KeptLog(MemoryDeliveryLog):
 
 
 @pytest.fixture
-def log(monkeypatch: pytest.MonkeyPatch) -> KeptLog:
+def log(monkeypatch: pytest.MonkeyPatch, logging_restored: None) -> KeptLog:
     kept = KeptLog()
     monkeypatch.setattr(notify, "_connect", lambda _settings: kept)
     monkeypatch.setattr(notify, "_run", lambda *_: pytest.fail("a second notifier was started"))

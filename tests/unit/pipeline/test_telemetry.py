@@ -1,7 +1,6 @@
 import json
 import logging
 import warnings
-from collections.abc import Iterator
 
 import pytest
 import structlog
@@ -27,18 +26,6 @@ def test_an_unknown_name_is_an_error() -> None:
 def test_every_metric_has_a_meaning() -> None:
     tables = COUNTERS | GAUGES | HISTOGRAMS
     assert all(len(meaning) > 10 for meaning, _ in tables.values())
-
-
-@pytest.fixture
-def logging_restored() -> Iterator[None]:
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    logging.captureWarnings(False)  # another test may have switched it on, under warnings that are put back since
-    yield
-    logging.captureWarnings(False)
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    structlog.reset_defaults()
 
 
 def test_logs_are_json_also_those_of_libraries(logging_restored: None, capsys: pytest.CaptureFixture[str]) -> None:

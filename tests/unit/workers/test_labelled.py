@@ -48,7 +48,7 @@ def test_a_wrong_row_is_named_with_its_line(tmp_path: Path, line: str, said: str
 def test_a_label_of_any_name_is_text(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"a\.jsonl line 1: label = 2 is no string; put it in quotes"):
         read_labelled(written(tmp_path / "a.jsonl", row("x", 2)))
-    with pytest.raises(ConfigurationError, match=r"a\.jsonl:1: label = 'a\\udfff' holds half a character"):
+    with pytest.raises(ConfigurationError, match=r"a\.jsonl line 1: label = 'a\\udfff' holds half a character"):
         read_labelled(written(tmp_path / "a.jsonl", row("x", "a\udfff")))
 
 
