@@ -157,7 +157,7 @@ def _started(path: Path) -> Started:
     try:
         return Started(**read_document(path))
     except TypeError as error:
-        raise ConfigurationError(f"{path} names no process ({error}); remove it, then: groundswell up") from error
+        raise ConfigurationError(f"{path} names no process ({error})", "remove it, then: groundswell up") from error
 
 
 def _write_whole(path: Path, document: dict[str, Any]) -> None:

@@ -250,11 +250,11 @@ def read_document(path: Path, part: str | None = None) -> dict[str, Any]:
     except (FileNotFoundError, NotADirectoryError):
         return {}
     except (OSError, ValueError) as error:
-        raise ConfigurationError(f"{path} cannot be read ({error}); {fix}") from error
+        raise ConfigurationError(f"{path} cannot be read ({error})", fix) from error
     if isinstance(found, dict) and part is not None:
         found = found.get(part, {})
     if not isinstance(found, dict):
-        raise ConfigurationError(f"{path} holds {'no JSON object' if part is None else f'no group {part!r}'}; {fix}")
+        raise ConfigurationError(f"{path} holds {'no JSON object' if part is None else f'no group {part!r}'}", fix)
     return found
 
 

@@ -31,7 +31,7 @@ class HealthServer:
             self._server = ThreadingHTTPServer((host, port), handler)
         except OSError as error:
             fix = "set GROUNDSWELL_{WORKER,TRENDS,NOTIFY}__METRICS_PORT to another, 0 for a free one"
-            raise ConfigurationError(f"metrics port {port} on {host} cannot be used ({error}); {fix}") from error
+            raise ConfigurationError(f"metrics port {port} on {host} cannot be used ({error})", fix) from error
         self._server.daemon_threads = True
         self.port: int = self._server.server_address[1]
         self._thread = Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.1}, name="health", daemon=True)

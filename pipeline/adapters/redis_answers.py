@@ -27,7 +27,7 @@ def make_client(url: str, timeout_s: float, **options: Any) -> "redis.Redis":
         return redis.Redis.from_url(url, socket_timeout=timeout_s, socket_connect_timeout=timeout_s, **options)
     except ValueError:  # whose words may quote a part of the password
         fix = "write it as redis://HOST:6379/0, with rediss:// for TLS, or unix:///PATH"
-        raise ConfigurationError(f"GROUNDSWELL_REDIS__URL is no address of a Redis; {fix}") from None
+        raise ConfigurationError("GROUNDSWELL_REDIS__URL is no address of a Redis", fix) from None
 
 
 @contextmanager

@@ -186,7 +186,7 @@ class RedisProfileStore:
             self._client.function_load(source, replace=True)
         except redis.exceptions.ResponseError as error:
             if "unknown command" in str(error):
-                raise ConfigurationError("this Redis has no functions; use Redis 7.4 or later, or Valkey 9 or later") from error
+                raise ConfigurationError("this Redis has no functions", "use Redis 7.4 or later, or Valkey 9 or later") from error
             raise
         self._library_loaded = True
 
