@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks import nab
 from benchmarks.nab_scoring import PROFILES, Series
-from benchmarks.nab_volume import VolumeRules
+from benchmarks.nab_volume import HOUR_MS, VolumeRules
 from pipeline.core.trends import PANE_MS
 from pipeline.errors import ConfigurationError
 
@@ -167,7 +167,7 @@ def test_rows_of_one_pane_are_summed_and_the_last_of_them_has_the_score() -> Non
 def test_missing_rows_do_not_move_a_dummy() -> None:
     times = START_MS + np.arange(3_000, dtype=np.int64) * PANE_MS
     gone = np.delete(times, np.arange(10, 700))
-    rows, fewer = (nab._every(Series("X", t, (), ()), nab.DUMMY_HOURS[0] * nab.HOUR_MS) for t in (times, gone))
+    rows, fewer = (nab._every(Series("X", t, (), ()), nab.DUMMY_HOURS[0] * HOUR_MS) for t in (times, gone))
     assert rows == list(range(144, 3_000, 288))
     assert gone[fewer[1:]].tolist() == times[rows[2:]].tolist()  # the first two fall into the gap, and count once behind it
     assert gone[fewer[0]] == times[700]
