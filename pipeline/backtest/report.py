@@ -74,7 +74,7 @@ def pictures(report: ReportInput) -> dict[str, bytes]:
             by_entity[trend.entity].append(trend)
     for entity, trends in by_entity.items():
         alerts = [detection for detection in scores.found if detection.alert.entity == entity]
-        truth = [incident for incident in scores.incidents if incident.entity == entity]
+        truth = [incident for incident in scores.counted if incident.entity == entity]
         found[ENTITY + entity] = plots.entity_picture(entity, by_day(trends, report.span, report.prior), alerts, truth)
     return found
 
@@ -168,7 +168,7 @@ def _alerts(scores: Evaluation) -> str:
     rows = []
     for detection, right in zip(scores.found, scores.is_right, strict=True):
         alert = detection.alert
-        told = scores.incidents[detection.incident].kind if detection.incident >= 0 else "–"
+        told = ", ".join(dict.fromkeys(scores.incidents[hit.incident].kind for hit in detection.hits)) or "–"
         rows.append(
             (
                 alert.entity, utc(detection.at_ms), alert.rule, alert.severity, f"{detection.peak:.2f}",
