@@ -18,7 +18,7 @@ from pipeline.core.shown import utc
 from pipeline.core.trends import PANE_MS
 from pipeline.errors import ConfigurationError
 from pipeline.events import Alert, ScoredPost
-from pipeline.replay.recorded import known_ms
+from pipeline.replay.recorded import known_ms, parse_time
 
 DAY_MS = 86_400_000
 CUTS = 5
@@ -92,6 +92,18 @@ def last_moment(dates: str) -> int | None:
     else:
         end = begin.replace(year=begin.year + 1)
     return round(end.timestamp() * 1000) - 1
+
+
+def cut_off_ms(text: str) -> int:
+    """Return the last millisecond of a year, month or day (ISO), or the time that a text names otherwise."""
+    if re.fullmatch(r"\d{4}(-\d\d){0,2}", text):
+        try:
+            moment = last_moment(text)
+        except ValueError:
+            raise ConfigurationError(f"--model-cutoff {text!r} is not a date; write 2014-07-01, 2014-07 or 2014") from None
+        if moment is not None:
+            return moment
+    return parse_time(text)
 
 
 def check_hindsight(model_cutoff_ms: int | None, judged_from_ms: int, allowed: bool) -> None:
