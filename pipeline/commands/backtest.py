@@ -1,7 +1,7 @@
 """`backtest` and `compare`: replay plus truth, and two runs side by side."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +12,7 @@ import typer
 from pipeline import settings as settings_module
 from pipeline.commands.options import EncoderChoice, EncoderOption, JsonOption
 from pipeline.commands.replay import scoring_for
+from pipeline.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from pipeline.settings import Settings
 
 NEW_YORK = "America/New_York"
+PAGE, PICTURES = "report.html", "pictures"
 
 
 def register(app: typer.Typer) -> None:
@@ -51,7 +53,8 @@ def backtest(  # noqa: PLR0913 - one parameter an option
     pictures: Annotated[bool, typer.Option("--pictures", help="Write the report's pictures as OUT/pictures/*.png too.")] = False,
     lookahead: Annotated[bool, typer.Option("--lookahead", help="Run again on truncated posts and compare.")] = False,
     model_cutoff: Annotated[
-        str | None, typer.Option(help="Last date of the model's training data; --lookahead knows that of the weights in use.")
+        str | None,
+        typer.Option(help="Last year, month or day of the model's training data; --lookahead knows that of the weights in use."),
     ] = None,
     allow_hindsight: Annotated[
         bool, typer.Option("--allow-hindsight", help="Judge posts from before --model-cutoff all the same.")
@@ -62,7 +65,7 @@ def backtest(  # noqa: PLR0913 - one parameter an option
     ] = True,
     sweep: Annotated[Path | None, typer.Option(help="YAML grid: setting to list of values; tuned on the training span.")] = None,
     processes: Annotated[int | None, typer.Option(min=1, help="Of a sweep, and by entity; default: cores.")] = None,
-    seed: Annotated[int, typer.Option(help="Of the placebo dates.")] = 7,
+    seed: Annotated[int, typer.Option(min=0, help="Of the placebo dates.")] = 7,
     encoder: EncoderOption = EncoderChoice.TRANSFORMER,
     as_json: JsonOption = False,
 ) -> None:
@@ -73,8 +76,8 @@ def backtest(  # noqa: PLR0913 - one parameter an option
     """
     from pipeline.backtest import session
     from pipeline.backtest.exchange import read_exchange
-    from pipeline.backtest.grid import points, read_grid
-    from pipeline.backtest.lookahead import check_hindsight
+    from pipeline.backtest.grid import points
+    from pipeline.backtest.lookahead import check_hindsight, cut_off_ms
     from pipeline.backtest.market import market_alerts
     from pipeline.backtest.sharded import preparing
     from pipeline.jobs.detector import detector_config
@@ -84,17 +87,19 @@ def backtest(  # noqa: PLR0913 - one parameter an option
     settings = settings_module.load()
     bounds = session.Bounds(*(None if text is None else parse_time(text) for text in (from_, to, train_from, train_to)))
     config, zone = detector_config(settings.trends), timezone if fit else None
-    cutoff_ms = None if model_cutoff is None else parse_time(model_cutoff)
+    cutoff_ms = None if model_cutoff is None else cut_off_ms(model_cutoff)
     exchange = read_exchange(timezone, hours)
     session.check_wishes(out, [path for path in (prices, truth) if path is not None])
-    grid, at_once = None if sweep is None else read_grid(sweep, config), cores() if processes is None else processes
+    judged = prices is not None or truth is not None
+    grid, at_once = None if sweep is None else _grid(sweep, config, fit, judged), cores() if processes is None else processes
     with _progress() as progress, preparing(at_once) as prepare:
         posts = _read(paths, settings, encoder)
-        recording = session.load(posts, prices, truth, bounds, exchange)
+        recording = session.load(posts, prices, truth, bounds, exchange, learns=fit or grid is not None)
+        _tell(recording.notes)
         check_hindsight(cutoff_ms, recording.spans.test[0], allow_hindsight or lookahead)
         extra: dict[str, Any] = {}
         if grid is not None:
-            config, extra["sweep"] = _sweep(points(grid), recording, config, (out, at_once, timezone), progress)
+            config, extra["sweep"] = _sweep(points(grid), recording, config, (out, at_once, zone), progress)
         outcome = session.backtest(recording, config, zone, seed, prepare)
         if lookahead and cutoff_ms is None:
             cutoff_ms = _known_cutoff(posts, settings)
@@ -104,6 +109,7 @@ def backtest(  # noqa: PLR0913 - one parameter an option
         files = [path for path in (*paths, prices, truth, sweep) if path is not None]
         facts = session.provenance(recording, outcome.config, files, seed) | {"model_cutoff": model_cutoff, "hours": hours}
         summary = outcome.scores.summary() | {"seconds": round(outcome.seconds, 3)} | extra
+        _remove_pages(out)
         session.write_run(outcome, summary | {"provenance": facts}, out, _dump)
         if report or pictures:
             _write_report(recording, outcome, _page(recording, outcome, facts, heard), (out, report, pictures), progress)
@@ -138,21 +144,38 @@ def _read(paths: list[Path], settings: "Settings", encoder: EncoderChoice) -> "l
     return [post for path in paths for post in read_posts(path, scoring)]
 
 
+def _grid(path: Path, config: "DetectorConfig", fits: bool, judged: bool) -> "dict[str, list[float | int]]":
+    from pipeline.backtest.grid import read_grid
+
+    if not judged:
+        raise ConfigurationError("--sweep needs --prices or --truth: without them no point is better than another")
+    return read_grid(path, config, fits)
+
+
 def _sweep(
-    todo: "list[Point]", recording: "Recording", config: "DetectorConfig", where: tuple[Path, int, str], progress: "Progress"
+    todo: "list[Point]",
+    recording: "Recording",
+    config: "DetectorConfig",
+    where: tuple[Path, int, str | None],
+    progress: "Progress",
 ) -> "tuple[DetectorConfig, dict[str, Any]]":
-    """Return the configuration that is best on the training span, and what was tried."""
+    """Return the configuration that is best on the training span, and what was tried. ``where``: (folder, processes, zone)."""
     from pipeline.backtest import sweep as sweeps
     from pipeline.backtest.grid import configured
 
-    out, processes, timezone = where
-    data = sweeps.write_data(recording, config, out, timezone)
+    out, processes, zone = where
+    data = sweeps.write_data(recording, config, out, zone)
     task = progress.add_task("sweep", total=len(todo))
     results = []
     for result in sweeps.sweep(data, config, todo, out / sweeps.RESULTS, processes):
         results.append(result)
         progress.update(task, completed=len(results))
     best = sweeps.best_of(results, todo)
+    if sweeps.all_equal(results):
+        _tell(
+            [f"--sweep: every point has the objective {best['objective']:g} on the training span; the settings stay as they are"]
+        )
+        best = {**best, "point": {}}
     tried = {"points": len(todo), "best": best["point"], "objective_on_training_span": best["objective"]}
     return configured(config, best["point"]), tried
 
@@ -197,6 +220,7 @@ def _write_report(
     recording: "Recording", outcome: "Outcome", page: "ReportInput", where: tuple[Path, bool, bool], progress: "Progress"
 ) -> None:
     """Write report.html, the pictures as files, or both; ``where``: (folder, report wanted, pictures wanted)."""
+    from pipeline.backtest.lines import write_lines
     from pipeline.backtest.operating_points import TARGETS, operating_points
     from pipeline.backtest.report import pictures, render, write_pictures
 
@@ -205,9 +229,20 @@ def _write_report(
     out, report, as_files = where
     drawn = pictures(shown)
     if report:
-        (out / "report.html").write_text(render(shown, drawn), "utf-8")
+        write_lines(out / PAGE, [render(shown, drawn).encode()])
     if as_files:
-        write_pictures(drawn, out / "pictures")
+        write_pictures(drawn, out / PICTURES)
+
+
+def _remove_pages(out: Path) -> None:
+    """Remove the report and the pictures of an earlier run: they would stand beside the numbers of this one."""
+    for page in (out / PAGE, *(out / PICTURES).glob("*.png")):
+        page.unlink(missing_ok=True)
+
+
+def _tell(notes: Iterable[str]) -> None:
+    for note in notes:
+        typer.echo(note, err=True)
 
 
 @contextmanager
@@ -231,4 +266,4 @@ def _shown(summary: dict[str, Any], out: Path, report: bool) -> str:
     if summary["market_alerts"] is not None:
         lines.append(f"{'market_alerts':<24}{len(summary['market_alerts'])}")
     lines += [f"{'realised/target ' + tier:<24}{value:.2f}" for tier, value in summary["realised_over_target"].items()]
-    return "\n".join([*lines, str(out / ("report.html" if report else "summary.json"))])
+    return "\n".join([*lines, str(out / (PAGE if report else "summary.json"))])
