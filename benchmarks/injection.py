@@ -9,9 +9,11 @@ realised rates are upper bounds.
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -244,10 +246,16 @@ def draw(rows: Sequence[dict[str, Any]], path: Path) -> None:
     figure.savefig(path, dpi=100)
 
 
-def positive(text: str) -> int:
-    """Return a whole number above 0, of an option."""
-    if not (text.isascii() and text.isdigit() and int(text)):
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number above 0")
+def check_picture(path: Path) -> None:
+    """Find out before minutes of work, not behind them, that the picture could not be written."""
+    if path.is_dir() or not os.access(path.parent, os.W_OK):
+        raise ConfigurationError(f"--picture {path} cannot be written; name a file in a folder that can")
+
+
+def whole(text: str, least: int = 1) -> int:
+    """Return a whole number from ``least`` on, of an option."""
+    if not (text.isascii() and text.isdigit() and int(text) >= least):
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from {least} on")
     return int(text)
 
 
@@ -265,16 +273,18 @@ def a_rate(text: str) -> float:
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--posts", type=Path, required=True, help="scored posts, or raw ones, in event-time order")
-    parser.add_argument("--sizes", type=positive, nargs="+", default=SIZES, metavar="K")
+    parser.add_argument("--sizes", type=whole, nargs="+", default=SIZES, metavar="K")
     parser.add_argument("--rates", type=a_rate, nargs="+", default=RATES, help="false alerts per entity-day")
-    parser.add_argument("--plants", type=positive, default=40, help="per size, tier and type of hour")
+    parser.add_argument("--plants", type=whole, default=40, help="per size, tier and type of hour")
     parser.add_argument("--timezone", default=NEW_YORK.timezone, help="of the exchange: for the weekly season and market hours")
     parser.add_argument("--hours", default=HOURS, help="when it trades")
-    parser.add_argument("--seed", type=int, default=7)
+    parser.add_argument("--seed", type=partial(whole, least=0), default=7)
     parser.add_argument("--encoder", type=EncoderChoice, default=EncoderChoice.TRANSFORMER, help="for raw posts")
     parser.add_argument("--picture", type=Path, help="write the curves to this PNG")
     parser.add_argument("--json", action="store_true", help="print one JSON object, and the lines to stderr")
     options = parser.parse_args(arguments)
+    if options.picture is not None:
+        check_picture(options.picture)
     posts = list(read_posts(options.posts, scoring_for(settings_module.load(), None, options.encoder, given=True)))
     result = measure(posts, options)
     for row in result["rows"]:
@@ -283,10 +293,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
             f"{rate:<7g} +{row['k']:<3} {row['tier']:<7} {row['hours']:<7} recall {row['recall']:.3f}  median delay {delay} min"
         )
         print(line, file=sys.stderr if options.json else sys.stdout)
-    if options.picture is not None:
-        draw(result["rows"], options.picture)
     if options.json:
         print(json.dumps(result))
+    if options.picture is not None:
+        draw(result["rows"], options.picture)
 
 
 if __name__ == "__main__":

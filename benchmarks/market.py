@@ -31,7 +31,7 @@ from benchmarks.injection import (
     background,
     halves,
     planted_posts,
-    positive,
+    whole,
 )
 from pipeline import settings as settings_module
 from pipeline.backtest.exchange import HOURS, NEW_YORK, read_exchange
@@ -184,10 +184,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--posts", type=Path, required=True, help="scored posts, or raw ones, in event-time order")
     parser.add_argument("--sizes", type=_size, nargs="+", default=DROPS, metavar="MEMBERSxPOSTS")
     parser.add_argument("--rate", type=a_rate, default=0.005, help="false alerts per entity-day")
-    parser.add_argument("--drops", type=positive, default=36, help="of each size")
+    parser.add_argument("--drops", type=whole, default=36, help="of each size")
     parser.add_argument("--timezone", default=NEW_YORK.timezone, help="of the exchange: for the weekly season and market hours")
     parser.add_argument("--hours", default=HOURS, help="when it trades")
-    parser.add_argument("--seed", type=int, default=7)
+    parser.add_argument("--seed", type=partial(whole, least=0), default=7)
     parser.add_argument("--encoder", type=EncoderChoice, default=EncoderChoice.TRANSFORMER, help="for raw posts")
     parser.add_argument("--json", action="store_true", help="print one JSON object, and the lines to stderr")
     options = parser.parse_args(arguments)

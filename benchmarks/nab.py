@@ -8,9 +8,12 @@ within the price of two false alerts of the best there, the lowest. Beside the s
 
 import argparse
 import json
+import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +24,7 @@ from benchmarks.nab_scoring import LOW_FN, LOW_FP, PROFILES, STANDARD, Floats, O
 from benchmarks.nab_volume import VolumeGroup, VolumeRules
 from pipeline.adapters.json_lines import read_objects
 from pipeline.backtest.exchange import HOURS, NEW_YORK, read_exchange
+from pipeline.contract import EARLIEST_MS, LATEST_MS
 from pipeline.core.trends import PANE_MS
 from pipeline.errors import ConfigurationError
 from pipeline.times import DAY_MS, HOUR_MS, iso_ms
@@ -54,10 +58,11 @@ PUBLISHED: tuple[tuple[str, float, float | None, int, float, float | None], ...]
 
 @dataclass(frozen=True)
 class Counts:
-    """One series with its counts, shape (n,)."""
+    """One series with its counts, shape (n,). ``unrecorded``: labelled windows that hold no row; nothing could find them."""
 
     series: Series
     counts: Floats
+    unrecorded: int = 0
 
 
 @dataclass(frozen=True)
@@ -99,30 +104,50 @@ def _series(row: dict[str, Any], where: str) -> Counts:
         raise ConfigurationError(f"{where}: the times of {row['entity']} do not ascend; sort its counts by time")
     if wrong := counts[~((counts >= 0) & np.isfinite(counts))].tolist():
         raise ConfigurationError(f"{where}: counts of {row['entity']} hold {wrong[0]}; leave the row out where none is known")
-    windows = tuple(
-        (int(np.searchsorted(times, start)), int(np.searchsorted(times, end, side="right")) - 1) for start, end in spans
-    )
-    return Counts(Series(str(row["entity"]), times, windows, labels), counts)
+    _check_windows(spans, f"{where}, series {row['entity']!r}")
+    rows = [(int(np.searchsorted(times, start)), int(np.searchsorted(times, end, side="right")) - 1) for start, end in spans]
+    windows = tuple((first, last) for first, last in rows if first <= last)
+    return Counts(Series(str(row["entity"]), times, windows, labels), counts, len(rows) - len(windows))
+
+
+def _check_windows(spans: Sequence[tuple[int, int]], where: str) -> None:
+    """Refuse windows, sorted, of which a row would belong to two, or none could belong to one."""
+    for start, end in spans:
+        if start >= end:
+            raise ConfigurationError(f"{where}: the window {_utc(start)} to {_utc(end)} ends before it begins; swap its times")
+    for (_, end), (start, _) in pairwise(spans):
+        if start <= end:
+            raise ConfigurationError(f"{where}: windows overlap, one ends {_utc(end)}, one begins {_utc(start)}; merge them")
+
+
+def _utc(time_ms: int) -> str:
+    return datetime.fromtimestamp(time_ms / 1000, UTC).isoformat()
 
 
 def _ms(time: str | int) -> int:
-    return time if isinstance(time, int) else iso_ms(time)
+    time_ms = time if isinstance(time, int) else iso_ms(time)
+    if not EARLIEST_MS <= time_ms < LATEST_MS:
+        raise ValueError(f"the time {time!r} lies outside 2000 to 2100; multiply epoch seconds by 1000")
+    return time_ms
 
 
 def volume_scores(data: Sequence[Counts], rules: VolumeRules, timezone: str) -> list[Floats]:
-    """Return the score of every row of every series; all series of a pane are looked at together."""
+    """Return the score of every row of every series; all series of a pane are looked at together.
+
+    Rows of a series within one pane are summed, and the last of them has the score: the pane is not known before.
+    """
     group = VolumeGroup(rules, timezone)
-    rows: dict[int, dict[str, tuple[int, int]]] = {}
+    rows: dict[int, dict[str, tuple[int, list[int]]]] = {}
     for number, one in enumerate(data):
         for row, time_ms in enumerate(one.series.times_ms.tolist()):
-            rows.setdefault(time_ms // PANE_MS, {})[one.series.entity] = (number, row)
+            rows.setdefault(time_ms // PANE_MS, {}).setdefault(one.series.entity, (number, []))[1].append(row)
     scores = [np.zeros(len(one.counts)) for one in data]
     for pane in sorted(rows):
         places = rows[pane]
-        counts = {entity: float(data[number].counts[row]) for entity, (number, row) in places.items()}
+        counts = {entity: float(data[number].counts[own].sum()) for entity, (number, own) in places.items()}
         for entity, score in group.add((pane + 1) * PANE_MS, counts).items():
-            number, row = places[entity]
-            scores[number][row] = score
+            number, own = places[entity]
+            scores[number][own[-1]] = score
     return scores
 
 
@@ -163,10 +188,18 @@ def dummies(data: Sequence[Counts]) -> dict[str, dict[str, float]]:
     """Return the scores of detectors that look at nothing: never, and every so many hours, beginning half a period in."""
     result = {"never": _summary(total([judge(one.series, []) for one in data]))}
     for hours in DUMMY_HOURS:
-        step = hours * HOUR_MS // PANE_MS
-        blind = [judge(one.series, range(step // 2, len(one.counts), step)) for one in data]
+        blind = [judge(one.series, _every(one.series, hours * HOUR_MS)) for one in data]
         result[f"every_{hours}h"] = _summary(total(blind))
     return result
+
+
+def _every(series: Series, period_ms: int) -> list[int]:
+    """Return the row at each time, or the next one where that is missing."""
+    if not len(series.times_ms):
+        return []
+    first, last = int(series.times_ms[0]), int(series.times_ms[-1])
+    wanted = np.arange(first + period_ms // 2, last + 1, period_ms)
+    return sorted(set(np.searchsorted(series.times_ms, wanted).tolist()))
 
 
 def _summary(outcome: Outcome) -> dict[str, float]:
@@ -186,6 +219,7 @@ def measure(data: Sequence[Counts], timezone: str) -> dict[str, Any]:
         "false_alerts_per_entity_day": round(standard.outcome.false_alerts_per_day, 4),
         "windows_found": standard.outcome.found,
         "windows": standard.outcome.windows,
+        "windows_without_rows": sum(one.unrecorded for one in data),
         "prompt_recall": round(standard.outcome.prompt / max(standard.outcome.windows, 1), 4),
         "prompt_recall_with_escalations": round(standard.prompt / max(standard.outcome.windows, 1), 4),
         "dummies": dummies(data),
@@ -218,7 +252,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON object and no table")
     options = parser.parse_args(arguments)
     zone = read_exchange(options.timezone, HOURS).timezone
-    result = measure(read_counts(options.counts), zone)
+    data = read_counts(options.counts)
+    if dropped := sum(one.unrecorded for one in data):
+        print(f"{options.counts}: {dropped} windows hold no row of their series; they are left out", file=sys.stderr)
+    result = measure(data, zone)
     if options.json:
         print(json.dumps(result))
     else:

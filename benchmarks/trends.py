@@ -15,6 +15,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from resource import RUSAGE_CHILDREN, getrusage
 from tempfile import TemporaryDirectory
@@ -23,6 +24,7 @@ from typing import Annotated, Any
 
 import typer
 
+from benchmarks import command
 from benchmarks.machine import describe
 from benchmarks.trends_scaling import alone, feed, play, scaling
 from benchmarks.trends_stream import START_MS, stream
@@ -108,8 +110,8 @@ def _children_s() -> float:
 
 def in_flink() -> dict[str, Any]:
     """Return what ``benchmarks.flink`` prints, or why it could not run."""
-    command: Sequence[str] = [sys.executable, "-m", "benchmarks.flink", "--json"]
-    ran = subprocess.run(command, capture_output=True, text=True, check=False)
+    words: Sequence[str] = [sys.executable, "-m", "benchmarks.flink", "--json"]
+    ran = subprocess.run(words, capture_output=True, text=True, check=False)
     lines = ran.stdout.strip().splitlines()
     if ran.returncode != 0 or not lines:
         return {"failed": (ran.stderr.strip().splitlines() or ["no output"])[-1]}
@@ -149,4 +151,4 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    command.run(partial(typer.run, main))

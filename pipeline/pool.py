@@ -1,6 +1,7 @@
 """Work in processes of their own, which end with the process that asked for them, also when that is killed."""
 
 import os
+import signal
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -45,6 +46,7 @@ def cores() -> int:
 
 
 def _begin(begin: Callable[..., None], arguments: tuple[Any, ...]) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C reaches them too: the parent alone tells of it, and calls them off
     Thread(target=_end_with_parent, daemon=True).start()
     begin(*arguments)
 

@@ -1,4 +1,4 @@
-"""From alert records to detections: one per alert, at the moment it opened, and which incident it tells about."""
+"""From alert records to detections: one per alert, at the moment it opened, and which incidents it tells about."""
 
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
@@ -12,17 +12,23 @@ DOMINATED = 0.5
 FLOOD_COPIES = 3  # fewer copies are no flood, however few posts stand beside them
 
 
+class Hit(NamedTuple):
+    """An incident, by its index, and the first announcement of an alert that fell into it."""
+
+    incident: int
+    at_ms: int
+
+
 class Detection(NamedTuple):
     """One alert at its opening. ``escalated_ms``: when it was announced again because it got worse.
 
-    ``incident`` indexes the truth, -1 for none; ``hit_ms`` is the announcement that fell into it.
+    ``hits``: every incident it tells about, for incidents may overlap, and an alert may stay open from one to the next.
     """
 
     alert: Alert
     peak: float
     escalated_ms: tuple[int, ...] = ()
-    incident: int = -1
-    hit_ms: int = 0
+    hits: tuple[Hit, ...] = ()
 
     @property
     def at_ms(self) -> int:
@@ -47,7 +53,7 @@ def _detection(records: Sequence[Alert]) -> Detection:
 
 
 def matched(found: Sequence[Detection], incidents: Sequence[Incident], grace_ms: int) -> list[Detection]:
-    """Return the detections with the incident each tells about: it opened or escalated during it, or up to ``grace_ms`` after.
+    """Return the detections with the incidents each tells about: it opened or escalated during them, or up to ``grace_ms`` after.
 
     Traps never match.
     """
@@ -55,24 +61,24 @@ def matched(found: Sequence[Detection], incidents: Sequence[Incident], grace_ms:
     for index, incident in enumerate(incidents):
         if not incident.is_trap:
             targets.setdefault(incident.entity, []).append((index, incident))
-    return [_with_hit(d, targets.get(d.alert.entity, []), grace_ms) for d in found]
+    return [_with_hits(d, targets.get(d.alert.entity, []), grace_ms) for d in found]
 
 
-def _with_hit(detection: Detection, targets: list[tuple[int, Incident]], grace_ms: int) -> Detection:
+def _with_hits(detection: Detection, targets: list[tuple[int, Incident]], grace_ms: int) -> Detection:
+    hits: dict[int, int] = {}
     for at_ms in (detection.at_ms, *detection.escalated_ms):
         for index, incident in targets:
             if incident.from_ms <= at_ms < incident.to_ms + grace_ms:
-                return detection._replace(incident=index, hit_ms=at_ms)
-    return detection
+                hits.setdefault(index, at_ms)
+    return detection._replace(hits=tuple(Hit(*hit) for hit in hits.items()))
 
 
-def first_hits(found: Sequence[Detection]) -> dict[int, Detection]:
-    """Return the detection of each incident that was announced first."""
-    hits: dict[int, Detection] = {}
-    for detection in sorted(found, key=lambda detection: detection.hit_ms):
-        if detection.incident >= 0:
-            hits.setdefault(detection.incident, detection)
-    return hits
+def first_hits(found: Iterable[Detection]) -> dict[int, int]:
+    """Return when each incident was first announced, in milliseconds by index; in the order of these times."""
+    first: dict[int, int] = {}
+    for hit in sorted((hit for detection in found for hit in detection.hits), key=lambda hit: hit.at_ms):
+        first.setdefault(hit.incident, hit.at_ms)
+    return first
 
 
 def dominant_share(contents: Sequence[tuple[int, float]]) -> float:

@@ -11,7 +11,7 @@ from pipeline.backtest.detections import DOMINATED, Detection, detections, domin
 from pipeline.backtest.posts import ByEntity
 from pipeline.backtest.prices import Prices
 from pipeline.backtest.tiers import NEW, TierRow, tier_of_entity, tier_table
-from pipeline.backtest.truth import ALERT_Z, Incident, within
+from pipeline.backtest.truth import ALERT_Z, Incident, begun_before, within
 from pipeline.events import Alert, Rule
 from pipeline.times import DAY_MS, HOUR_MS, MINUTE_MS
 
@@ -53,8 +53,9 @@ class PriceScores:
 @dataclass(frozen=True)
 class Evaluation:
     """The scores of one run. ``found`` are the detections of the span, with what they match; quantiles are (10, 50, 90) %.
-    ``is_right`` says of each whether the truth agrees, None where it says nothing. ``missed_visible`` indexes the incidents
-    that people wrote about and no alert tells of.
+    ``is_right`` says of each whether the truth agrees, None where it says nothing. ``incidents`` holds those that begin in the
+    span, which recall counts, and behind these the ``begun_before`` that alerts may be right about all the same.
+    ``missed_visible`` indexes the incidents that people wrote about and no alert tells of.
 
     ``lead_time_min`` counts from the first announcement (an alert opens or escalates) to the end of the incident (the close
     of the session, for prices); ``delay_min`` from the beginning of the incident to the first announcement.
@@ -75,9 +76,15 @@ class Evaluation:
     coordinated_notices: int
     prices: PriceScores | None
     incidents: tuple[Incident, ...]
+    begun_before: int
     found: tuple[Detection, ...]
     is_right: tuple[bool | None, ...]
     missed_visible: tuple[int, ...]
+
+    @property
+    def counted(self) -> tuple[Incident, ...]:
+        """Return the incidents that begin in the span."""
+        return self.incidents[: len(self.incidents) - self.begun_before]
 
     def summary(self) -> dict[str, Any]:
         """Return the numbers as JSON values, without the lists behind them.
@@ -94,7 +101,7 @@ class Evaluation:
             "alerts_per_entity_day": self.alerts_per_entity_day,
             "realised_over_target": {row.tier: row.over_target for row in self.tiers if row.tier != NEW},
             "flood_share": self.flood_share,
-            "incidents": len(self.incidents),
+            "incidents": len(self.counted),
             "coordinated_notices": self.coordinated_notices,
             "prices": None if self.prices is None else asdict(self.prices),
             "tiers": [asdict(row) for row in self.tiers],
@@ -105,21 +112,23 @@ def evaluate(alerts: Sequence[Alert], posts: ByEntity, truth: Truth, spans: Span
     """Return the scores of the alerts that opened in the test span.
 
     Entities are those that any post names, so that silent ones count in the rates. For the precision an alert is right that
-    matches an incident of the file of truth, or without such a file, one in a session with an abnormal loss (z < -2); one in
-    a session whose z is not known is neither right nor wrong. Prices cannot say that people were not angry: without a file
-    of truth the rates by tier count every alert as false, and are upper bounds.
+    matches an incident of the file of truth, also one that began before the span, or without such a file, one in a session
+    with an abnormal loss (z < -2); one in a session whose z is not known is neither right nor wrong. Prices cannot say that
+    people were not angry: without a file of truth the rates by tier count every alert as false, and are upper bounds.
     """
     opened = _within(detections(alerts), spans.test)
-    incidents = within(truth.losses if truth.planted is None else truth.planted, *spans.test)
-    found = matched(opened, incidents, 0 if truth.planted is None else FILE_GRACE_MS)
+    known, grace_ms = (truth.losses, 0) if truth.planted is None else (truth.planted, FILE_GRACE_MS)
+    counted = within(known, *spans.test)
+    earlier = begun_before(known, spans.test[0], grace_ms)
+    found = matched(opened, counted + earlier, grace_ms)
     is_right = [_is_right(detection, truth) for detection in found]
     judged = [right for right in is_right if right is not None]
-    hits = first_hits(found)
-    targets = [index for index, incident in enumerate(incidents) if not incident.is_trap]
-    visible = [index for index in targets if is_visible(incidents[index], posts)]
+    hits = {index: at_ms for index, at_ms in first_hits(found).items() if index < len(counted)}
+    targets = [index for index, incident in enumerate(counted) if not incident.is_trap]
+    visible = [index for index in targets if is_visible(counted[index], posts)]
     days = len(posts.entities) * (spans.test[1] - spans.test[0]) / DAY_MS
-    leads = [(incidents[index].to_ms - hit.hit_ms) / MINUTE_MS for index, hit in hits.items()]
-    delays = [(hit.hit_ms - incidents[index].from_ms) / MINUTE_MS for index, hit in hits.items()]
+    leads = [(counted[index].to_ms - at_ms) / MINUTE_MS for index, at_ms in hits.items()]
+    delays = [(at_ms - counted[index].from_ms) / MINUTE_MS for index, at_ms in hits.items()]
     floods = sum(is_flooded(detection, posts) for detection in found)
     price_scores = None if truth.prices is None else score_by_prices(opened, posts, truth, spans)
     return Evaluation(
@@ -136,7 +145,8 @@ def evaluate(alerts: Sequence[Alert], posts: ByEntity, truth: Truth, spans: Span
         flood_share=ratio(floods, len(found)),
         coordinated_notices=len(_within(detections(alerts, NOTICES), spans.test)),
         prices=price_scores,
-        incidents=incidents,
+        incidents=counted + earlier,
+        begun_before=len(earlier),
         found=tuple(found),
         is_right=tuple(is_right),
         missed_visible=tuple(index for index in visible if index not in hits),
@@ -148,13 +158,13 @@ def _within(found: Sequence[Detection], span: tuple[int, int]) -> list[Detection
 
 
 def _tiers(found: Sequence[Detection], planted: bool, posts: ByEntity, spans: Spans, target: float) -> list[TierRow]:
-    alarms = [(d.alert.entity, not planted or d.incident < 0) for d in found]
+    alarms = [(d.alert.entity, not planted or not d.hits) for d in found]
     return tier_table(tier_of_entity(posts, *spans.train), posts, spans.test, alarms, target)
 
 
 def _is_right(detection: Detection, truth: Truth) -> bool | None:
     if truth.planted is not None:
-        return detection.incident >= 0
+        return bool(detection.hits)
     if truth.prices is None:
         return None
     z = truth.prices.z_at(detection.alert.entity, detection.at_ms)

@@ -3,6 +3,7 @@
 A grid is a YAML mapping from the dotted name of a number of ``DetectorConfig`` to a list of values.
 """
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, is_dataclass, replace
 from difflib import get_close_matches
@@ -16,18 +17,23 @@ from pipeline.core.detector_config import DetectorConfig
 from pipeline.errors import ConfigurationError
 
 MOST_POINTS = 10_000
+PRIOR = "prior."
+NOT_FITTED = ("prior.strength_days",)
 DIVISORS = ("half_life_ms", "own_rate_half_life_ms", "own_rate_strength_ms", "share_strength")
 
 Point = dict[str, float | int]
 
 
-def read_grid(path: Path, config: DetectorConfig) -> dict[str, list[float | int]]:
-    """Return the checked grid of a file."""
-    return check_grid(read_yaml(path), config)
+def read_grid(path: Path, config: DetectorConfig, fits: bool = False) -> dict[str, list[float | int]]:
+    """Return the checked grid of a file; ``fits``: the training span teaches each point its prior."""
+    return check_grid(read_yaml(path), config, fits)
 
 
-def check_grid(document: Any, config: DetectorConfig) -> dict[str, list[float | int]]:
-    """Return the grid, or raise ConfigurationError: unknown names, empty or wrong values, too many points."""
+def check_grid(document: Any, config: DetectorConfig, fits: bool = False) -> dict[str, list[float | int]]:
+    """Return the grid, or raise ConfigurationError: unknown names, empty or wrong values, too many points.
+
+    ``fits``: what a fit puts its own numbers in place of is refused too.
+    """
     if not isinstance(document, Mapping) or not document:
         raise ConfigurationError(
             "grid: expected a mapping from setting to a list of values, for example half_life_ms: [604800000]"
@@ -35,6 +41,8 @@ def check_grid(document: Any, config: DetectorConfig) -> dict[str, list[float | 
     known = dict(numbers(config))
     for name, values in document.items():
         _check_name(str(name), known)
+        if fits and str(name).startswith(PRIOR) and name not in NOT_FITTED:
+            raise ConfigurationError(f"grid: {name} is what the training span teaches each point; leave it out, or say --no-fit")
         _check_values(str(name), values, known[str(name)])
     grid = {str(name): list(values) for name, values in document.items()}
     count = prod(len(values) for values in grid.values())
@@ -46,10 +54,11 @@ def check_grid(document: Any, config: DetectorConfig) -> dict[str, list[float | 
 
 
 def numbers(value: Any, prefix: str = "") -> Iterable[tuple[str, float | int]]:
-    """Yield (dotted name, default) of every number in a configuration; elements of tuples by index."""
+    """Yield (dotted name, default) of every number that a configuration is given; elements of tuples by index."""
     if is_dataclass(value):
         for field in fields(value):
-            yield from numbers(getattr(value, field.name), f"{prefix}{field.name}.")
+            if field.init:
+                yield from numbers(getattr(value, field.name), f"{prefix}{field.name}.")
     elif isinstance(value, tuple):
         for index, element in enumerate(value):
             yield from numbers(element, f"{prefix}{index}.")
@@ -92,11 +101,20 @@ def _check_values(name: str, values: Any, default: float | int) -> None:
         is_number = isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
         if not is_number or (isinstance(default, int) and not isinstance(value, int)):
             wanted = "whole numbers" if isinstance(default, int) else "numbers"
-            raise ConfigurationError(f"grid: {name} holds {value!r}; expected {wanted}")
+            raise ConfigurationError(f"grid: {name} holds {value!r}; expected {wanted}{_yaml_hint(value)}")
         if value < 0:
             raise ConfigurationError(f"grid: {name} holds {value!r}; no setting of the detector is negative")
     if len(set(values)) < len(values):
         raise ConfigurationError(f"grid: {name} holds a value twice; each point is run once")
+
+
+def _yaml_hint(value: Any) -> str:
+    """Say how YAML wants a number that it took for text: with a point and a sign in the exponent."""
+    written = re.fullmatch(r"([+-]?\d+)(\.\d*)?e([+-]?)(\d+)", value, re.IGNORECASE) if isinstance(value, str) else None
+    if written is None:
+        return ""
+    whole, fraction, sign, exponent = written.groups()
+    return f"; YAML takes it for text: write {whole}{fraction or '.0'}e{sign or '+'}{exponent}"
 
 
 def _check_point(point: Point, config: DetectorConfig) -> None:

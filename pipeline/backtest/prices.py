@@ -5,11 +5,12 @@ deviation over the 60 sessions before. A post belongs to the session whose close
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
+from math import isnan
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -21,9 +22,11 @@ from pipeline.times import DAY_MS
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
+Booleans = npt.NDArray[np.bool_]
 
 VOLATILITY_SESSIONS = 60
 LEAST_SESSIONS = 20  # below this a standard deviation says little
+LEAST_CLOSE, MOST_CLOSE = 1e-9, 1e12  # in any currency; beyond them returns leave what floats can tell
 
 
 @dataclass(frozen=True)
@@ -31,13 +34,14 @@ class Prices:
     """Closing prices and what follows from them.
 
     tickers: (k,), ascending. closes_ms: (n,), the end of each session, ascending. abnormal, z: (n, k), NaN where a price
-    is missing on that day or the day before, or where the history is too short.
+    is missing on that day or the day before, or where the history is too short. left_out: days with prices that are no session.
     """
 
     tickers: tuple[str, ...]
     closes_ms: Ints
     abnormal: Floats
     z: Floats
+    left_out: tuple[date, ...] = ()
 
     def session_of(self, time_ms: int) -> int:
         """Return the index of the first session that closes after ``time_ms``; -1 when the prices end before."""
@@ -63,39 +67,82 @@ class Prices:
 def read_prices(path: Path, exchange: Exchange = NEW_YORK) -> Prices:
     """Return the prices of a file of JSON lines: ticker, date (of the exchange), close, and adj_close where splits matter.
 
-    A day that is missing, empty or not positive is a hole: no return is computed over it.
+    A ticker is read by its adjusted closes where it has any. A day that is missing, empty or not positive is a hole: no
+    return is computed over it. A day on which some tickers have a price, but fewer than half of those that had begun and not
+    ended, is no session: one that trades at the weekend would make holes for all others.
     """
-    closes = dict(_parse(path))
+    closes = _closes(list(_rows(path)))
     if not closes:
         raise ConfigurationError(f"prices: {path} holds no prices; expected JSON lines with ticker, date, close")
     tickers = tuple(sorted({ticker for ticker, _ in closes}))
     days = sorted({day for _, day in closes})
     matrix = np.array([[closes.get((ticker, day), np.nan) for ticker in tickers] for day in days], dtype=np.float64)
-    abnormal = abnormal_returns(matrix)
-    closes_ms = np.array([exchange.close_ms(day) for day in days], dtype=np.int64)
-    return Prices(tickers, closes_ms, abnormal, standardised(abnormal))
+    kept = sessions_of(matrix)
+    abnormal = abnormal_returns(matrix[kept])
+    closes_ms = np.array([exchange.close_ms(day) for day, keep in zip(days, kept, strict=True) if keep], dtype=np.int64)
+    left_out = tuple(day for day, keep in zip(days, kept, strict=True) if not keep)
+    return Prices(tickers, closes_ms, abnormal, standardised(abnormal), left_out)
 
 
-def _parse(path: Path) -> Iterator[tuple[tuple[str, date], float]]:
+class _Row(NamedTuple):
+    where: str
+    ticker: str
+    day: date
+    close: Any
+    adj_close: Any
+
+
+def _rows(path: Path) -> Iterator[_Row]:
     for where, row in read_objects(path):
         try:
-            key = (str(row["ticker"]), date.fromisoformat(row["date"]))
+            ticker, day = row["ticker"], date.fromisoformat(row["date"])
         except KeyError as error:
             raise ConfigurationError(f"prices: {where}: field {error} is missing; a line needs ticker and date") from None
         except (TypeError, ValueError):
             fix = "write it as YYYY-MM-DD"
             raise ConfigurationError(f"prices: {where}: date = {row['date']!r} is not a date; {fix}") from None
-        yield key, _positive_or_hole(row, where)
+        if isinstance(ticker, bool) or not isinstance(ticker, str | int) or ticker == "":
+            raise ConfigurationError(f"prices: {where}: ticker = {json.dumps(ticker)} is no name; write it as text")
+        yield _Row(f"prices: {where}", str(ticker), day, row.get("close"), row.get("adj_close"))
 
 
-def _positive_or_hole(row: dict[str, Any], where: str) -> float:
-    value = row.get("adj_close")
-    value = row.get("close") if value is None else value
+def _closes(rows: Sequence[_Row]) -> dict[tuple[str, date], float]:
+    """Return the close of each ticker and day, NaN for a hole."""
+    adjusted = {row.ticker for row in rows if row.adj_close is not None}
+    closes: dict[tuple[str, date], float] = {}
+    for row in rows:
+        key = row.ticker, row.day
+        close = _positive_or_hole(row.adj_close if row.ticker in adjusted else row.close, row.where)
+        before = closes.get(key, np.nan)
+        if not (isnan(close) or isnan(before) or close == before):
+            why = f"{row.ticker} on {row.day} closes at {close:g}, and at {before:g} in an earlier line; remove one"
+            raise ConfigurationError(f"{row.where}: {why}")
+        closes[key] = before if isnan(close) else close
+    return closes
+
+
+def _positive_or_hole(value: Any, where: str) -> float:
     if value is None:
         return float("nan")
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ConfigurationError(f"prices: {where}: close = {json.dumps(value)} is not a number; leave it out for a hole")
-    return float(value) if 0 < value < float("inf") else float("nan")
+        raise ConfigurationError(f"{where}: close = {json.dumps(value)} is not a number; leave it out for a hole")
+    if not 0 < value < float("inf"):
+        return float("nan")
+    if not LEAST_CLOSE <= value <= MOST_CLOSE:
+        shown = json.dumps(value)[:20]
+        raise ConfigurationError(
+            f"{where}: close = {shown} is no price of {LEAST_CLOSE:g} to {MOST_CLOSE:g}; leave it out for a hole"
+        )
+    return float(value)
+
+
+def sessions_of(closes: Floats) -> Booleans:
+    """Return which rows of (n, k) closes are sessions, shape (n,): not those of a few tickers that trade when others do not."""
+    known = ~np.isnan(closes)
+    listed = np.logical_or.accumulate(known, axis=0) & np.logical_or.accumulate(known[::-1], axis=0)[::-1]
+    count = known.sum(axis=1)
+    kept: Booleans = (count == 0) | (2 * count >= listed.sum(axis=1))
+    return kept
 
 
 def abnormal_returns(closes: Floats) -> Floats:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from pipeline.adapters.json_lines import write_lines
 from pipeline.backtest import plots
 from pipeline.backtest.daily import Day, by_day
 from pipeline.backtest.detections import Detection
@@ -16,6 +17,7 @@ from pipeline.backtest.evaluate import Evaluation
 from pipeline.backtest.event_study import DRAWS, EventStudy
 from pipeline.backtest.market import MarketAlert
 from pipeline.backtest.operating_points import OperatingPoint
+from pipeline.backtest.session import PAGE, PICTURES
 from pipeline.backtest.tiers import TierRow
 from pipeline.core.explain import ENDED
 from pipeline.core.prior import Prior
@@ -74,7 +76,7 @@ def pictures(report: ReportInput) -> dict[str, bytes]:
             by_entity[trend.entity].append(trend)
     for entity, trends in by_entity.items():
         alerts = [detection for detection in scores.found if detection.alert.entity == entity]
-        truth = [incident for incident in scores.incidents if incident.entity == entity]
+        truth = [incident for incident in scores.counted if incident.entity == entity]
         found[ENTITY + entity] = plots.entity_picture(entity, by_day(trends, report.span, report.prior), alerts, truth)
     return found
 
@@ -83,9 +85,9 @@ def write_report(report: ReportInput, out: Path, as_page: bool, as_files: bool) 
     """Write OUT/report.html, the pictures as OUT/pictures/NAME.png, or both; they are drawn once."""
     drawn = pictures(report)
     if as_page:
-        (out / "report.html").write_text(render(report, drawn), "utf-8")
+        write_lines(out / PAGE, [render(report, drawn).encode()])
     if as_files:
-        write_pictures(drawn, out / "pictures")
+        write_pictures(drawn, out / PICTURES)
 
 
 def write_pictures(drawn: Mapping[str, bytes], folder: Path) -> None:
@@ -178,7 +180,7 @@ def _alerts(scores: Evaluation) -> str:
     rows = []
     for detection, right in zip(scores.found, scores.is_right, strict=True):
         alert = detection.alert
-        told = scores.incidents[detection.incident].kind if detection.incident >= 0 else "–"
+        told = ", ".join(dict.fromkeys(scores.incidents[hit.incident].kind for hit in detection.hits)) or "–"
         rows.append(
             (
                 alert.entity, utc(detection.at_ms), alert.rule, alert.severity, f"{detection.peak:.2f}",

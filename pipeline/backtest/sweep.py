@@ -31,12 +31,15 @@ RESULTS = "sweep.jsonl"
 
 @dataclass(frozen=True)
 class SweepData:
-    """What every process needs; read by each once. ``fingerprint``: see ``write_data``."""
+    """What every process needs; read by each once. ``timezone``: of the season, None where nothing is fitted.
+
+    ``fingerprint``: see ``write_data``.
+    """
 
     path: Path
     truth: Truth
     spans: Spans
-    timezone: str
+    timezone: str | None
     fingerprint: str
 
 
@@ -51,7 +54,7 @@ class _Worker:
 _worker: _Worker | None = None
 
 
-def write_data(recording: Recording, config: DetectorConfig, out: Path, timezone: str) -> SweepData:
+def write_data(recording: Recording, config: DetectorConfig, out: Path, timezone: str | None) -> SweepData:
     """Write the training posts, scored, once for all processes, and return what these need.
 
     Posts behind the training span are not even in the file. The fingerprint names what a result depends on beside its point.
@@ -70,7 +73,10 @@ def write_data(recording: Recording, config: DetectorConfig, out: Path, timezone
 def sweep(
     data: SweepData, config: DetectorConfig, grid_points: Sequence[Point], out: Path, processes: int
 ) -> Iterator[dict[str, Any]]:
-    """Yield the result of every point, those of an earlier sweep first; results are appended to ``out`` as they come."""
+    """Yield the result of every point, those of an earlier sweep first; results are appended to ``out`` as they come.
+
+    The training posts are removed behind the last result; a sweep that does not get there leaves them beside its results.
+    """
     known = known_results(out, data.fingerprint)
     yield from (known[_key(point)] for point in grid_points if _key(point) in known)
     missing = [point for point in grid_points if _key(point) not in known]
@@ -80,6 +86,7 @@ def sweep(
             lines.write(json.dumps(result, sort_keys=True) + "\n")
             lines.flush()
             yield result
+    data.path.unlink(missing_ok=True)
 
 
 def known_results(out: Path, fingerprint: str) -> dict[str, dict[str, Any]]:
@@ -103,10 +110,15 @@ def best_of(results: Iterable[Mapping[str, Any]], grid_points: Sequence[Point]) 
 def chosen(
     results: Iterable[Mapping[str, Any]], grid_points: Sequence[Point], config: DetectorConfig
 ) -> tuple[DetectorConfig, dict[str, Any]]:
-    """Return the configuration of the point that is best on the training span, and what was tried, as JSON values."""
-    best = best_of(results, grid_points)
-    tried = {"points": len(grid_points), "best": best["point"], "objective_on_training_span": best["objective"]}
-    return configured(config, best["point"]), tried
+    """Return the configuration of the point that is best on the training span, and what was tried, as JSON values.
+
+    Where several points have one objective between them, none is better than the settings, which stay as they are.
+    """
+    found = list(results)
+    best, objectives = best_of(found, grid_points), {float(result["objective"]) for result in found}
+    point = {} if len(found) > 1 and len(objectives) == 1 else best["point"]
+    tried = {"points": len(grid_points), "best": point, "objective_on_training_span": best["objective"]}
+    return configured(config, point), tried
 
 
 def objective(scores: Evaluation, target: float) -> float:
@@ -123,7 +135,9 @@ def objective(scores: Evaluation, target: float) -> float:
 
 
 def fitted(posts: Posts, config: DetectorConfig, data: SweepData) -> DetectorConfig:
-    """Return the configuration with the prior that its own scores teach on the training span."""
+    """Return the configuration with the prior that its own scores teach on the training span, where anything is fitted."""
+    if data.timezone is None:
+        return config
     return replace(config, prior=fit_prepared(posts, data.spans.train, config, data.timezone))
 
 

@@ -1,9 +1,11 @@
 """What really happened: incidents from a file of truth, or from prices.
 
-A file of truth holds JSON lines {entity, kind, from_ms, to_ms}, as ``groundswell produce synthetic`` writes. Kinds that name
-a flood, a control, or mere volume are traps: an alert inside is a false alert like any other.
+A file of truth holds JSON lines {entity, kind, from_ms, to_ms}, as ``groundswell produce synthetic`` writes. Kinds that begin
+or end with a word for a flood, a control, or mere volume, as ``bot_flood`` does, are traps: an alert inside is a false alert
+like any other. A line that stands twice is one incident.
 """
 
+import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 from pathlib import Path
@@ -19,7 +21,7 @@ from pipeline.errors import ConfigurationError
 EVENT_Z = -3.0
 ALERT_Z = -2.0
 MERGE_SESSIONS = 3
-TRAP_WORDS = ("flood", "control", "coordinated", "positive", "volume")
+TRAP_WORDS = frozenset({"flood", "control", "coordinated", "positive", "volume"})
 PRICE_KIND = "abnormal_loss"
 
 
@@ -34,22 +36,23 @@ class Incident(NamedTuple):
     @property
     def is_trap(self) -> bool:
         """Return whether this is there to be left alone."""
-        return any(word in self.kind for word in TRAP_WORDS)
+        words = re.findall(r"[^\W_]+", self.kind.lower())
+        return not TRAP_WORDS.isdisjoint(words[:1] + words[-1:])
 
 
 def read_truth(path: Path, known_entities: Iterable[str]) -> tuple[Incident, ...]:
-    """Return the incidents of a file in time order.
+    """Return the incidents of a file in time order, each once.
 
     Raises ConfigurationError for a line that lacks a field, ends before it begins, or names an entity the posts never do.
     """
-    incidents = [_incident(row, where) for where, row in read_objects(path)]
+    incidents = {_incident(row, where) for where, row in read_objects(path)}
     known = set(known_entities)
     unknown = sorted({incident.entity for incident in incidents} - known)
     if unknown:
         raise ConfigurationError(
             f"truth: {path} names {_with_hints(unknown, known)}, which no post names; correct or remove these lines"
         )
-    return tuple(sorted(incidents, key=lambda incident: (incident.from_ms, incident.entity)))
+    return tuple(sorted(incidents, key=lambda incident: (incident.from_ms, incident)))
 
 
 def _incident(row: dict[str, object], where: str) -> Incident:
@@ -100,3 +103,8 @@ def _merged(sessions: list[int]) -> list[tuple[int, int]]:
 def within(incidents: Iterable[Incident], from_ms: int, to_ms: int) -> tuple[Incident, ...]:
     """Return the incidents that begin in [from_ms, to_ms)."""
     return tuple(incident for incident in incidents if from_ms <= incident.from_ms < to_ms)
+
+
+def begun_before(incidents: Iterable[Incident], from_ms: int, grace_ms: int) -> tuple[Incident, ...]:
+    """Return the incidents that began before ``from_ms`` and that an alert behind it may still be about."""
+    return tuple(incident for incident in incidents if incident.from_ms < from_ms < incident.to_ms + grace_ms)

@@ -1,7 +1,8 @@
 """`backtest` and `compare`: replay plus truth, and two runs side by side."""
 
 import json
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,13 +13,16 @@ from pipeline import settings as settings_module
 from pipeline.backtest.exchange import HOURS, NEW_YORK, read_exchange
 from pipeline.commands.options import EncoderChoice, EncoderOption, JsonOption, parse_time
 from pipeline.commands.replay import scoring_for
+from pipeline.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from rich.progress import Progress
 
+    from pipeline.backtest.grid import Point
     from pipeline.backtest.market import MarketAlert
     from pipeline.backtest.report import ReportInput
     from pipeline.backtest.session import Outcome, Recording
+    from pipeline.core.detector_config import DetectorConfig
     from pipeline.events import ScoredPost
     from pipeline.settings import Settings
 
@@ -49,7 +53,8 @@ def backtest(  # noqa: PLR0913 - one parameter an option
     pictures: Annotated[bool, typer.Option("--pictures", help="Write the report's pictures as OUT/pictures/*.png too.")] = False,
     lookahead: Annotated[bool, typer.Option("--lookahead", help="Run again on truncated posts and compare.")] = False,
     model_cutoff: Annotated[
-        str | None, typer.Option(help="Last date of the model's training data; --lookahead knows that of the weights in use.")
+        str | None,
+        typer.Option(help="Last year, month or day of the model's training data; --lookahead knows that of the weights in use."),
     ] = None,
     allow_hindsight: Annotated[
         bool, typer.Option("--allow-hindsight", help="Judge posts from before --model-cutoff all the same.")
@@ -60,7 +65,7 @@ def backtest(  # noqa: PLR0913 - one parameter an option
     ] = True,
     sweep: Annotated[Path | None, typer.Option(help="YAML grid: setting to list of values; tuned on the training span.")] = None,
     processes: Annotated[int | None, typer.Option(min=1, help="Of a sweep, and by entity; default: cores.")] = None,
-    seed: Annotated[int, typer.Option(help="Of the placebo dates.")] = 7,
+    seed: Annotated[int, typer.Option(min=0, help="Of the placebo dates.")] = 7,
     encoder: EncoderOption = EncoderChoice.TRANSFORMER,
     as_json: JsonOption = False,
 ) -> None:
@@ -71,7 +76,6 @@ def backtest(  # noqa: PLR0913 - one parameter an option
     """
     from pipeline.backtest import session
     from pipeline.backtest import sweep as sweeps
-    from pipeline.backtest.grid import points, read_grid
     from pipeline.backtest.lookahead import check_hindsight
     from pipeline.backtest.market import market_alerts
     from pipeline.backtest.report import write_report
@@ -82,26 +86,29 @@ def backtest(  # noqa: PLR0913 - one parameter an option
     settings = settings_module.load()
     bounds = session.Bounds(*(None if text is None else parse_time(text) for text in (from_, to, train_from, train_to)))
     config, zone = detector_config(settings.trends), timezone if fit else None
-    cutoff_ms = None if model_cutoff is None else parse_time(model_cutoff)
+    cutoff_ms = None if model_cutoff is None else cut_off_ms(model_cutoff)
     exchange = read_exchange(timezone, hours)
-    session.check_wishes(out, [path for path in (prices, truth) if path is not None])
-    todo, at_once = [] if sweep is None else points(read_grid(sweep, config)), cores() if processes is None else processes
+    session.check_wishes(out, _given(prices, truth))
+    judged, at_once = prices is not None or truth is not None, cores() if processes is None else processes
+    todo = [] if sweep is None else _points(sweep, config, fit, judged)
     with _progress() as progress, preparing(at_once) as prepare:
         posts = _read(paths, settings, encoder)
-        recording = session.load(posts, prices, truth, bounds, exchange)
+        recording = session.load(posts, prices, truth, bounds, exchange, learns=fit or bool(todo))
+        _tell(recording.notes)
         check_hindsight(cutoff_ms, recording.spans.test[0], allow_hindsight or lookahead)
         extra: dict[str, Any] = {}
         if todo:
-            data = sweeps.write_data(recording, config, out, timezone)
+            data = sweeps.write_data(recording, config, out, zone)
             results = sweeps.sweep(data, config, todo, out / sweeps.RESULTS, at_once)
             config, extra["sweep"] = sweeps.chosen(progress.track(results, len(todo), description="sweep"), todo, config)
+            _tell(_undecided(extra["sweep"]))
         outcome = session.backtest(recording, config, zone, seed, prepare)
         learned_ms = _known_cutoff(posts, settings) if lookahead and cutoff_ms is None else cutoff_ms
         extra |= _analyses(recording, outcome, lookahead, warmup, learned_ms)
         heard = market_alerts(recording.posts, outcome.config, recording.spans.test) if market else None
         extra["market_alerts"] = None if heard is None else [alert.summary() for alert in heard]
-        files = [path for path in (*paths, prices, truth, sweep) if path is not None]
-        facts = session.provenance(recording, outcome.config, files, seed) | {"model_cutoff": model_cutoff, "hours": hours}
+        facts = session.provenance(recording, outcome.config, _given(*paths, prices, truth, sweep), seed)
+        facts |= {"model_cutoff": model_cutoff, "hours": hours}
         summary = outcome.scores.summary() | {"seconds": round(outcome.seconds, 3)} | extra
         session.write_run(outcome, summary | {"provenance": facts}, out, _dump)
         if report or pictures:
@@ -135,6 +142,38 @@ def _read(paths: list[Path], settings: "Settings", encoder: EncoderChoice) -> "l
 
     scoring = scoring_for(settings, None, encoder, given=True)
     return [post for path in paths for post in read_posts(path, scoring)]
+
+
+def cut_off_ms(text: str) -> int:
+    """Return the last millisecond of a year, month or day (ISO), or the time that a text names otherwise."""
+    from pipeline.backtest.lookahead import last_moment
+
+    if re.fullmatch(r"\d{4}(-\d\d){0,2}", text):
+        try:
+            moment = last_moment(text)
+        except ValueError:
+            raise ConfigurationError(f"--model-cutoff {text!r} is not a date; write 2014-07-01, 2014-07 or 2014") from None
+        if moment is not None:
+            return moment
+    return parse_time(text)
+
+
+def _given(*paths: Path | None) -> list[Path]:
+    return [path for path in paths if path is not None]
+
+
+def _points(path: Path, config: "DetectorConfig", fits: bool, judged: bool) -> "list[Point]":
+    from pipeline.backtest.grid import points, read_grid
+
+    if not judged:
+        raise ConfigurationError("--sweep needs --prices or --truth: without them no point is better than another")
+    return points(read_grid(path, config, fits))
+
+
+def _undecided(tried: "dict[str, Any]") -> Iterator[str]:
+    if not tried["best"]:
+        objective = tried["objective_on_training_span"]
+        yield f"--sweep: every point has the objective {objective:g} on the training span; the settings stay as they are"
 
 
 def _known_cutoff(posts: "list[ScoredPost]", settings: "Settings") -> int | None:
@@ -180,6 +219,11 @@ def _page(
     task = progress.add_task("report", total=len(TARGETS))
     tried = tuple(operating_points(recording, outcome, done=lambda: progress.advance(task)))
     return ReportInput(title, outcome.scores, trends, span, config.prior, tried, outcome.study, facts, heard, days)
+
+
+def _tell(notes: Iterable[str]) -> None:
+    for note in notes:
+        typer.echo(note, err=True)
 
 
 @contextmanager

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from pipeline.events import ScoredPost
     from pipeline.replay.raw import Scoring
 
+MOST_WARM_UP = 36_500  # a century: posts are of 2000 to 2100
+
 
 def register(app: typer.Typer) -> None:
     """Add the verbs of this module."""
@@ -36,7 +38,9 @@ def replay(  # noqa: PLR0913 - one parameter an option
     out: Annotated[Path, typer.Option(help="Folder for trends.jsonl, alerts.jsonl and summary.json.")],
     from_: Annotated[str | None, typer.Option("--from", help="First event time: a date, or epoch milliseconds.")] = None,
     to: Annotated[str | None, typer.Option(help="Event time to stop before.")] = None,
-    warm_up: Annotated[float, typer.Option(min=0.0, help="Days before --from that teach the baselines and say nothing.")] = 0.0,
+    warm_up: Annotated[
+        float, typer.Option(min=0.0, max=MOST_WARM_UP, help="Days before --from that teach the baselines and say nothing.")
+    ] = 0.0,
     arrival: Annotated[
         bool, typer.Option("--arrival", help="As they came: by available_at_ms, topic:scored by offsets; late posts are as late.")
     ] = False,

@@ -3,7 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -109,19 +109,24 @@ def paced(
 def write(steps: Iterable[Step], out: Path) -> None:
     """Write trends.jsonl and alerts.jsonl into the folder ``out``: as they come under the name NAME.partial, moved at the end.
 
-    What an earlier run left stays as it is when this one fails.
+    What an earlier run left stays as it is when this one fails, or is interrupted, and nothing is left under the other name.
     """
+    partial = [out / f"{name}.partial" for name in RECORDS]
     try:
         out.mkdir(parents=True, exist_ok=True)
         with ExitStack() as files:
-            trends, alerts = (files.enter_context((out / f"{name}.partial").open("wb")) for name in RECORDS)
+            trends, alerts = (files.enter_context(path.open("wb")) for path in partial)
             for step in steps:
                 trends.writelines(trend.to_json() + b"\n" for trend in step.trends)
                 alerts.writelines(alert.to_json() + b"\n" for alert in step.alerts)
-        for name in RECORDS:
-            (out / f"{name}.partial").replace(out / name)
+        for name, path in zip(RECORDS, partial, strict=True):
+            path.replace(out / name)
     except OSError as error:
         raise ConfigurationError(f"--out {out} cannot be written: {error}; name a folder that can") from error
+    finally:
+        with suppress(OSError):
+            for path in partial:
+                path.unlink(missing_ok=True)
 
 
 def write_summary(summary: dict[str, Any], out: Path) -> None:

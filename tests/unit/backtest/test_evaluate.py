@@ -49,6 +49,30 @@ def test_a_late_alert_within_three_hours_of_the_end_still_counts_and_a_later_one
     assert evaluate([alert("x", "A", end + 3 * HOUR_MS)], POSTS, truth, SPANS, 0.05).recall == 0.0
 
 
+def test_an_alert_about_what_began_before_the_span_is_right_and_recall_does_not_count_it() -> None:
+    before, hour = incident("A", -1.0), incident("A", 10)
+    alerts = [alert("before", "A", TEST[0] + 10), alert("hit", "A", hour.from_ms + 1)]
+    scores = evaluate(alerts, POSTS, Truth(planted=(before, hour)), SPANS, 0.05)
+    assert (scores.precision, scores.recall) == (1.0, 1.0)
+    assert scores.is_right == (True, True)
+    assert sum(row.false_alerts for row in scores.tiers) == 0
+    assert scores.summary()["incidents"] == 1
+    assert evaluate(alerts[:1], POSTS, Truth(planted=(before, hour)), SPANS, 0.05).recall == 0.0
+    late = [alert("late", "A", TEST[0] + HOUR_MS)]
+    assert evaluate(late, POSTS, Truth(planted=(incident("A", -5, hours=1),)), SPANS, 0.05).precision == 0.0
+
+
+def test_an_alert_tells_about_every_incident_it_lies_in() -> None:
+    first, second, next_day = incident("A", 10, hours=4), incident("A", 12), incident("A", 30)
+    steps = [
+        alert("x", "A", second.from_ms + 1),
+        alert("x", "A", next_day.from_ms + 1, revision=1, status=AlertStatus.ESCALATED),
+    ]
+    scores = evaluate(steps, POSTS, Truth(planted=(first, second, next_day)), SPANS, 0.05)
+    assert (scores.precision, scores.recall) == (1.0, 1.0)
+    assert sorted(scores.delays_min) == pytest.approx([1 / 60_000, 1 / 60_000, 120 + 1 / 60_000])
+
+
 def test_visible_recall_leaves_out_incidents_that_nobody_wrote_about() -> None:
     silent, seen = incident("B", 0, hours=0.01), incident("A", 10, hours=10)
     scores = evaluate([alert("x", "A", seen.from_ms + 1)], POSTS, Truth(planted=(silent, seen)), SPANS, 0.05)
@@ -157,7 +181,7 @@ def test_poisson_interval_is_that_of_the_tables() -> None:
 
 def test_matching_ignores_other_entities() -> None:
     (found,) = matched(detections([alert("x", "B", TEST[0] + 10 * HOUR_MS)]), [incident("A", 10)], 0)
-    assert found.incident == -1
+    assert found.hits == ()
 
 
 def test_posts_said_twice_count_once_and_nameless_ones_not_at_all() -> None:

@@ -47,6 +47,8 @@ def test_every_number_of_the_configuration_can_be_named() -> None:
         ({"share_weight": []}, "give a list with at least one value"),
         ({"share_weight": 0.5}, "give a list with at least one value"),
         ({"share_weight": ["high"]}, "share_weight holds 'high'; expected numbers"),
+        ({"share_weight": ["1e-3"]}, "holds '1e-3'; expected numbers; YAML takes it for text: write 1.0e-3"),
+        ({"share_weight": ["2.5E2"]}, r"write 2.5e\+2"),
         ({"share_weight": [float("nan")]}, "expected numbers"),
         ({"half_life_ms": [1.5]}, "expected whole numbers"),
         ({"half_life_ms": [True]}, "expected whole numbers"),
@@ -68,6 +70,21 @@ def test_every_number_of_the_configuration_can_be_named() -> None:
 def test_impossible_grids_say_what_is_wrong(document: object, message: str) -> None:
     with pytest.raises(ConfigurationError, match=f"grid: .*{message}"):
         check_grid(document, CONFIG)
+
+
+def test_what_the_training_span_teaches_is_no_setting_of_a_fitted_sweep() -> None:
+    grid = {"prior.negative_share": [0.1, 0.2]}
+    assert check_grid(grid, CONFIG) == grid
+    with pytest.raises(ConfigurationError, match="grid: prior.negative_share is what the training span teaches"):
+        check_grid(grid, CONFIG, fits=True)
+    kept = {"prior.strength_days": [1.0, 2.0]}
+    assert check_grid(kept, CONFIG, fits=True) == kept
+
+
+def test_what_a_configuration_works_out_itself_is_not_offered() -> None:
+    assert not [name for name in dict(numbers(CONFIG)) if "._" in name]
+    with pytest.raises(ConfigurationError, match="is no number of the detector's configuration"):
+        check_grid({"prior.season._until.0": [0.1]}, CONFIG)
 
 
 def test_a_file_that_is_no_yaml_is_named(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import pytest
 
 from pipeline.backtest.lookahead import check_hindsight, cut_points, last_moment, lookahead, warmup
+from pipeline.commands.backtest import cut_off_ms
 from pipeline.commands.options import parse_time
 from pipeline.core.detector_config import DetectorConfig
 from pipeline.errors import ConfigurationError
@@ -127,3 +128,17 @@ def test_a_cut_off_is_the_end_of_the_period_that_it_names(dates: str, next_day: 
 @pytest.mark.parametrize("dates", ["unknown", "", "20221", "some time in 2022"])
 def test_a_cut_off_without_a_date_is_not_known(dates: str) -> None:
     assert last_moment(dates) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "next_ms"),
+    [("2014-07-01", "2014-07-02"), ("2014-07", "2014-08-01"), ("2014", "2015-01-01"), ("2014-07-01T16:00", "2014-07-01T16:00")],
+)
+def test_a_cut_off_counts_to_the_end_of_its_last_day_and_a_time_as_it_stands(text: str, next_ms: str) -> None:
+    assert cut_off_ms(text) == parse_time(next_ms) - ("T" not in text)
+
+
+@pytest.mark.parametrize("text", ["2014-13", "2014-7", "0000", "soon"])
+def test_a_cut_off_that_is_no_date_is_refused(text: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"{text}' is not a date; write 2014-07-01"):
+        cut_off_ms(text)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from pipeline.backtest.exchange import NEW_YORK, read_exchange
-from pipeline.backtest.prices import abnormal_returns, read_prices, standardised
+from pipeline.backtest.prices import abnormal_returns, read_prices, sessions_of, standardised
 from pipeline.backtest.truth import price_incidents
 from pipeline.errors import ConfigurationError
 
@@ -131,3 +131,81 @@ def test_an_empty_file_is_refused(tmp_path: Path) -> None:
     path.write_text("\n")
     with pytest.raises(ConfigurationError, match="holds no prices"):
         read_prices(path)
+
+
+def write_rows(path: Path, *rows: dict[str, object]) -> Path:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def daily(path: Path, *changes: dict[str, object]) -> Path:
+    """Write 30 days of A, adjusted for a split, and of B, and then more lines."""
+    rows: list[dict[str, object]] = []
+    for n in range(30):
+        day = (date(2014, 1, 1) + timedelta(days=n)).isoformat()
+        adjusted = 100.0 + n % 3
+        rows += [{"ticker": "A", "date": day, "close": 5 * adjusted, "adj_close": adjusted}]
+        rows += [{"ticker": "B", "date": day, "close": 50.0 + n % 2}]
+    return write_rows(path, *rows, *changes)
+
+
+@pytest.mark.parametrize("absent", [{"adj_close": None}, {}])
+def test_an_unadjusted_close_does_not_fill_a_hole_of_adjusted_ones(tmp_path: Path, absent: dict[str, object]) -> None:
+    adjusted = [{"ticker": "A", "date": f"2014-01-{day:02}", "adj_close": 100.0 + day} for day in range(1, 10)]
+    adjusted[4] = {"ticker": "A", "date": "2014-01-05", "close": 525.0} | absent
+    plain = [{"ticker": "B", "date": f"2014-01-{day:02}", "close": 50.0} for day in range(1, 10)]
+    abnormal = read_prices(write_rows(tmp_path / "p.jsonl", *adjusted, *plain)).abnormal
+    assert np.isnan(abnormal[:, 0]).tolist() == [True, False, False, False, True, True, False, False, False]
+    assert not np.isnan(abnormal[1:, 1]).any()
+
+
+def test_two_closes_of_one_day_are_refused_and_the_same_said_twice_is_not(tmp_path: Path) -> None:
+    again = {"ticker": "A", "date": "2014-01-05", "adj_close": 101.0}
+    once = read_prices(daily(tmp_path / "once.jsonl"))
+    hole = again | {"adj_close": None}
+    twice = read_prices(daily(tmp_path / "twice.jsonl", again, hole))
+    assert np.array_equal(once.abnormal, twice.abnormal, equal_nan=True)
+    message = "p.jsonl line 61: A on 2014-01-05 closes at 1, and at 101 in an earlier line; remove one"
+    with pytest.raises(ConfigurationError, match=message):
+        read_prices(daily(tmp_path / "p.jsonl", again | {"adj_close": 1.0}))
+
+
+@pytest.mark.parametrize("close", [1e308, 1e-300, 10**400])
+def test_closes_that_no_price_has_are_refused(tmp_path: Path, close: float) -> None:
+    path = daily(tmp_path / "p.jsonl", {"ticker": "C", "date": "2014-01-05", "close": close})
+    with pytest.raises(ConfigurationError, match="line 61: close = .* is no price of 1e-09 to 1e.12; leave it out for a hole"):
+        read_prices(path)
+
+
+@pytest.mark.parametrize("ticker", [None, True, "", 1.5])
+def test_a_ticker_without_a_name_is_refused(tmp_path: Path, ticker: object) -> None:
+    path = write_rows(tmp_path / "p.jsonl", {"ticker": ticker, "date": "2014-01-05", "close": 1.0})
+    with pytest.raises(ConfigurationError, match="line 1: ticker = .* is no name; write it as text"):
+        read_prices(path)
+
+
+def test_a_ticker_that_trades_at_the_weekend_takes_no_day_from_the_others(tmp_path: Path) -> None:
+    days = [date(2014, 1, 1) + timedelta(days=n) for n in range(90)]
+    rng = np.random.default_rng(2)
+    stocks: list[dict[str, object]] = [
+        {"ticker": ticker, "date": day.isoformat(), "close": 100.0 + rng.normal()}
+        for day in days
+        if day.weekday() < 5
+        for ticker in "ABC"
+    ]
+    coin: list[dict[str, object]] = [{"ticker": "COIN", "date": day.isoformat(), "close": 500.0} for day in days]
+    alone, together = (
+        read_prices(write_rows(tmp_path / name, *rows)) for name, rows in (("a.jsonl", stocks), ("t.jsonl", stocks + coin))
+    )
+    assert np.array_equal(together.closes_ms, alone.closes_ms)
+    assert np.array_equal(np.isfinite(together.z[:, :3]), np.isfinite(alone.z))
+    assert together.left_out == tuple(day for day in days if day.weekday() >= 5)
+
+
+def test_a_ticker_that_began_late_or_ended_early_makes_no_day_a_holiday() -> None:
+    closes = np.full((6, 3), np.nan)
+    closes[:, 0] = 1.0
+    closes[3:, 1:] = 1.0
+    assert sessions_of(closes).all()
+    closes[4, 1:] = np.nan
+    assert sessions_of(closes).tolist() == [True, True, True, True, False, True]

@@ -86,6 +86,57 @@ def test_a_sweep_tunes_early_and_says_how_many_were_tried(tmp_path: Path) -> Non
     assert "test" not in json.loads(lines[0])
 
 
+def backtested(tmp_path: Path, *options: str) -> tuple[int, str]:
+    """Run on a few days of posts without fitting, and return the exit code with what was said on stderr or raised."""
+    if not app.registered_commands:
+        verbs.register(app)
+    posts = tmp_path / "posts.jsonl"
+    posts.write_bytes(b"".join(post.to_json() + b"\n" for post in background("A", 4, 12, 1, START_2014_MS)))
+    fast = ["--no-fit", "--no-market", "--no-report", "--processes", "1", "--out", str(tmp_path / "out")]
+    result = RUNNER.invoke(app, ["backtest", str(posts), *fast, *options])
+    return result.exit_code, f"{result.stderr}{result.exception or ''}"
+
+
+def test_a_page_and_pictures_of_an_earlier_run_do_not_stay_beside_new_numbers(tmp_path: Path) -> None:
+    pictures = tmp_path / "out" / "pictures"
+    pictures.mkdir(parents=True)
+    old = [tmp_path / "out" / "report.html", pictures / "entity-Z.png"]
+    for path in (*old, pictures / "notes.txt"):
+        path.write_text("old")
+    assert backtested(tmp_path, "--seed", "-1")[0] == 2
+    assert all(path.exists() for path in old), "a run that fails leaves what an earlier one wrote"
+    assert backtested(tmp_path) == (0, "")
+    assert [path.exists() for path in (*old, pictures / "notes.txt")] == [False, False, True]
+
+
+def test_a_sweep_that_nothing_judges_is_refused_before_anything_is_read(tmp_path: Path) -> None:
+    grid = tmp_path / "grid.yaml"
+    grid.write_text("share_weight: [0.25, 0.5]\n")
+    code, said = backtested(tmp_path, "--sweep", str(grid))
+    assert code == 1
+    assert "--sweep needs --prices or --truth" in said
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+def test_a_sweep_that_finds_no_difference_leaves_the_settings_as_they_are(tmp_path: Path) -> None:
+    grid, truth = tmp_path / "grid.yaml", tmp_path / "truth.jsonl"
+    grid.write_text("share_weight: [0.25, 0.75]\n")
+    truth.write_text("")
+    code, said = backtested(tmp_path, "--sweep", str(grid), "--truth", str(truth))
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert (code, summary["sweep"]["best"]) == (0, {})
+    assert summary["provenance"]["config"]["share_weight"] == 0.5
+    assert "every point has the objective 0 on the training span; the settings stay as they are" in said
+
+
+def test_what_is_judged_otherwise_than_asked_for_is_told(tmp_path: Path) -> None:
+    code, said = backtested(tmp_path, "--to", "2020-01-01")
+    assert (code, said.count("\n")) == (0, 1)
+    assert "judged 2014-01-02 23:" in said
+    assert "to 2014-01-05 00:00:00" in said
+
+
 @pytest.mark.slow
 def test_two_equal_runs_compare_as_the_same(tmp_path: Path) -> None:
     run(tmp_path, "--no-report")

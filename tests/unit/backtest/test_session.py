@@ -161,3 +161,66 @@ def test_what_cannot_work_is_said_before_anything_is_read(tmp_path: Path) -> Non
         with pytest.raises(ConfigurationError, match=message):
             check_wishes(out, files)
     check_wishes(tmp_path / "new" / "folder", [occupied])
+
+
+def test_days_on_which_nothing_was_recorded_do_not_count(tmp_path: Path) -> None:
+    """They made every rate too low."""
+    truth = write_truth(tmp_path / "t.jsonl")
+    last_day_ends = (recorded()[-1].event_time_ms // DAY_MS + 1) * DAY_MS
+    longer, known = (
+        load(recorded(), None, truth, replace(BOUNDS, to_ms=to_ms)) for to_ms in (START_MS + 2_000 * DAY_MS, last_day_ends)
+    )
+    assert longer.spans == known.spans
+    assert known.notes == ()
+    assert "the spans end with the days that the posts are of: judged" in longer.notes[0]
+    early = load(recorded(), None, truth, replace(BOUNDS, train_from_ms=START_MS - 900 * DAY_MS))
+    assert early.spans.train == (START_MS // DAY_MS * DAY_MS, BOUNDS.from_ms)
+
+
+def test_a_training_span_without_posts_is_refused_where_something_is_learned(tmp_path: Path) -> None:
+    bounds = Bounds(from_ms=START_MS // DAY_MS * DAY_MS - DAY_MS)
+    with pytest.raises(ConfigurationError, match="training, which ends where --from begins: no post lies in"):
+        load(recorded(), None, None, bounds)
+    assert load(recorded(), None, None, bounds, learns=False).spans.test[0] == START_MS // DAY_MS * DAY_MS
+
+
+def test_a_few_posts_are_told_to_be_few() -> None:
+    with pytest.raises(ConfigurationError, match="their second half, which is judged, is less than an hour; give more posts"):
+        load([scored_post(str(n), START_MS + n) for n in range(3)], None, None, Bounds())
+
+
+@pytest.mark.parametrize(
+    "closes",
+    [
+        {"A": [10.0 + day % 3 for day in range(60)]},
+        {"A": [10.0] * 60, "B": [20.0] * 60},
+        {"A": [None] * 60, "B": [20.0 + day % 3 for day in range(60)]},
+        {"A": [10.0 + day % 3 for day in range(10)], "B": [20.0 + day % 2 for day in range(10)]},
+    ],
+)
+def test_prices_that_can_judge_nothing_are_refused(tmp_path: Path, closes: dict[str, list[float | None]]) -> None:
+    path = tmp_path / "prices.jsonl"
+    first = date(2023, 11, 21 if len(closes["A"]) == 10 else 1)
+    rows = [
+        {"ticker": ticker, "date": (first + timedelta(days=day)).isoformat(), "close": close}
+        for ticker, own in closes.items()
+        for day, close in enumerate(own)
+    ]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    only_a = [post for post in recorded() if post.entity == "A"]
+    with pytest.raises(ConfigurationError, match="can judge no session of .*; give two tickers or more"):
+        load(only_a, path, None, BOUNDS)
+
+
+def test_days_that_are_no_sessions_are_told(tmp_path: Path) -> None:
+    path = tmp_path / "prices.jsonl"
+    days = [date(2023, 10, 1) + timedelta(days=n) for n in range(90)]
+    rows = [
+        {"ticker": ticker, "date": day.isoformat(), "close": 10.0 + (day.day * len(ticker)) % 7}
+        for day in days
+        for ticker in ("A", "BB", "CCC", "COIN")
+        if day.weekday() < 5 or ticker == "COIN"
+    ]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (note,) = load(recorded(), path, None, BOUNDS).notes
+    assert note == "prices: 24 days, 2023-10-07 the first, are no sessions: fewer than half of the tickers have a price"

@@ -13,7 +13,7 @@ import pytest
 
 from pipeline.backtest import sweep as sweeps
 from pipeline.backtest.evaluate import evaluate
-from pipeline.backtest.grid import Point
+from pipeline.backtest.grid import Point, configured
 from pipeline.backtest.prices import Prices
 from pipeline.backtest.session import Bounds, Recording, load
 from pipeline.backtest.sharded import prepare_here
@@ -45,6 +45,7 @@ def test_processes_hold_the_training_posts_alone_and_find_what_one_process_finds
     data = sweeps.write_data(recording, CONFIG, tmp_path, "UTC")
     early = [post for post in recording.posts if post.event_time_ms < recording.spans.train[1]]
     found = list(sweeps.sweep(data, CONFIG, POINTS, tmp_path / sweeps.RESULTS, 1))
+    assert not data.path.exists(), "texts of posts stay beside the results"
     assert [result["point"] for result in found] == POINTS
     alone = sweeps.score_point(POINTS[0], prepare_here(early), recording.by_entity, CONFIG, data)
     assert found[0] == json.loads(json.dumps(alone))
@@ -69,6 +70,39 @@ def test_a_sweep_goes_on_where_it_stopped_and_forgets_a_half_written_line(tmp_pa
     assert sweeps.known_results(out, data.fingerprint) == {json.dumps(POINTS[0], sort_keys=True): kept}
     assert list(sweeps.sweep(data, CONFIG, POINTS[:1], out, 1)) == [kept]
     assert out.read_text() == json.dumps(kept) + "\n"
+
+
+def test_the_training_posts_stay_as_long_as_a_point_is_missing(tmp_path: Path, recording: Recording) -> None:
+    data, out = sweeps.write_data(recording, CONFIG, tmp_path, "UTC"), tmp_path / sweeps.RESULTS
+    kept = [{"point": point, "objective": 1.0, "fingerprint": data.fingerprint} for point in POINTS]
+    out.write_text("".join(json.dumps(line) + "\n" for line in kept))
+    under_way = sweeps.sweep(data, CONFIG, POINTS, out, 1)
+    assert next(under_way) == kept[0]
+    assert data.path.is_file()
+    assert list(under_way) == kept[1:]
+    assert not data.path.exists()
+
+
+def test_a_point_is_judged_unfitted_where_the_run_is(tmp_path: Path, recording: Recording) -> None:
+    early = [post for post in recording.posts if post.event_time_ms < recording.spans.train[1]]
+    hashes = {}
+    for timezone in ("UTC", None):
+        data = sweeps.write_data(recording, CONFIG, tmp_path, timezone)
+        result = sweeps.score_point(POINTS[0], prepare_here(early), recording.by_entity, CONFIG, data)
+        hashes[timezone] = result["config_hash"]
+    assert hashes[None] == configured(CONFIG, POINTS[0]).config_hash != hashes["UTC"]
+
+
+def test_points_of_one_objective_are_told_from_a_best_one() -> None:
+    weights: list[Point] = [{"share_weight": 0.3}, {"share_weight": 0.4}, {"share_weight": 0.7}]
+    objectives = (0.0, 0.0, 0.1)
+    wanted: list[tuple[int, Point]] = [(2, {}), (3, weights[2]), (1, weights[0])]
+    for count, best in wanted:
+        points = weights[:count]
+        results = [{"point": point, "objective": found} for point, found in zip(points, objectives, strict=False)]
+        config, tried = sweeps.chosen(results, points, CONFIG)
+        assert tried["best"] == best, "a single point is what was asked for"
+        assert config == configured(CONFIG, best)
 
 
 def test_results_of_other_data_do_not_count(tmp_path: Path, recording: Recording) -> None:

@@ -65,10 +65,27 @@ def test_a_file_is_read_by_what_it_holds_and_refused_when_cut_off(tmp_path: Path
 
 
 @pytest.mark.parametrize(
-    ("kind", "is_trap"), [("bot_flood", True), ("control", True), ("volume_spike", True), ("negative_spike", False), ("x", False)]
+    ("kind", "is_trap"),
+    [
+        ("bot_flood", True),
+        ("control", True),
+        ("volume_spike", True),
+        ("negative_spike", False),
+        ("x", False),
+        ("Bot Flood", True),
+        ("VOLUME-spike", True),
+        ("quality_control_recall", False),
+        ("uncontrolled_fire", False),
+        ("", False),
+    ],
 )
 def test_floods_and_controls_are_traps(kind: str, is_trap: bool) -> None:
     assert Incident("A", kind, 0, 1).is_trap is is_trap
+
+
+def test_a_line_that_stands_twice_is_one_incident(tmp_path: Path) -> None:
+    path = write_truth(tmp_path / "t.jsonl", row(), row(to_ms=END_MS + 1), row())
+    assert [incident.to_ms for incident in read_truth(path, ["A"])] == [END_MS, END_MS + 1]
 
 
 def test_within_takes_incidents_that_begin_in_the_span() -> None:

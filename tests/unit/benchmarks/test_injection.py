@@ -87,11 +87,17 @@ def test_a_recording_too_short_for_a_plant_is_refused() -> None:
         injection.halves([post for post in POSTS if post.event_time_ms < START_MS + 5 * HOUR_MS])
 
 
-@pytest.mark.parametrize("option", [["--rates", "0"], ["--rates", "nan"], ["--sizes", "-1"], ["--plants", "0"]])
+@pytest.mark.parametrize("option", [["--rates", "0"], ["--rates", "nan"], ["--sizes", "-1"], ["--plants", "0"], ["--seed", "-1"]])
 def test_options_that_no_plant_can_have_are_refused_by_name(option: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         injection.main(["--posts", "unread", *option])
     assert f"argument {option[0]}: '{option[1]}'" in capsys.readouterr().err
+
+
+def test_a_picture_that_cannot_be_written_is_refused_before_anything_is_read(tmp_path: Path) -> None:
+    for picture in (tmp_path / "absent" / "curves.png", tmp_path):
+        with pytest.raises(ConfigurationError, match=f"--picture {picture} cannot be written"):
+            injection.main(["--posts", "unread", "--picture", str(picture)])
 
 
 @pytest.mark.slow

@@ -13,6 +13,7 @@ from benchmarks.nab_scoring import PROFILES, Series
 from benchmarks.nab_volume import VolumeRules
 from pipeline.core.trends import PANE_MS
 from pipeline.errors import ConfigurationError
+from pipeline.times import HOUR_MS
 
 START_MS = 1_400_000_000_000
 DATA = Path(os.environ.get("GROUNDSWELL_DATA", "../shared/data")) / "streams" / "nab_real_tweets.jsonl.gz"
@@ -100,6 +101,11 @@ SERIES = {"entity": "X", "labels": [], "windows": [], "counts": [[START_MS, 1], 
         ([SERIES | {"counts": [[START_MS, -1]]}], "counts of X hold -1.0"),
         ([SERIES | {"counts": [["yesterday", 1]]}], "series 'X': .*yesterday.*; expected counts"),
         ([SERIES | {"windows": [START_MS]}], "series 'X': .*; expected counts"),
+        ([SERIES | {"windows": [[START_MS + 9, START_MS]]}], "series 'X': the window 2014-05-13.* ends before it begins"),
+        ([SERIES | {"windows": [[START_MS, START_MS]]}], "ends before it begins; swap its times"),
+        ([SERIES | {"windows": [[START_MS, START_MS + 9]] * 2}], "series 'X': windows overlap, .*; merge them"),
+        ([SERIES | {"windows": [[START_MS, START_MS + 9], [START_MS + 9, START_MS + 20]]}], "windows overlap"),
+        ([SERIES | {"counts": [[START_MS // 1000, 1]]}], "time 1400000000 lies outside 2000 to 2100; multiply epoch seconds"),
     ],
 )
 def test_what_is_no_series_is_refused_by_name(tmp_path: Path, rows: list[dict[str, object]], message: str) -> None:
@@ -127,6 +133,45 @@ def test_a_series_whose_others_teach_nothing_gets_the_threshold_of_nab(tmp_path:
     found = nab.leave_one_out(data, nab.volume_scores(data, VolumeRules(), "UTC"), PROFILES[0])
     assert found.thresholds["E0"] == pytest.approx(4.0, abs=0.02)
     assert (found.outcome.found, found.outcome.false_alerts) == (2, 0)
+
+
+def test_windows_that_hold_no_row_are_left_out_and_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Counted as missed, half of a recording had half of its score."""
+    path = tmp_path / "counts.jsonl"
+    counts = [[START_MS + row * PANE_MS, 1] for row in (*range(100), *range(200, 300))]
+    windows = [
+        [START_MS + first * PANE_MS, START_MS + last * PANE_MS] for first, last in ((50, 60), (120, 180), (290, 310), (400, 410))
+    ]
+    path.write_text(json.dumps({"entity": "X", "labels": [], "windows": windows, "counts": counts}) + "\n")
+    (one,) = nab.read_counts(path)
+    assert (one.series.windows, one.unrecorded) == (((50, 60), (190, 199)), 2)
+    nab.main(["--counts", str(path), "--json"])
+    told = capsys.readouterr()
+    assert (json.loads(told.out)["windows"], json.loads(told.out)["windows_without_rows"]) == (2, 2)
+    assert "2 windows hold no row" in told.err
+
+
+def test_rows_of_one_pane_are_summed_and_the_last_of_them_has_the_score() -> None:
+    rng = np.random.default_rng(5)
+    counts = rng.negative_binomial(2, 0.2, 600).astype(np.float64)
+    times = START_MS // PANE_MS * PANE_MS + np.arange(600, dtype=np.int64) * PANE_MS
+    whole = nab.Counts(Series("X", times, (), ()), counts)
+    halves = nab.Counts(
+        Series("X", np.sort(np.concatenate([times, times + PANE_MS // 2])), (), ()),
+        np.stack([counts // 2, counts - counts // 2], axis=1).ravel(),
+    )
+    (scores,), (halved,) = (nab.volume_scores([one], VolumeRules(), "UTC") for one in (whole, halves))
+    assert np.array_equal(halved[1::2], scores)
+    assert not halved[::2].any()
+
+
+def test_missing_rows_do_not_move_a_dummy() -> None:
+    times = START_MS + np.arange(3_000, dtype=np.int64) * PANE_MS
+    gone = np.delete(times, np.arange(10, 700))
+    rows, fewer = (nab._every(Series("X", t, (), ()), nab.DUMMY_HOURS[0] * HOUR_MS) for t in (times, gone))
+    assert rows == list(range(144, 3_000, 288))
+    assert gone[fewer[1:]].tolist() == times[rows[2:]].tolist()  # the first two fall into the gap, and count once behind it
+    assert gone[fewer[0]] == times[700]
 
 
 @pytest.mark.data

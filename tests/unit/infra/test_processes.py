@@ -35,6 +35,8 @@ class Processes:
         command = Command(name, (sys.executable, "-c", code), self.folder / f"{name}.log", env={"EXTRA": "x"})
         process = start(command, str(self.folder))
         self.started.append(process)
+        # Its environment is there a moment after the process.
+        assert wait_until(lambda: members(process.marker) != [] or not is_alive(process), 10)
         if says:
             assert wait_until(lambda: says in command.log.read_text("utf-8"), 20)
         return process

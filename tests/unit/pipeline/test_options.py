@@ -58,6 +58,15 @@ def test_what_is_no_utf_8_is_refused_before_anything_is_asked() -> None:
         assert "is no UTF-8" in str(answer.exception)
 
 
+@pytest.mark.parametrize("days", ["inf", "nan", "1e300"])
+def test_a_warm_up_is_a_number_of_days(days: str, tmp_path: Path) -> None:
+    app = typer.Typer()
+    commands.register_all(app)
+    answer = CliRunner().invoke(app, ["replay", "unread.jsonl", "--out", str(tmp_path), "--warm-up", days])
+    assert answer.exit_code == 2
+    assert "Invalid value for '--warm-up'" in answer.output
+
+
 def test_up_refuses_an_unknown_encoder_before_it_starts_anything() -> None:
     app = typer.Typer()
     commands.register_all(app)

@@ -49,7 +49,17 @@ def test_a_run_that_fails_leaves_what_an_earlier_one_wrote(tmp_path: Path) -> No
 
     with pytest.raises(ConfigurationError, match="line 201"):
         write(play(broken(), CONFIG, Tally()), tmp_path)
-    assert {name: (tmp_path / name).read_bytes() for name in ("trends.jsonl", "alerts.jsonl")} == before
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_an_interrupted_run_leaves_no_half_files(tmp_path: Path) -> None:
+    def interrupted() -> Iterator[ScoredPost]:
+        yield from eventful()[:200]
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write(play(interrupted(), CONFIG, Tally()), tmp_path)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_paced_waits_for_the_gap_over_the_speed_and_stops_when_told() -> None:
