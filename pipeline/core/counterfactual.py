@@ -17,6 +17,8 @@ from pipeline.core.detector_config import DetectorConfig
 from pipeline.core.panes import UNITS, Pane
 from pipeline.core.windows import PaneHistory, WindowSums
 
+PARTS = 4  # of a post: within each, as many negatives as it may hold are taken as left, and as gone as many as it may lack
+
 
 class Remainder(NamedTuple):
     """A window of which no more than ``mass`` negative posts are left, in the history it was cut from."""
@@ -62,12 +64,15 @@ def would_not_fire_below(history: PaneHistory, seen: Assessment, view: LaneView,
     lanes, whole = all_views(history, seen, config), view.reference.negative
     expected_already = max(0.0, whole - history.negative(seen.end_ms, config.guard_ms))
 
-    def fires(k: int) -> bool:
-        left = Remainder(history, seen.end_ms, view.lane.reference_ms, min(k - 1 / UNITS, whole))
-        then = seen._replace(expected=seen.expected.without(min(whole - (k - 1), expected_already)))
+    def fires_between(least: float, most: float) -> bool:
+        left = Remainder(history, seen.end_ms, view.lane.reference_ms, min(most, whole))
+        then = seen._replace(expected=seen.expected.without(min(whole - least, expected_already)))
         part = then.expected.negative_per_day / seen.expected.negative_per_day
         views = (with_sums(_scaled(each, part), tuple(map(left.sums, each.lane.windows_ms)), then, config) for each in lanes)
         return any(each.supported and each.score >= seen.threshold for each in views)
+
+    def fires(k: int) -> bool:
+        return any(fires_between(k - (n + 1) / PARTS, k - max(n / PARTS, 1 / UNITS)) for n in range(PARTS))
 
     numbers = range(1, floor(whole) + 1)
     if expected_already:  # fewer posts are also less expected, so one may fire below another that does not

@@ -104,8 +104,7 @@ def view_of(history: PaneHistory, seen: Assessment, config: DetectorConfig) -> L
 
 def flood_view(history: PaneHistory, seen: Assessment, config: DetectorConfig) -> LaneView:
     """Return what the fastest lane sees, with the window in which floods are looked for as its reference window."""
-    moment = Situation(history, seen.end_ms, seen.expected, seen.dispersion, seen.cold)
-    view, size_ms = look(moment, config.lanes[0], config), config.flood.window_ms
+    view, size_ms = look(_situation(history, seen), config.lanes[0], config), config.flood.window_ms
     return view._replace(lane=replace(view.lane, reference_ms=size_ms), reference=history.sums(seen.end_ms, size_ms))
 
 

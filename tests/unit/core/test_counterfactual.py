@@ -86,17 +86,14 @@ def having_heard(posts: list[ScoredPost], past: Known) -> Known:
     return past._replace(baseline=baseline)
 
 
-@pytest.mark.parametrize(
-    ("total", "every_ms", "below"), [(14, 4 * MINUTE_MS, 2), (14, 100 * MINUTE_MS, 3)], ids=["spike", "trend"]
-)
-def test_the_count_is_what_was_needed_and_not_far_below_it(total: int, every_ms: int, below: int) -> None:
-    """Of a trend, the posts are expected in part: one more is given away where nobody knows how many of them are."""
+@pytest.mark.parametrize(("total", "every_ms"), [(14, 4 * MINUTE_MS), (14, 100 * MINUTE_MS)], ids=["spike", "trend"])
+def test_the_count_is_what_was_needed_and_not_far_below_it(total: int, every_ms: int) -> None:
     posts = [scored_post(f"p{n}", NOW_MS - (total - n) * every_ms, 0.95) for n in range(total)]
     past = known(0.2)
     _, count = fewest(posts, having_heard(posts, past))
     assert count is not None
     assert 1 <= count < 0.95 * total
-    for mass, fires in ((count, False), (count + below, True)):
+    for mass, fires in ((count, False), (count + 2, True)):
         left = without_the_most_negative(posts, 0, mass)
         then = assess(history(left), NOW_MS, having_heard(left, past), CONFIG)
         assert (then.score >= then.threshold) is fires

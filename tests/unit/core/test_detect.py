@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 
 from pipeline.core.baseline import absorb, fresh
-from pipeline.core.detect import Assessment, Known, assess, is_flood, is_one_voice
+from pipeline.core.detect import Assessment, Known, assess, is_flood, is_one_voice, with_sums
 from pipeline.core.detector_config import SPIKE, DetectorConfig
 from pipeline.core.panes import ZERO, Pane
 from pipeline.core.severity import severity_of
@@ -124,6 +124,19 @@ def test_a_young_entity_is_cold_and_needs_more() -> None:
     seen = assess(history(burst(4)), NOW_MS, past._replace(baseline=replace(past.baseline, first_ms=NOW_MS - DAY_MS)), CONFIG)
     assert seen.cold
     assert seen.leading is None
+
+
+@pytest.mark.parametrize("copies", [0, 1])
+def test_where_one_is_gone_a_copy_of_it_takes_its_place(copies: int) -> None:
+    past = known(1)
+    young = past._replace(baseline=replace(past.baseline, first_ms=NOW_MS - DAY_MS))
+    posts = burst(5)
+    again = [post.model_copy(update={"event_id": f"again-{post.event_id}", "author_id": "other"}) for post in posts[:copies]]
+    seen = assess(history([*posts, *again]), NOW_MS, young, CONFIG)
+    assert seen.cold
+    assert seen.leading is not None
+    fewer = tuple(sums._replace(negative=sums.negative - 0.95, effective=sums.effective - 1) for sums in seen.leading.sums)
+    assert with_sums(seen.leading, fewer, seen, CONFIG).supported is bool(copies)
 
 
 def said(*contents: tuple[int, float]) -> PaneHistory:
