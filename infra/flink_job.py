@@ -107,8 +107,8 @@ def _stop(cluster: FlinkCluster, rest: FlinkRest, job: JobDocument, timeout_s: f
 
 def latest_checkpoint(folder: Path) -> Path | None:
     """Return the newest complete checkpoint or savepoint of the job on this cluster, or None."""
-    complete = [each for each in _retained(folder) if (each / "_metadata").is_file()]
-    return max(complete, key=lambda each: (each / "_metadata").stat().st_mtime_ns, default=None)
+    completed = {each: _completed_at_ns(each) for each in _retained(folder)}
+    return max((each for each, at_ns in completed.items() if at_ns), key=completed.__getitem__, default=None)
 
 
 def forget(folder: Path) -> None:
@@ -131,8 +131,24 @@ def _submissions(folder: Path) -> list[str]:
 
 def _retained(folder: Path) -> Iterator[Path]:
     for job_id in _submissions(folder):
-        yield from (folder / "checkpoints" / job_id).glob("chk-*")
-    yield from (_place(folder) / "savepoints").glob("savepoint-*")
+        yield from _matching(folder / "checkpoints" / job_id, "chk-")
+    yield from _matching(_place(folder) / "savepoints", "savepoint-")
+
+
+def _matching(folder: Path, prefix: str) -> list[Path]:
+    """Return what stands there now: Flink may delete the folder itself at any time after its job has ended."""
+    try:
+        return [each for each in folder.iterdir() if each.name.startswith(prefix)]
+    except FileNotFoundError:
+        return []
+
+
+def _completed_at_ns(state: Path) -> int:
+    """Return when it became complete; 0 where it is not, or is gone: Flink deletes a stopped job's checkpoints a moment late."""
+    try:
+        return (state / "_metadata").stat().st_mtime_ns
+    except FileNotFoundError:
+        return 0
 
 
 def _place(folder: Path) -> Path:

@@ -35,8 +35,24 @@ def job_name(job: dict[str, Any]) -> str:
 
 def latest_checkpoint(folder: Path) -> Path | None:
     """Return the newest complete checkpoint below ``folder``, or None."""
-    complete = folder.glob("*/chk-*/_metadata")
-    return max((each.parent for each in complete), key=lambda each: each.stat().st_mtime_ns, default=None)
+    checkpoints = [each for job in _entries(folder) for each in _entries(job) if each.name.startswith("chk-")]
+    completed = {each: _completed_at_ns(each) for each in checkpoints}
+    return max((each for each, at_ns in completed.items() if at_ns), key=completed.__getitem__, default=None)
+
+
+def _entries(folder: Path) -> list[Path]:
+    try:
+        return list(folder.iterdir())
+    except (FileNotFoundError, NotADirectoryError):  # Flink deletes what an ended job needs no more, at any time
+        return []
+
+
+def _completed_at_ns(checkpoint: Path) -> int:
+    """Return when it became complete; 0 where it is not, or is gone meanwhile."""
+    try:
+        return (checkpoint / "_metadata").stat().st_mtime_ns
+    except FileNotFoundError:
+        return 0
 
 
 def submission(url: str, job: str, checkpoint: Path | None) -> list[str]:

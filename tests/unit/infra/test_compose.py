@@ -209,7 +209,7 @@ def test_a_job_is_submitted_from_its_newest_complete_checkpoint(tmp_path: Path) 
     for number, name in enumerate(["a/chk-1/_metadata", "b/chk-7/_metadata"]):
         (tmp_path / name).parent.mkdir(parents=True)
         (tmp_path / name).write_text("", "utf-8")
-        os.utime((tmp_path / name).parent, (number, number))
+        os.utime(tmp_path / name, (number + 1, number + 1))
     (tmp_path / "c" / "chk-9").mkdir(parents=True)  # cut short: no metadata
     newest = latest_checkpoint(tmp_path)
     assert newest == tmp_path / "b" / "chk-7"

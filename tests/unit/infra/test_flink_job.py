@@ -1,5 +1,10 @@
 import os
+import shutil
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+
+import pytest
 
 from infra.flink_cluster import FlinkCluster
 from infra.flink_job import SCRIPT, Submitted, ensure_running, forget, latest_checkpoint
@@ -38,6 +43,29 @@ def test_checkpoints_of_other_jobs_are_left_alone(tmp_path: Path) -> None:
     submitted(tmp_path, "a")
     complete(tmp_path / "checkpoints" / "somebody-elses" / "chk-1", 100)
     assert latest_checkpoint(tmp_path) is None
+
+
+@pytest.mark.parametrize("newest", ["trends/savepoints/savepoint-a-1", "checkpoints/b/chk-1"])
+def test_what_flink_deletes_meanwhile_is_passed_over(tmp_path: Path, newest: str) -> None:
+    """After a stop its savepoint is there before the last of its checkpoints are gone."""
+    submitted(tmp_path, "a", "b")
+    kept = complete(tmp_path / newest, 200)
+    (tmp_path / "checkpoints").mkdir(exist_ok=True)
+    ended = threading.Event()
+
+    def come_and_go() -> None:
+        while not ended.is_set():
+            complete(tmp_path / "made" / "chk-9", 100)
+            (tmp_path / "made").rename(tmp_path / "checkpoints" / "a")
+            shutil.rmtree(tmp_path / "checkpoints" / "a")
+
+    with ThreadPoolExecutor(1) as flink:
+        going = flink.submit(come_and_go)
+        try:
+            assert {latest_checkpoint(tmp_path) for _ in range(2_000)} == {kept}
+        finally:
+            ended.set()
+        going.result()
 
 
 def test_after_forgetting_only_later_submissions_count(tmp_path: Path) -> None:
