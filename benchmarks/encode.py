@@ -29,8 +29,8 @@ from pipeline.commands.encode import read_texts
 from pipeline.errors import ConfigurationError
 from pipeline.settings import Settings, load
 from workers.encoder import TokenIds
-from workers.packing import pack, padding_ratio
-from workers.transformer import TransformerEncoder
+from workers.forward.packing import pack, padding_ratio
+from workers.model.transformer import TransformerEncoder
 
 LAYERS, WIDTH, INNER = 12, 384, 1536
 TEI_RATIO = 2.4  # the short-text ratio published for it: Snowflake, "Scaling vLLM for Embeddings"

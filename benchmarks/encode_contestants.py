@@ -12,8 +12,9 @@ import torch
 from benchmarks import encode_peers
 from benchmarks.encode_peers import BATCH, Contestant
 from pipeline.settings import Settings
-from workers import evaluation, model_store
-from workers.transformer import Mode, TransformerEncoder, find_device, load_encoder, offered_modes
+from workers.evaluation import measure
+from workers.model import model_store
+from workers.model.transformer import Mode, TransformerEncoder, find_device, load_encoder, offered_modes
 
 DEFAULT = "sentence-transformers fp32"
 Makers = dict[str, Callable[[], Contestant]]
@@ -107,7 +108,7 @@ def ours(encoder: TransformerEncoder, passes: int) -> Contestant:
 
     def run(texts: Sequence[str]) -> npt.NDArray[np.float32]:
         for _ in range(passes):
-            vectors = evaluation.answer(encoder, texts, lambda _: None).answers.vectors
+            vectors = measure.answer(encoder, texts, lambda _: None).answers.vectors
         return vectors
 
     return run

@@ -5,8 +5,8 @@ from collections.abc import Callable
 
 import torch
 
-from workers.passes import ZERO
-from workers.quantise import Int8Linear
+from workers.forward.passes import ZERO
+from workers.forward.quantise import Int8Linear
 
 TRIALS = 12
 

@@ -24,10 +24,10 @@ from benchmarks.encode_contestants import ours
 from pipeline.adapters.json_lines import read_objects
 from pipeline.core.text import normalise
 from pipeline.settings import load
-from workers import model_store
-from workers.labelled import read_labelled
-from workers.metrics import auroc
-from workers.transformer import load_encoder
+from workers.evaluation.labelled import read_labelled
+from workers.evaluation.metrics import auroc
+from workers.model import model_store
+from workers.model.transformer import load_encoder
 
 NEIGHBOURS, SEED = 5, 7
 SETS = ("banking77", "hwu64")

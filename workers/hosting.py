@@ -89,8 +89,8 @@ def _brain(options: WorkOptions, settings: Settings, stack: ExitStack) -> Brain:
     linker = make_linker(settings)
     if options.encoder == FAKE:
         return Brain(FakeEncoder(), linker)
-    from workers import shipped
-    from workers.transformer import load_encoder as load_transformer
+    from workers.model import shipped
+    from workers.model.transformer import load_encoder as load_transformer
 
     def load() -> Weights:
         encoder = load_transformer(settings.encoder, settings.cache)
@@ -105,7 +105,7 @@ def load_encoder(kind: str, settings: Settings) -> Encoder:
     """Return the model, or the one without weights for tests and load."""
     if kind == FAKE:
         return FakeEncoder()
-    from workers.transformer import load_encoder as load_transformer
+    from workers.model.transformer import load_encoder as load_transformer
 
     return load_transformer(settings.encoder, settings.cache)
 

@@ -179,7 +179,7 @@ def _undecided(tried: "dict[str, Any]") -> Iterator[str]:
 def _known_cutoff(posts: "list[ScoredPost]", settings: "Settings") -> int | None:
     """Return the last moment that the model of these scores learned from, where it is the one that is configured."""
     from pipeline.backtest.lookahead import last_moment
-    from workers.describe import cut_off_of
+    from workers.model.describe import cut_off_of
 
     dates = [cut_off_of(revision, settings.encoder) for revision in {post.model_revision for post in posts}]
     return max((moment for text in dates if text and (moment := last_moment(text)) is not None), default=None)

@@ -94,8 +94,8 @@ def _records(seed: int, posts: Path | None, mapping: Path | None) -> "tuple[Iter
 
 def _encoder(choice: EncoderChoice, settings: Settings, console: Console) -> "Encoder":
     """Return the encoder; the real one fetches its model first where it is missing."""
-    from workers import model_store
     from workers.hosting import load_encoder
+    from workers.model import model_store
 
     if choice is EncoderChoice.TRANSFORMER:
         with console.status(f"{settings.encoder.model}: checking; the first time about 500 MB are fetched or built"):

@@ -98,7 +98,7 @@ def check_model(encoder: EncoderSettings, cache: Path) -> "Iterator[Finding]":
     """Look whether the encoder's weights are there and unaltered."""
     from infra.findings import error
     from pipeline.errors import ModelError
-    from workers import model_store
+    from workers.model import model_store
 
     try:
         model_store.verified(encoder.model, cache)

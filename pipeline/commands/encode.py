@@ -30,8 +30,8 @@ def encode(
     import numpy as np
 
     from pipeline.adapters.files import published_file, refuse_target
-    from workers.evaluation import answer
-    from workers.transformer import load_encoder
+    from workers.evaluation.measure import answer
+    from workers.model.transformer import load_encoder
 
     wanted = _heads(heads)
     refuse_target(out)

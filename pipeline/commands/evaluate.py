@@ -12,7 +12,7 @@ from pipeline import settings as settings_module
 from pipeline.commands.progress import counting
 
 if TYPE_CHECKING:
-    from workers.metrics import Scores
+    from workers.evaluation.metrics import Scores
 
 Files = Annotated[list[Path], typer.Argument(help="JSON lines of {text, label}, plain or .gz.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object a file.")]
@@ -29,9 +29,9 @@ def register(app: typer.Typer) -> None:
 def sentiment(files: Files, as_json: AsJson = False, picture: Picture = None) -> None:
     """Score the sentiment of each file; where no row is neutral, neutral is ruled out."""
     from pipeline.adapters.files import refuse_unwritable
-    from workers import evaluation
     from workers.encoder import SENTIMENTS
-    from workers.transformer import load_encoder
+    from workers.evaluation import measure
+    from workers.model.transformer import load_encoder
 
     if picture is not None:
         refuse_unwritable(picture)
@@ -39,7 +39,7 @@ def sentiment(files: Files, as_json: AsJson = False, picture: Picture = None) ->
     encoder = load_encoder(settings.encoder, settings.cache)
     for path, drawing in zip(files, _drawings(files), strict=True):
         with counting(path.name, "texts") as advance:
-            report, scores = evaluation.sentiment(encoder, path, advance)
+            report, scores = measure.sentiment(encoder, path, advance)
         _tell(report | {"revision": encoder.revision}, as_json)
         _draw(picture, drawing, scores, SENTIMENTS)
 
@@ -54,25 +54,25 @@ def intent(
 ) -> None:
     """Score the intents of each file, with the shipped head or one that is fitted first."""
     from pipeline.adapters.files import refuse_unwritable
-    from workers import evaluation
-    from workers.transformer import load_encoder
+    from workers.evaluation import measure
+    from workers.model.transformer import load_encoder
 
     if picture is not None:
         refuse_unwritable(picture)
-    beyond = [] if oos is None else evaluation.read_unasked(oos)
+    beyond = [] if oos is None else measure.read_unasked(oos)
     settings = settings_module.load()
     encoder = load_encoder(settings.encoder, settings.cache)
     head = None
     if train is not None:
         with counting(train.name, "texts") as advance:
-            head = evaluation.fitted(encoder, train, files, advance)
+            head = measure.fitted(encoder, train, files, advance)
     unasked = None
     if oos is not None:
         with counting(oos.name, "texts") as advance:
-            unasked = evaluation.answer(encoder, beyond, advance)
+            unasked = measure.answer(encoder, beyond, advance)
     for path, drawing in zip(files, _drawings(files), strict=True):
         with counting(path.name, "texts") as advance:
-            report, scores, names = evaluation.intent(encoder, path, head, unasked, advance)
+            report, scores, names = measure.intent(encoder, path, head, unasked, advance)
         _tell(report | {"revision": encoder.revision}, as_json)
         _draw(picture, drawing, scores, names)
 
@@ -99,7 +99,7 @@ def _drawings(files: Sequence[Path]) -> list[str]:
 def _draw(folder: Path | None, name: str, scores: "Scores", names: Sequence[str]) -> None:
     if folder is None:
         return
-    from workers.pictures import confusion_picture
+    from workers.evaluation.pictures import confusion_picture
 
     target = folder / name
     confusion_picture(scores.confusion, names, target)

@@ -36,7 +36,7 @@ def fetch(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Put the base model into the cache, checked; the second call only checks."""
-    from workers import model_store
+    from workers.model import model_store
 
     settings = settings_module.load()
     with Console(stderr=True).status("fetching and checking the model"):
@@ -51,7 +51,7 @@ def fetch(
 @model.command()
 def info(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False) -> None:
     """Say which weights these are, what they were trained on, and how fast this machine could run them."""
-    from workers.describe import describe
+    from workers.model.describe import describe
 
     settings = settings_module.load()
     facts = describe(settings.encoder, settings.cache)
@@ -68,7 +68,7 @@ def intents(
     out: Annotated[Path, typer.Option(help="Where the weights with the new head go.")],
 ) -> None:
     """Fit the intents of FILE on the installed weights, in seconds; an intent's name counts as an example of it."""
-    from workers.refit import refit_intents
+    from workers.training.refit import refit_intents
 
     settings = settings_module.load()
     names = refit_intents(file, settings.encoder, settings.cache, out)
@@ -81,7 +81,7 @@ def wording(
     out: Annotated[Path, typer.Option(help="Where the weights with the new wording go.")],
 ) -> None:
     """Fit what words alone say about sentiment on the sets of CONFIG, in minutes; the trunk stays as it is."""
-    from workers.refit import refit_wording
+    from workers.training.refit import refit_wording
 
     with telling("wording", "dev texts") as teller:
         scores = refit_wording(config, settings_module.load(), out, (teller.show, teller.tell))

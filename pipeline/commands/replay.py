@@ -137,7 +137,7 @@ def _processes(settings: Settings, choice: EncoderChoice) -> int:
     if choice is EncoderChoice.FAKE:
         return 1
     from pipeline.pool import cores
-    from workers.transformer import find_device
+    from workers.model.transformer import find_device
 
     return cores() if find_device(settings.encoder.device).type == "cpu" else 1
 

@@ -208,7 +208,7 @@ def _make_topics(settings: Settings, tell: "Tell") -> None:
 
 
 def _have_model(settings: Settings, tell: "Tell") -> None:
-    from workers import model_store
+    from workers.model import model_store
 
     _, manifest, downloaded = model_store.fetch(settings.encoder.model, settings.cache, "auto")
     tell(f"model: {manifest.name} {'fetched' if downloaded else 'checked'}")

@@ -22,7 +22,7 @@ def train(
     intents: Annotated[Path | None, typer.Option(help="Examples of intents (YAML); without it the default set.")] = None,
 ) -> None:
     """Train from CONFIG with the data in the folder GROUNDSWELL_DATA, and publish OUT/weights."""
-    from workers.run_training import DEFAULT_INTENTS, run
+    from workers.training.run import DEFAULT_INTENTS, run
 
     settings = settings_module.load()
     folder = out or settings.cache / "runs" / config.stem
@@ -40,8 +40,8 @@ def teach(
     rate: Annotated[float, typer.Option(help="The highest learning rate.")] = 1e-4,
 ) -> None:
     """Fine-tune TEACHER on the sentiment sets of CONFIG and write what it says of every training text while kept from it."""
-    from workers.run_teaching import Plan, teach
-    from workers.teacher import Course
+    from workers.training.run_teaching import Plan, teach
+    from workers.training.teacher import Course
 
     if not 0 < rate <= 1:
         raise ConfigurationError(f"--rate = {rate}; a learning rate is above 0 and at most 1, say 1e-4")

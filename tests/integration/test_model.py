@@ -8,11 +8,11 @@ import pytest
 
 from pipeline.core.text import normalise
 from pipeline.settings import load
-from workers import model_store
 from workers.encoder import SENTIMENTS, Encodings
-from workers.intents import read_intents
-from workers.run_training import DEFAULT_INTENTS
-from workers.transformer import MODES, Mode, TransformerEncoder, load_encoder
+from workers.model import model_store
+from workers.model.intents import read_intents
+from workers.model.transformer import MODES, Mode, TransformerEncoder, load_encoder
+from workers.training.run import DEFAULT_INTENTS
 
 TRANSLATIONS = (
     ("The stock price will rise tomorrow", "股价明天会上涨"),

@@ -8,8 +8,8 @@ import pytest
 
 from pipeline.commands.encode import encode
 from pipeline.errors import ConfigurationError
-from workers import transformer
 from workers.fake_encoder import FakeEncoder
+from workers.model import transformer
 
 ODD = ["", " \t ", "x" * 100_000, "涨了 great День 株価", "a\x00b\x1b[31mred\x07", "🚀🚀", "\u200b\u200d", "a\ud800b", "plain"]
 

@@ -10,10 +10,11 @@ from pipeline.errors import ModelError
 from pipeline.settings import EncoderSettings, Settings
 from tests.unit.workers.playground import Playground, post
 from tests.unit.workers.tiny_model import write_model, write_trained
-from workers import hosting, reloading, shipped
-from workers.describe import describe
+from workers import hosting, reloading
 from workers.entity_linking import EntityLinker
 from workers.fake_encoder import FakeEncoder
+from workers.model import shipped
+from workers.model.describe import describe
 from workers.reloading import LOOK_EVERY_S, TRY_AGAIN_S, Watcher, Weights
 from workers.worker import Brain, Connections, Worker
 

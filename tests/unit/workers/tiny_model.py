@@ -10,10 +10,10 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from torch import Tensor
 
 from pipeline.adapters.files import sha256_of
-from workers import shipped
-from workers.heads import SentimentHead
-from workers.model_store import FILES, MANIFEST
-from workers.ngrams import BUCKETS
+from workers.forward.heads import SentimentHead
+from workers.model import shipped
+from workers.model.model_store import FILES, MANIFEST
+from workers.model.ngrams import BUCKETS
 
 LAYERS, HIDDEN, HEADS, INTERMEDIATE, POSITIONS = 2, 384, 12, 128, 128
 WORDS = ["<s>", "<pad>", "</s>", "<unk>", "query", ":", *(f"w{index}" for index in range(200)), "涨", "跌"]
