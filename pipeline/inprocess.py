@@ -21,10 +21,10 @@ from pipeline.core.detector_config import DetectorConfig
 from pipeline.core.trends import Step, post_order, told
 from pipeline.errors import InvalidRecord
 from pipeline.events import Alert, BehaviorEvent, DeadLetter, ScoredPost, SocialPost, Trend
-from pipeline.jobs.desk import Letters
 from pipeline.jobs.detector import detector_config
-from pipeline.jobs.notifier import Notifier, make_notifier
-from pipeline.jobs.sender import Receiver
+from pipeline.jobs.notify.desk import Letters
+from pipeline.jobs.notify.notifier import Notifier, make_notifier
+from pipeline.jobs.notify.sender import Receiver
 from pipeline.jobs.trends import make_host
 from pipeline.settings import Settings
 from pipeline.telemetry import Metrics

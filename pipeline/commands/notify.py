@@ -88,8 +88,8 @@ def _run(settings: Settings, receivers: "list[WebhookReceiver]", delivery_log: "
     from pipeline.adapters.kafka_sink import KafkaSink
     from pipeline.adapters.kafka_source import KafkaSource
     from pipeline.adapters.stopping import stop_on_signals
-    from pipeline.jobs.desk import Letters
-    from pipeline.jobs.notifier import make_notifier
+    from pipeline.jobs.notify.desk import Letters
+    from pipeline.jobs.notify.notifier import make_notifier
     from pipeline.telemetry import Metrics
     from pipeline.topics import ALERTS, DEAD_LETTERS
 

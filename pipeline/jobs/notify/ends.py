@@ -11,7 +11,7 @@ import structlog
 from pipeline.core.delivery import Delivery, Status, end_goes_to, untold_letter
 from pipeline.core.explain import ENDED
 from pipeline.events import Alert
-from pipeline.jobs.desk import Desk
+from pipeline.jobs.notify.desk import Desk
 
 UNHEARD: Final = "unheard"
 WHY: Final = {

@@ -2,7 +2,7 @@
 
 from pipeline.core.grouping import Grouping, flush_ms, group_of, is_urgent
 from pipeline.events import Alert
-from pipeline.jobs.desk import Desk
+from pipeline.jobs.notify.desk import Desk
 from pipeline.settings import NotifySettings
 
 

@@ -8,8 +8,8 @@ from pipeline.core.delivery import Answer, Outcome, Status
 from pipeline.core.silences import Silence, make_silence
 from pipeline.events import AlertReason, AlertStatus, Severity
 from tests.alerts import make_alert, make_market_alert
-from tests.unit.jobs.house import DOWN
-from tests.unit.jobs.test_inhibitor import Street
+from tests.unit.jobs.notify.house import DOWN
+from tests.unit.jobs.notify.test_inhibitor import Street
 
 RESOLVED: dict[str, Any] = {"status": AlertStatus.RESOLVED, "reason": AlertReason.QUIET}
 LONG_MS = 10_000_000

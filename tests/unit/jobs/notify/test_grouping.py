@@ -15,9 +15,9 @@ from pipeline.core.delivery import Answer, Delivery, Outcome, Status
 from pipeline.core.grouping import Grouping, webhook_id
 from pipeline.core.silences import make_silence
 from pipeline.events import Alert, AlertReason, AlertStatus, Severity
-from pipeline.jobs.notifier import Notifier
+from pipeline.jobs.notify.notifier import Notifier
 from tests.alerts import make_alert, make_market_alert
-from tests.unit.jobs.house import DOWN, OK, House, Recorder
+from tests.unit.jobs.notify.house import DOWN, OK, House, Recorder
 
 GROUPING = Grouping(by=("rule",), wait_ms=30_000, interval_ms=300_000)
 CRITICAL = {"severity": Severity.CRITICAL, "status": AlertStatus.ESCALATED, "reason": AlertReason.SEVERITY_ROSE}

@@ -13,7 +13,7 @@ from pipeline.core.explain import ENDED
 from pipeline.core.inhibition import MarketWord, hides, word_after
 from pipeline.core.silences import Silence, silenced_by
 from pipeline.events import Alert, Rule
-from pipeline.jobs.desk import Desk
+from pipeline.jobs.notify.desk import Desk
 
 log = structlog.get_logger()
 

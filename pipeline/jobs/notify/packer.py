@@ -11,10 +11,10 @@ from pipeline.core.delivery import Delivery
 from pipeline.core.grouping import fitting, may_join
 from pipeline.core.inhibition import MarketWord
 from pipeline.core.silences import Silence
-from pipeline.jobs.desk import Desk
-from pipeline.jobs.ends import Ends
-from pipeline.jobs.inhibitor import Inhibitor
-from pipeline.jobs.silencer import Silencer
+from pipeline.jobs.notify.desk import Desk
+from pipeline.jobs.notify.ends import Ends
+from pipeline.jobs.notify.inhibitor import Inhibitor
+from pipeline.jobs.notify.silencer import Silencer
 
 LOOKED_AT: Final = 1_000  # alerts that wait for an endpoint, of which those of the leader's group are taken
 

@@ -7,7 +7,7 @@ from pipeline.core.delivery import Answer, Status
 from pipeline.core.grouping import Grouping
 from pipeline.events import AlertReason, AlertStatus
 from tests.alerts import make_alert
-from tests.unit.jobs.house import DOWN, OK, House, Recorder, settle_all
+from tests.unit.jobs.notify.house import DOWN, OK, House, Recorder, settle_all
 
 RESOLVED: dict[str, Any] = {"status": AlertStatus.RESOLVED, "reason": AlertReason.QUIET}
 

@@ -10,7 +10,7 @@ from pipeline.adapters.memory import MemoryBroker
 from pipeline.core.delivery import Answer, Delivery, Outcome, Status
 from pipeline.errors import ConfigurationError, Reason, Unavailable
 from tests.alerts import make_alert
-from tests.unit.jobs.house import DOWN, OK, House, Recorder, settle_all
+from tests.unit.jobs.notify.house import DOWN, OK, House, Recorder, settle_all
 
 
 @pytest.fixture
@@ -225,8 +225,8 @@ class FlakyLog(MemoryDeliveryLog):
 
 
 def test_a_log_that_fails_now_and_then_loses_and_doubles_nothing(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline.jobs.notifier.RETRY_S", 0.001)
-    monkeypatch.setattr("pipeline.jobs.sender.RETRY_S", 0.001)
+    monkeypatch.setattr("pipeline.jobs.notify.notifier.RETRY_S", 0.001)
+    monkeypatch.setattr("pipeline.jobs.notify.sender.RETRY_S", 0.001)
     receiver, flaky = Recorder(house.clock), FlakyLog()
     house.produce(*(make_alert(f"a{n}") for n in range(10)))
     house.notifier(receiver, log=flaky).run(threading.Event(), until_idle=True, poll_timeout_ms=5)

@@ -6,9 +6,9 @@ import pytest
 
 from pipeline.core.delivery import Answer, Outcome, Status
 from pipeline.events import Alert, AlertReason, AlertStatus, Severity
-from pipeline.jobs.notifier import Notifier
+from pipeline.jobs.notify.notifier import Notifier
 from tests.alerts import START_MS, make_alert, make_market_alert
-from tests.unit.jobs.house import DOWN, Clock, House, Recorder, settle_all
+from tests.unit.jobs.notify.house import DOWN, Clock, House, Recorder, settle_all
 
 MARKET = {"ACME": False, "BOLT": False, "CORP": True}
 RESOLVED: dict[str, Any] = {"status": AlertStatus.RESOLVED, "reason": AlertReason.QUIET}

@@ -12,7 +12,7 @@ from pipeline.core.delivery import HELD_BACK, Delivery, Status
 from pipeline.core.explain import ENDED
 from pipeline.core.silences import Silence, silenced_by
 from pipeline.events import Alert
-from pipeline.jobs.desk import Desk
+from pipeline.jobs.notify.desk import Desk
 
 UNTOLD: Final = "silence: over before it was told"
 

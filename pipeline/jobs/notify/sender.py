@@ -21,10 +21,10 @@ from pipeline.core.delivery import (
 )
 from pipeline.core.grouping import settled_with, webhook_body, webhook_id
 from pipeline.errors import Unavailable
-from pipeline.jobs.desk import Desk
-from pipeline.jobs.ends import Ends
-from pipeline.jobs.inhibitor import Inhibitor
-from pipeline.jobs.packer import Packer
+from pipeline.jobs.notify.desk import Desk
+from pipeline.jobs.notify.ends import Ends
+from pipeline.jobs.notify.inhibitor import Inhibitor
+from pipeline.jobs.notify.packer import Packer
 
 LEASE_MARGIN_MS = 5_000  # beyond the timeout of an attempt, before another sender may take what a dead one had claimed
 LONGEST_WAIT_S = 1.0  # another process may have queued something; look again after this long

@@ -7,8 +7,8 @@ from pipeline.adapters.memory import MemoryBroker, MemorySink, MemorySource
 from pipeline.core.delivery import Answer, Outcome
 from pipeline.core.grouping import Grouping
 from pipeline.events import Alert, DeadLetter
-from pipeline.jobs.desk import Letters
-from pipeline.jobs.notifier import Notifier, make_notifier
+from pipeline.jobs.notify.desk import Letters
+from pipeline.jobs.notify.notifier import Notifier, make_notifier
 from pipeline.settings import NotifySettings
 from pipeline.telemetry import Metrics
 

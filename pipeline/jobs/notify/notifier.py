@@ -20,10 +20,10 @@ from pipeline.core.delivery import Delivery, RetryPolicy, Status
 from pipeline.core.refusals import Origin, dead_letter, refusal
 from pipeline.errors import Unavailable
 from pipeline.events import Alert, DeadLetter
-from pipeline.jobs.desk import Desk, Letters
-from pipeline.jobs.grouper import grouping_of, planned
-from pipeline.jobs.inhibitor import Inhibitor
-from pipeline.jobs.sender import LEASE_MARGIN_MS, LONGEST_WAIT_S, RETRY_S, Receiver, Sender
+from pipeline.jobs.notify.desk import Desk, Letters
+from pipeline.jobs.notify.grouper import grouping_of, planned
+from pipeline.jobs.notify.inhibitor import Inhibitor
+from pipeline.jobs.notify.sender import LEASE_MARGIN_MS, LONGEST_WAIT_S, RETRY_S, Receiver, Sender
 from pipeline.settings import NotifySettings
 
 POLL_RECORDS = 500
