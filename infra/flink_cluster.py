@@ -154,8 +154,8 @@ class FlinkCluster:
             "rest.bind-port": str(self.rest_port),
             "python.executable": str(self.python),
             "python.client.executable": str(self.python),
-            "execution.checkpointing.dir": (self.folder / "checkpoints").as_uri(),
-            "execution.checkpointing.savepoint-dir": self.savepoints.as_uri(),
+            "execution.checkpointing.dir": address(self.folder / "checkpoints"),
+            "execution.checkpointing.savepoint-dir": address(self.savepoints),
             "io.tmp.dirs": str(self.temporary),
             "web.tmpdir": str(self.temporary),
             "blob.storage.directory": str(self.temporary),
@@ -256,6 +256,11 @@ class FlinkCluster:
             return None
         finally:
             rest.close()
+
+
+def address(path: Path) -> str:
+    """Return a path as Flink takes it: it reads no escapes (``%40``), which ``Path.as_uri`` writes."""
+    return f"file://{path}"
 
 
 def ship(target: Path) -> None:

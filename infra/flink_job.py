@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final, Protocol
 
 import pipeline
-from infra.flink_cluster import FlinkCluster
+from infra.flink_cluster import FlinkCluster, address
 from pipeline.adapters.flink_rest import FINAL_STATES, FlinkRest
 from pipeline.adapters.waiting import wait_until
 from pipeline.errors import Unavailable
@@ -59,7 +59,7 @@ def ensure_running(cluster: FlinkCluster, job: JobDocument, timeout_s: float, *,
         if from_beginning:
             forget(cluster.folder)
         resume = latest_checkpoint(cluster.folder)
-        job_id = cluster.submit(SCRIPT, [str(_write(cluster.folder, job))], None if resume is None else resume.as_uri())
+        job_id = cluster.submit(SCRIPT, [str(_write(cluster.folder, job))], None if resume is None else address(resume))
         _note(cluster.folder, job_id)
         _wait_for_tasks(rest, job_id, timeout_s)
         return Submitted(job_id, fresh=True, resumed_from=None if resume is None else str(resume))
@@ -102,7 +102,7 @@ def _stop(cluster: FlinkCluster, rest: FlinkRest, job: JobDocument, timeout_s: f
     if job_id is None:
         return None
     _wait_for_tasks(rest, job_id, timeout_s)
-    return rest.stop_with_savepoint(job_id, (_place(cluster.folder) / "savepoints").as_uri(), timeout_s)
+    return rest.stop_with_savepoint(job_id, address(_place(cluster.folder) / "savepoints"), timeout_s)
 
 
 def latest_checkpoint(folder: Path) -> Path | None:

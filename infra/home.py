@@ -8,6 +8,7 @@ HOME/kafka, redis, flink, logs
 import fcntl
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,6 +28,21 @@ LISTENERS: Final = {
     "flink_rest": "flink-jobmanager",
     "flink_rpc": "flink-jobmanager",
 }  # which service listens on which port of ``Ports``; the setting of a port is STACK__NAME_PORT
+
+
+SERVED_PATH: Final = re.compile(r"[A-Za-z0-9/._~@+-]+")
+
+
+def refuse_unserved_path(folder: Path, setting: str) -> None:
+    """Raise ConfigurationError where the servers would not find a folder of this name, or write beside it.
+
+    Kafka reads its file as Latin-1 and parts folders at commas, Flink's runner of Python parts paths at blanks, and a number
+    sign ends the home's name in the marker of its processes.
+    """
+    if not SERVED_PATH.fullmatch(str(folder)):
+        odd = "".join(sorted({char for char in str(folder) if not SERVED_PATH.fullmatch(char)}))
+        what = f"{setting} = {folder}: Kafka and Flink cannot work in a folder whose path has {odd!r}"
+        raise ConfigurationError(what, "name one of plain letters, digits and / . _ ~ @ + - alone")
 
 
 def metrics_setting(service: str) -> str:

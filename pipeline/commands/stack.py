@@ -83,7 +83,7 @@ def up(
     What runs already is left alone, what died is started again. The first time fetches Kafka and builds Flink's environment
     (about 800 MB on disk), and fetches the model.
     """
-    from infra.home import Home
+    from infra.home import Home, refuse_unserved_path
 
     settings = settings_module.load(home)
     _refuse_foreign_endpoints()
@@ -92,6 +92,8 @@ def up(
     chosen = Chosen(number, work_options, flink, notifier, Anew.TRENDS in (anew or ()))
     console = Console(stderr=True)
     place = Home(settings.home)
+    refuse_unserved_path(place.folder, "--home")
+    refuse_unserved_path(settings.cache, f"{ENV_PREFIX}CACHE")
     with place.exclusive(), console.status("starting") as spinner:
         _bring_up(place, settings, chosen, Say(console, spinner))
     console.print(f"The stack in {place.folder} is up. Next: groundswell status", highlight=False, soft_wrap=True)

@@ -6,7 +6,7 @@ import psutil
 import pytest
 
 from infra import home as home_module
-from infra.home import Home, Ports
+from infra.home import Home, Ports, refuse_unserved_path
 from infra.processes import Started
 from pipeline import settings as settings_module
 from pipeline.errors import ConfigurationError
@@ -119,3 +119,14 @@ def test_a_home_that_cannot_be_written_is_named() -> None:
     said = "/proc/nope: nothing can be written there .* --home"
     with pytest.raises(ConfigurationError, match=said), Home(Path("/proc/nope")).exclusive():
         pass
+
+
+@pytest.mark.parametrize("name", ["my home", "über", "a,b", "a:b", "a#b", "a%20b", "a=b"])
+def test_a_path_that_the_servers_would_miss_is_refused_by_its_setting_and_what_is_odd(name: str) -> None:
+    with pytest.raises(ConfigurationError, match="--home = /x/.* cannot work in .*; name one of plain letters"):
+        refuse_unserved_path(Path("/x") / name, "--home")
+
+
+@pytest.mark.parametrize("name", ["home/.groundswell", "u@corp.com/~a+b-c_1"])
+def test_paths_that_the_servers_take_are_let_in(name: str) -> None:
+    refuse_unserved_path(Path("/x") / name, "--home")
