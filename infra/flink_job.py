@@ -23,6 +23,29 @@ SAVEPOINT_TRIES: Final = 3
 SAVEPOINT_TIMEOUT_S: Final = 60.0
 
 
+class Cluster(Protocol):
+    """A cluster that runs: where it keeps its files and answers. Stopping a job needs none of the cluster's software."""
+
+    @property
+    def folder(self) -> Path:
+        """Return the folder with its state."""
+
+    def rest(self) -> FlinkRest:
+        """Return a client of its REST interface."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunningCluster:
+    """A cluster as stack.json remembers it."""
+
+    folder: Path
+    rest_url: str
+
+    def rest(self) -> FlinkRest:
+        """Return a client of its REST interface."""
+        return FlinkRest(self.rest_url)
+
+
 class JobDocument(Protocol):
     """What a job is told (``pipeline.jobs.trends_job``); infra does not look inside."""
 
@@ -80,7 +103,7 @@ def running_job(rest: FlinkRest, job: JobDocument) -> str | None:
     return next((each.job_id for each in rest.jobs() if each.name == job.name and each.state not in FINAL_STATES), None)
 
 
-def stop_with_savepoint(cluster: FlinkCluster, job: JobDocument, timeout_s: float = SAVEPOINT_TIMEOUT_S) -> str | None:
+def stop_with_savepoint(cluster: Cluster, job: JobDocument, timeout_s: float = SAVEPOINT_TIMEOUT_S) -> str | None:
     """Stop the job after its state is written; return the savepoint, or None where it does not run.
 
     Raises Unavailable when the savepoint fails: then the last checkpoint, at most one interval old, serves as well.
@@ -97,7 +120,7 @@ def stop_with_savepoint(cluster: FlinkCluster, job: JobDocument, timeout_s: floa
         rest.close()
 
 
-def _stop(cluster: FlinkCluster, rest: FlinkRest, job: JobDocument, timeout_s: float) -> str | None:
+def _stop(cluster: Cluster, rest: FlinkRest, job: JobDocument, timeout_s: float) -> str | None:
     job_id = running_job(rest, job)
     if job_id is None:
         return None

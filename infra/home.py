@@ -89,7 +89,11 @@ class Home:
         """
         ports: dict[str, int] = self.read().get("ports", {})
         for name, service in LISTENERS.items():
-            asked = 0 if self._runs(service) else getattr(wanted, f"{name}_port")
+            runs = self._runs(service)
+            if runs and name not in ports:
+                what = f"{service} runs, and {self.folder}/stack.json does not say on which port"
+                raise ConfigurationError(what, "groundswell down && groundswell up")
+            asked = 0 if runs else getattr(wanted, f"{name}_port")
             ports[name] = asked or ports.get(name) or free_port(self._promised(ports))
         self.update(ports=ports)
         return Ports(**ports)
@@ -126,8 +130,8 @@ class Home:
 
     def forget(self, name: str) -> None:
         """Drop a process that was stopped, but for its name."""
+        self._run(name).unlink(missing_ok=True)  # first: on a full disk the other fails
         self.update(stopped=sorted({*self.stopped(), name}))
-        self._run(name).unlink(missing_ok=True)
 
     def started(self) -> dict[str, Started]:
         """Return every process that was started and not yet stopped in order, whether or not it still lives."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from infra.flink_cluster import TEMPORARY, FlinkCluster
+from infra.flink_job import RunningCluster
 from infra.home import Home, Ports, metrics_setting
 from infra.kafka_server import KafkaServer
 from infra.ports import LOOPBACK, is_listening
@@ -136,9 +137,9 @@ def bring_down(home: Home, tell: Tell, names: Iterable[str] | None = None) -> in
     ended = 0
     for name in sorted(chosen, key=_stop_rank):
         count = stop(started[name], STOP_TIMEOUT_S)
-        home.forget(name)
         ended += count
         tell(f"{name}: {'stopped' if count else 'was not running'}")
+        _forget(home, name, tell)
     return ended
 
 
@@ -148,6 +149,20 @@ def sweep(home: Home, tell: Tell) -> None:
         stop(stray, STOP_TIMEOUT_S)
         tell(f"{stray.name}: ended process {stray.pid}, which was left over")
     shutil.rmtree(home.folder / FLINK_FOLDER / TEMPORARY, ignore_errors=True)
+
+
+def running_cluster(home: Home) -> RunningCluster | None:
+    """Return the stack's Flink where stack.json tells of one."""
+    remembered = home.read().get("flink")
+    return None if remembered is None else RunningCluster(home.folder / FLINK_FOLDER, remembered["rest_url"])
+
+
+def _forget(home: Home, name: str, tell: Tell) -> None:
+    """Drop what is stopped; a full disk, as a rule why somebody stops the stack, must not keep the others running."""
+    try:
+        home.forget(name)
+    except ConfigurationError as problem:
+        tell(f"{name}: status will not name it as stopped ({problem})")
 
 
 def _ensure(home: Home, service: Service) -> tuple[Started, bool]:

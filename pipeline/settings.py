@@ -244,7 +244,7 @@ def read_document(path: Path, part: str | None = None) -> dict[str, Any]:
 
     Raises ConfigurationError for a file that cannot be read or holds something else.
     """
-    fix = "mend or remove it, then: groundswell up"
+    fix = "mend or remove it, then: groundswell down && groundswell up"
     try:
         found = json.loads(path.read_text("utf-8"))
     except (FileNotFoundError, NotADirectoryError):

@@ -20,11 +20,13 @@ from pipeline.settings import ENV_PREFIX, Settings
 
 if TYPE_CHECKING:
     from infra.flink_cluster import FlinkCluster
+    from infra.flink_job import RunningCluster
     from infra.home import Home
     from infra.stack import Tell
     from pipeline.commands.stack_status import Report
 
 REASON_CHARS: Final = 200
+NEEDED_FOR_A_SAVEPOINT: Final = ("flink-jobmanager", "flink-taskmanager", "kafka")  # without a broker it is tried for minutes
 
 
 class Anew(StrEnum):
@@ -106,7 +108,7 @@ def down(home: HomeOption = None) -> None:
     settings = settings_module.load(home)
     console = Console(stderr=True)
     place = Home(settings.home)
-    if not place.read():
+    if not place.read() and not place.started():
         console.print(f"nothing to stop: no stack was ever started in {place.folder}", highlight=False, soft_wrap=True)
         return
     with place.exclusive(), console.status("stopping") as spinner:
@@ -167,8 +169,11 @@ def _bring_down(place: "Home", settings: Settings, say: "Say") -> None:
     started = place.started()
     readers = [name for name in started if name.startswith(("worker", "notifier"))]
     stack.bring_down(place, say.done, readers)
-    if all(name in started and is_alive(started[name]) for name in ("flink-jobmanager", "flink-taskmanager")):
-        _stop_trends(stack.flink_cluster(place, settings, place.ports(settings.stack)), settings, say)
+    cluster, alive = stack.running_cluster(place), {name for name, process in started.items() if is_alive(process)}
+    if cluster is not None and alive.issuperset(NEEDED_FOR_A_SAVEPOINT):
+        _stop_trends(cluster, settings, say)
+    elif "flink-jobmanager" in alive:
+        say.done("trends: stopped without a savepoint, as not all runs that writes one; its last checkpoint serves as well")
     stack.bring_down(place, say.done)
     stack.sweep(place, say.done)
     place.retire()
@@ -184,7 +189,7 @@ def _run_trends(cluster: "FlinkCluster", settings: Settings, chosen: Chosen, tel
     tell(f"trends: {f'job {submitted.job_id} runs, {origin}' if submitted.fresh else 'runs already'}")
 
 
-def _stop_trends(cluster: "FlinkCluster", settings: Settings, say: "Say") -> None:
+def _stop_trends(cluster: "RunningCluster", settings: Settings, say: "Say") -> None:
     from infra.flink_job import stop_with_savepoint
     from pipeline.jobs.trends_settings import describe
 

@@ -1,5 +1,6 @@
 """Which ports the processes of the stack take, and by which settings; the processes themselves are an integration test."""
 
+import os
 import socket
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 from infra import stack
 from infra.home import Home
 from infra.ports import LOOPBACK
+from infra.processes import Started
 from pipeline.errors import ConfigurationError
 from pipeline.settings import NotifySettings, Settings, WorkerSettings
 
@@ -50,3 +52,15 @@ def test_what_flink_left_of_its_jobs_goes_at_the_end_and_its_state_stays(home: H
         (home.folder / "flink" / name / "job").mkdir(parents=True)
     stack.sweep(home, lambda _: None)
     assert [each.name for each in (home.folder / "flink").iterdir()] == ["savepoints"]
+
+
+def test_a_disk_that_takes_nothing_keeps_no_process_running(home: Home) -> None:
+    for name in ("kafka", "redis"):
+        home.remember(Started(name, 2**22 + 1, 0.0, f"{os.getpid()}#{name}", f"{name}.log"))
+    (home.folder / "stack.json").unlink()
+    (home.folder / "stack.json").mkdir()
+    told: list[str] = []
+    stack.bring_down(home, told.append)
+    assert home.started() == {}
+    assert [line for line in told if "was not running" in line] == ["kafka: was not running", "redis: was not running"]
+    assert sum("status will not name it" in line for line in told) == 2

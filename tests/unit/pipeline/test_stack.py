@@ -1,0 +1,69 @@
+"""`up` and `down` where something is missing or broken; with real servers they are integration tests."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from infra.home import Home
+from infra.processes import Command, Started, is_alive, start, stop
+from pipeline.commands.stack import down
+from pipeline.errors import ConfigurationError
+from pipeline.settings import StackSettings
+from tests.flink_answers import answering, cluster_of
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    for name in ("GROUNDSWELL_HOME", "GROUNDSWELL_KAFKA__BOOTSTRAP", "GROUNDSWELL_REDIS__URL"):
+        monkeypatch.delenv(name, raising=False)
+    return Home(tmp_path / "home")
+
+
+@contextmanager
+def live(home: Home, *names: str) -> Iterator[list[Started]]:
+    """Run processes of this stack that do nothing but live."""
+    idle = (sys.executable, "-c", "import signal; signal.pause()")
+    processes = [start(Command(name, idle, home.folder / f"{name}.log", {}), home.marker) for name in names]
+    try:
+        for each in processes:
+            home.remember(each)
+        yield processes
+    finally:
+        for each in processes:
+            stop(each)
+
+
+def test_down_ends_what_runs_also_where_stack_json_was_removed(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
+    with live(home, "redis", "flink-jobmanager") as processes:
+        (home.folder / "stack.json").unlink()
+        down(home.folder)
+        assert not any(map(is_alive, processes))
+    assert "stopped without a savepoint" in capsys.readouterr().err
+
+
+def test_down_needs_none_of_the_servers_software(
+    home: Home, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A cache that is gone, or a lock that a new release changed, must not have Flink built anew, nor the servers go on."""
+    monkeypatch.setenv("GROUNDSWELL_CACHE", "/proc/nope")
+    with live(home, "kafka", "flink-jobmanager", "flink-taskmanager") as processes, answering(cluster_of()) as url:
+        home.update(flink={"rest_url": url})
+        down(home.folder)
+        assert not any(map(is_alive, processes))
+    assert "trends: was not running" in capsys.readouterr().err
+
+
+def test_without_a_broker_no_savepoint_is_tried(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
+    with live(home, "flink-jobmanager", "flink-taskmanager"), answering({}) as url:
+        home.update(flink={"rest_url": url})
+        down(home.folder)
+    assert "trends: stopped without a savepoint" in capsys.readouterr().err
+
+
+def test_ports_are_not_made_up_for_what_runs(home: Home) -> None:
+    with live(home, "kafka"), pytest.raises(ConfigurationError, match=r"kafka runs, and .*stack\.json .*; groundswell down"):
+        home.ports(StackSettings())
