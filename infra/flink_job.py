@@ -3,8 +3,10 @@
 FOLDER/trends/job.json      what the job is told; private, because Kafka's credentials stand in it
 FOLDER/trends/submissions   the ids under which it was submitted, so that its checkpoints are found after a crash
 FOLDER/trends/savepoints    where ``stop_with_savepoint`` writes
+FOLDER/trends/name          the name of the job whose all that is; of a job on other topics it lies aside in FOLDER/trends.HASH
 """
 
+import hashlib
 import os
 import shutil
 from collections.abc import Iterator
@@ -16,7 +18,7 @@ import pipeline
 from infra.flink_cluster import FlinkCluster, address
 from pipeline.adapters.flink_rest import FINAL_STATES, FlinkRest
 from pipeline.adapters.waiting import wait_until
-from pipeline.errors import Unavailable
+from pipeline.errors import ConfigurationError, Unavailable
 
 SCRIPT: Final = Path(pipeline.__file__).parent / "jobs" / "trends_flink.py"
 SAVEPOINT_TRIES: Final = 3
@@ -70,11 +72,16 @@ def ensure_running(cluster: FlinkCluster, job: JobDocument, timeout_s: float, *,
     """Leave a running job alone; else submit it, from its newest checkpoint or savepoint unless ``from_beginning``.
 
     Returns when all its tasks run. Raises Unavailable with the job's own exception when they do not in time, Stop when
-    Flink's client refuses it.
+    Flink's client refuses it, ConfigurationError when it runs and should begin again.
     """
     rest = cluster.rest()
     try:
         running = running_job(rest, job)
+        if running is not None and from_beginning:
+            raise ConfigurationError(
+                "the trends job runs, and goes on from where it is", "end it first: groundswell trends --stop"
+            )
+        _give_place(cluster.folder, job.name)
         if running is not None:
             _note(cluster.folder, running)  # a client that was ended after it had handed the job over did not come to that
             _wait_for_tasks(rest, running, timeout_s)
@@ -125,6 +132,7 @@ def _stop(cluster: Cluster, rest: FlinkRest, job: JobDocument, timeout_s: float)
     if job_id is None:
         return None
     _wait_for_tasks(rest, job_id, timeout_s)
+    _give_place(cluster.folder, job.name)
     return rest.stop_with_savepoint(job_id, address(_place(cluster.folder) / "savepoints"), timeout_s)
 
 
@@ -172,6 +180,27 @@ def _completed_at_ns(state: Path) -> int:
         return (state / "_metadata").stat().st_mtime_ns
     except FileNotFoundError:
         return 0
+
+
+def _give_place(folder: Path, name: str) -> None:
+    """Make FOLDER/trends that of the job of this name, and lay aside what is there of another.
+
+    A job on other topics that went on from it would read the old topics too, and know entities that it never saw. A folder
+    without a name is of a release that knew one job only: it is this job's.
+    """
+    place, kept = folder / "trends", _aside(folder, name)
+    owner = (place / "name").read_text("utf-8") if (place / "name").is_file() else None
+    if owner is not None and owner != name:
+        place.rename(_aside(folder, owner))
+    if kept.is_dir() and not (place / "submissions").exists():
+        shutil.rmtree(place, ignore_errors=True)
+        kept.rename(place)
+    if owner != name:
+        (_place(folder) / "name").write_text(name, "utf-8")
+
+
+def _aside(folder: Path, name: str) -> Path:
+    return folder / f"trends.{hashlib.sha256(name.encode()).hexdigest()[:12]}"
 
 
 def _place(folder: Path) -> Path:

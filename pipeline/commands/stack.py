@@ -134,6 +134,7 @@ def status(home: HomeOption = None, as_json: JsonOption = False) -> None:
 def _bring_up(place: "Home", settings: Settings, chosen: Chosen, say: "Say") -> None:
     from infra import stack
 
+    _refuse_anew_beside_running_workers(place, chosen)
     ports, timeout_s = place.ports(settings.stack), settings.stack.start_timeout_s
     say.doing("fetching what is not here yet: Java, Kafka, Redis")
     services = stack.kafka_and_redis(place, settings, ports)
@@ -196,7 +197,7 @@ def _stop_trends(cluster: "RunningCluster", settings: Settings, say: "Say") -> N
     say.doing("writing the state of the trends job")
     try:
         savepoint = stop_with_savepoint(cluster, describe(settings))
-    except Unavailable as problem:
+    except (Unavailable, OSError) as problem:  # as where the disk is full: the servers must stop all the same
         say.done(f"trends: stopped without a savepoint, its last checkpoint serves as well ({str(problem)[:REASON_CHARS]})")
         return
     say.done("trends: was not running" if savepoint is None else f"trends: stopped at {Path(savepoint).name}")
@@ -219,6 +220,16 @@ def _have_model(settings: Settings, tell: "Tell") -> None:
 
     _, manifest, downloaded = model_store.fetch(settings.encoder.model, settings.cache, "auto")
     tell(f"model: {manifest.name} {'fetched' if downloaded else 'checked'}")
+
+
+def _refuse_anew_beside_running_workers(place: "Home", chosen: Chosen) -> None:
+    """Raise where profiles should begin again and a worker runs, which is left alone and would not hear of it."""
+    from infra.processes import is_alive
+
+    running = [name for name, process in place.started().items() if name.startswith("worker") and is_alive(process)]
+    if running and "--restart-profiles" in chosen.work_options:
+        what = f"--anew profiles: {', '.join(running)} runs already, and only a worker that starts begins them again"
+        raise ConfigurationError(what, "end it first: groundswell down")
 
 
 def _refuse_foreign_endpoints() -> None:

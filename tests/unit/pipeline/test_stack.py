@@ -9,7 +9,8 @@ import pytest
 
 from infra.home import Home
 from infra.processes import Command, Started, is_alive, start, stop
-from pipeline.commands.stack import down
+from pipeline.commands.options import EncoderChoice
+from pipeline.commands.stack import Anew, down, up
 from pipeline.errors import ConfigurationError
 from pipeline.settings import StackSettings
 from tests.flink_answers import answering, cluster_of
@@ -67,3 +68,9 @@ def test_without_a_broker_no_savepoint_is_tried(home: Home, capsys: pytest.Captu
 def test_ports_are_not_made_up_for_what_runs(home: Home) -> None:
     with live(home, "kafka"), pytest.raises(ConfigurationError, match=r"kafka runs, and .*stack\.json .*; groundswell down"):
         home.ports(StackSettings())
+
+
+def test_profiles_cannot_begin_again_beside_a_worker_that_is_left_alone(home: Home) -> None:
+    with live(home, "worker-1"), pytest.raises(ConfigurationError, match="--anew profiles: worker-1 runs .*groundswell down"):
+        up(home.folder, 1, EncoderChoice.FAKE, flink=False, notifier=False, anew=[Anew.PROFILES])
+    assert not (home.folder / "kafka").exists()
