@@ -113,14 +113,12 @@ class Home:
             "redis": {"url": f"redis://{LOOPBACK}:{ports.redis}/0"},
         }
         self.update(settings=endpoints, flink={"rest_url": f"http://{LOOPBACK}:{ports.flink_rest}"})
-        pointer = current_home_file()
-        pointer.parent.mkdir(parents=True, exist_ok=True)
-        pointer.write_text(f"{self.folder}\n", "utf-8")
+        _point_at(self.folder)
 
     def retire(self) -> None:
         """Remove the pointer to this stack, if it is the account's current one. The data stay."""
         pointer = current_home_file()
-        if pointer.is_file() and pointer.read_text("utf-8").strip() == str(self.folder):
+        if pointer.is_file() and pointer.read_bytes().strip() == bytes(self.folder):
             pointer.unlink()
 
     def remember(self, process: Started) -> None:
@@ -171,6 +169,14 @@ class Home:
 
     def _run(self, name: str) -> Path:
         return self.folder / "run" / f"{name}.json"
+
+
+def _point_at(folder: Path) -> None:
+    try:
+        with published_file(current_home_file()) as scratch:  # half a name would lead to another folder
+            scratch.write_text(f"{folder}\n", "utf-8")
+    except ConfigurationError as problem:
+        raise ConfigurationError(str(problem), "another place: export XDG_STATE_HOME=FOLDER") from problem
 
 
 def _started(path: Path) -> Started:

@@ -113,7 +113,7 @@ def bring_up(home: Home, services: Sequence[Service], timeout_s: float, tell: Te
     Raises Unavailable with the end of the log when one does not come up in time, and ends that one.
     """
     begun = time.monotonic()
-    _refuse_taken_ports(home, services)
+    refuse_taken_ports(home, services)
     started = {service.name: _ensure(home, service) for service in services}
     for service in services:
         process, fresh = started[service.name]
@@ -178,7 +178,7 @@ def _ensure(home: Home, service: Service) -> tuple[Started, bool]:
     return process, True
 
 
-def _refuse_taken_ports(home: Home, services: Iterable[Service]) -> None:
+def refuse_taken_ports(home: Home, services: Iterable[Service]) -> None:
     """Raise ConfigurationError before anything is started, where somebody else listens on a port of the stack."""
     known = home.started()
     for service in services:

@@ -297,7 +297,17 @@ def _default_home() -> Path:
     from_env = os.environ.get(f"{ENV_PREFIX}HOME")
     if from_env:
         return Path(from_env)
-    pointer = current_home_file()
-    if pointer.is_file():
-        return Path(pointer.read_text("utf-8").strip())
-    return Path("~/.groundswell")
+    return _pointed_at(current_home_file()) or Path("~/.groundswell")
+
+
+def _pointed_at(pointer: Path) -> Path | None:
+    """Return the folder that the file names; None where there is no file. Raises ConfigurationError where it names none."""
+    try:
+        named = pointer.read_text("utf-8").strip()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(f"{pointer} cannot be read ({error})", "remove it, and name the home: --home FOLDER") from error
+    if not Path(named).is_absolute():
+        raise ConfigurationError(f"{pointer} names no folder but {named!r}", "remove it, and name the home: --home FOLDER")
+    return Path(named)

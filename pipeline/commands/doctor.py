@@ -70,8 +70,9 @@ def checks(home: "Home", settings: Settings) -> "list[Check]":
     from infra import check_servers as servers
     from infra.findings import Check
     from infra.runtime import java_candidates
+    from infra.stack import running_cluster
 
-    stack_file = home.read()
+    cluster = running_cluster(home)
     looks = [
         Check("environment", machine.check_environment),
         Check("java", lambda: machine.check_java(java_candidates())),
@@ -89,8 +90,8 @@ def checks(home: "Home", settings: Settings) -> "list[Check]":
         Check("kafka", lambda: servers.check_kafka(settings.kafka)),
         Check("redis", lambda: check_redis_at(settings.redis.url.get_secret_value(), local="redis" in home.started())),
     ]
-    if "flink-jobmanager" in home.started():
-        looks.append(Check("flink", lambda: servers.check_flink(stack_file["flink"]["rest_url"])))
+    if "flink-jobmanager" in home.started() and cluster is not None:
+        looks.append(Check("flink", lambda: servers.check_flink(cluster.rest_url)))
     return looks
 
 

@@ -144,8 +144,9 @@ def _bring_up(place: "Home", settings: Settings, chosen: Chosen, say: "Say") -> 
         cluster = stack.flink_cluster(place, settings, ports)
         services += stack.flink_services(cluster)
     say.doing(f"starting {', '.join(service.name for service in services)}")
+    stack.refuse_taken_ports(place, services)
+    place.publish(ports)  # before the start: however that ends, status, doctor and down find what was started
     stack.bring_up(place, services, timeout_s, say.done)
-    place.publish(ports)
     place.update(stopped=[])
     settings = settings_module.load(place.folder)
     say.doing("making topics")

@@ -130,3 +130,9 @@ def test_a_path_that_the_servers_would_miss_is_refused_by_its_setting_and_what_i
 @pytest.mark.parametrize("name", ["home/.groundswell", "u@corp.com/~a+b-c_1"])
 def test_paths_that_the_servers_take_are_let_in(name: str) -> None:
     refuse_unserved_path(Path("/x") / name, "--home")
+
+
+def test_where_no_pointer_can_be_written_the_error_says_how_to_move_it(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", "/proc/nope")
+    with pytest.raises(ConfigurationError, match="/proc/nope/groundswell/home cannot be written .* export XDG_STATE_HOME="):
+        home.publish(home.ports(StackSettings()))

@@ -108,3 +108,13 @@ def test_a_broken_file_of_the_stack_is_named_with_the_fix(tmp_path: Path, conten
     (tmp_path / "stack.json").write_text(content, "latin-1")
     with pytest.raises(ConfigurationError, match=r"stack\.json (cannot be read|holds no) .*; mend or remove it"):
         settings.load(tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"", b"  \n", b"here", b"\xff\xfe"])
+def test_a_pointer_that_names_no_folder_leads_nowhere_and_is_named(content: bytes) -> None:
+    """An empty one, left by a full disk, would lead to whatever folder the command was given in."""
+    pointer = settings.current_home_file()
+    pointer.parent.mkdir(parents=True)
+    pointer.write_bytes(content)
+    with pytest.raises(ConfigurationError, match="groundswell/home (cannot be read|names no folder) .*; remove it, .*--home"):
+        settings.load()

@@ -7,12 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from infra import stack
+from infra.flink_cluster import FlinkPart
 from infra.home import Home
 from infra.processes import Command, Started, is_alive, start, stop
 from pipeline.commands.options import EncoderChoice
 from pipeline.commands.stack import Anew, down, up
-from pipeline.errors import ConfigurationError
-from pipeline.settings import StackSettings
+from pipeline.errors import ConfigurationError, Unavailable
+from pipeline.settings import StackSettings, load
 from tests.flink_answers import answering, cluster_of
 
 
@@ -74,3 +76,18 @@ def test_profiles_cannot_begin_again_beside_a_worker_that_is_left_alone(home: Ho
     with live(home, "worker-1"), pytest.raises(ConfigurationError, match="--anew profiles: worker-1 runs .*groundswell down"):
         up(home.folder, 1, EncoderChoice.FAKE, flink=False, notifier=False, anew=[Anew.PROFILES])
     assert not (home.folder / "kafka").exists()
+
+
+def test_whatever_becomes_of_a_start_the_stack_is_found_without_its_name(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The advice of a failed `up` names no home, and status must know the endpoints of what was started."""
+    monkeypatch.setenv("GROUNDSWELL_STACK__START_TIMEOUT_S", "0.2")
+
+    def nothing_to_fetch(*_: object) -> list[stack.Service]:
+        mute = Command("kafka", (sys.executable, "-c", "import signal; signal.pause()"), home.folder / "kafka.log", {})
+        return [stack.Service("kafka", FlinkPart(mute, lambda: False), lambda: None, {}, "")]
+
+    monkeypatch.setattr(stack, "kafka_and_redis", nothing_to_fetch)
+    with pytest.raises(Unavailable, match="kafka is not ready after 0.2 s"):
+        up(home.folder, 0, EncoderChoice.FAKE, flink=False, notifier=False)
+    assert load().home == home.folder
+    assert load().kafka.bootstrap == f"127.0.0.1:{home.read()['ports']['kafka']}"

@@ -93,3 +93,8 @@ def test_a_job_that_fails_again_and_again_is_told_with_its_reason(home: Home, aw
         home.update(flink={"rest_url": url})
         (trends,) = (each for each in report(home, away).services if each.name == "trends")
     assert trends.detail == f"{url}/#/job/a {words}"
+
+
+def test_a_first_start_that_was_cut_short_is_told_as_far_as_it_came(home: Home, away: Settings) -> None:
+    home.remember(alive("flink-jobmanager"))
+    assert states(home, away) == {"flink-jobmanager": "running", "accounting": "unreachable"}
