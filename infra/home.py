@@ -95,8 +95,10 @@ class Home:
                 raise ConfigurationError(what, "groundswell down && groundswell up")
             asked = 0 if runs else getattr(wanted, f"{name}_port")
             ports[name] = asked or ports.get(name) or free_port(self._promised(ports))
-        self.update(ports=ports)
-        return Ports(**ports)
+        taken = {name: ports[name] for name in LISTENERS}  # another release may have kept others
+        _refuse_one_port_for_two(taken)
+        self.update(ports=taken)
+        return Ports(**taken)
 
     def metrics_port(self, name: str, wanted: int = 0) -> int:
         """Return the port on which a process shows its metrics: ``wanted``, else the same as before, else a free one."""
@@ -169,6 +171,14 @@ class Home:
 
     def _run(self, name: str) -> Path:
         return self.folder / "run" / f"{name}.json"
+
+
+def _refuse_one_port_for_two(ports: Mapping[str, int]) -> None:
+    owners = {port: name for name, port in ports.items()}
+    for name, port in ports.items():
+        if owners[port] != name:
+            what = f"port {port} is both {name}'s and {owners[port]}'s"
+            raise ConfigurationError(what, f"give one another: GROUNDSWELL_STACK__{name.upper()}_PORT=PORT groundswell up")
 
 
 def _point_at(folder: Path) -> None:

@@ -23,6 +23,7 @@ Tell = Callable[[str], None]
 STOP_ORDER: Final = ("notifier", "worker", "flink-taskmanager", "flink-jobmanager", "kafka", "redis")
 FLINK_FOLDER: Final = "flink"
 STOP_TIMEOUT_S: Final = 30.0
+LAST_PORT: Final = 65_535
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,9 +97,12 @@ def worker_services(home: Home, settings: Settings, workers: int, options: tuple
 
     Where a port for the metrics is set, it is the first worker's, and the others take those that follow.
     """
-    group, arguments = settings.worker.group, ("work", *options)
+    group, arguments, first = settings.worker.group, ("work", *options), settings.worker.metrics_port
+    if first + workers - 1 > LAST_PORT:
+        what = f"{ENV_PREFIX}WORKER__METRICS_PORT = {first} leaves no ports for {workers} workers"
+        raise ConfigurationError(what, f"set it to {LAST_PORT - workers + 1} at most, or to 0 for free ones")
     members = [GroupMember(f"worker-{number + 1}", arguments, home, settings.kafka, group, workers) for number in range(workers)]
-    return [_member(each, _following(settings.worker.metrics_port, number)) for number, each in enumerate(members)]
+    return [_member(each, _following(first, number)) for number, each in enumerate(members)]
 
 
 def notifier_service(home: Home, settings: Settings) -> Service:
@@ -178,9 +182,10 @@ def _ensure(home: Home, service: Service) -> tuple[Started, bool]:
     return process, True
 
 
-def refuse_taken_ports(home: Home, services: Iterable[Service]) -> None:
-    """Raise ConfigurationError before anything is started, where somebody else listens on a port of the stack."""
+def refuse_taken_ports(home: Home, services: Sequence[Service]) -> None:
+    """Raise ConfigurationError before anything is started, where two want one port or somebody else listens on one."""
     known = home.started()
+    _refuse_shared_ports(services)
     for service in services:
         if service.name in known and is_alive(known[service.name]):
             continue
@@ -190,6 +195,16 @@ def refuse_taken_ports(home: Home, services: Iterable[Service]) -> None:
                     f"port {port} of {service.name} is taken by another process on {LOOPBACK}; end that one (groundswell "
                     f"doctor names it), or give this stack another port: {ENV_PREFIX}{setting}=PORT groundswell up"
                 )
+
+
+def _refuse_shared_ports(services: Iterable[Service]) -> None:
+    wanted: dict[int, str] = {}
+    for service in services:
+        for port, setting in service.ports.items():
+            if port in wanted:
+                what = f"port {port} is wanted by {wanted[port]} and by {service.name}"
+                raise ConfigurationError(what, f"give one of them another: {ENV_PREFIX}{setting}=PORT groundswell up")
+            wanted[port] = service.name
 
 
 def _following(port: int, steps: int) -> int:

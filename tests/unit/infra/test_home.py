@@ -136,3 +136,14 @@ def test_where_no_pointer_can_be_written_the_error_says_how_to_move_it(home: Hom
     monkeypatch.setenv("XDG_STATE_HOME", "/proc/nope")
     with pytest.raises(ConfigurationError, match="/proc/nope/groundswell/home cannot be written .* export XDG_STATE_HOME="):
         home.publish(home.ports(StackSettings()))
+
+
+def test_two_servers_with_one_port_are_refused_and_nothing_is_kept(home: Home) -> None:
+    with pytest.raises(ConfigurationError, match="port 3 is both kafka's and redis's; .* GROUNDSWELL_STACK__KAFKA_PORT=PORT"):
+        home.ports(StackSettings(kafka_port=3, redis_port=3))
+    assert home.read() == {}
+
+
+def test_ports_of_another_release_s_servers_do_no_harm(home: Home) -> None:
+    home.update(ports={"gone": 7})
+    assert home.ports(StackSettings(kafka_port=3)).kafka == 3
