@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from infra.flink_cluster import TEMPORARY, FlinkCluster
+from infra.flink_cluster import SLOTS, TEMPORARY, FlinkCluster
 from infra.flink_job import RunningCluster
 from infra.home import Home, Ports, metrics_setting
 from infra.kafka_server import KafkaServer
@@ -74,7 +74,10 @@ def kafka_and_redis(home: Home, settings: Settings, ports: Ports) -> list[Servic
 
 
 def flink_cluster(home: Home, settings: Settings, ports: Ports) -> FlinkCluster:
-    """Return the Flink cluster; builds its environment where it is missing."""
+    """Return the Flink cluster; builds its environment where it is missing. Raises ConfigurationError for too many tasks."""
+    if settings.trends.parallelism > SLOTS:
+        what = f"{ENV_PREFIX}TRENDS__PARALLELISM = {settings.trends.parallelism}: this stack's Flink has {SLOTS} task slots"
+        raise ConfigurationError(what, f"set it to {SLOTS} at most; the job would wait for more and never run")
     python, connector = flink_python(settings.cache), flink_connector_jar(settings.cache)
     wanted = settings.stack.flink_metrics_port
     metrics = home.metrics_port("flink-jobmanager", wanted), home.metrics_port("flink-taskmanager", _following(wanted, 1))

@@ -37,8 +37,8 @@ class KafkaSettings(Section):
     """How to reach Kafka. SASL and TLS as in kafka-python's options of the same names."""
 
     bootstrap: str = "127.0.0.1:9092"
-    topic_prefix: str = "groundswell."
-    replication_factor: int = 1
+    topic_prefix: str = Field(default="groundswell.", pattern=r"^[A-Za-z0-9._-]*$", max_length=200)
+    replication_factor: int = Field(default=1, ge=1, le=32_767)
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
     sasl_mechanism: str | None = None
     sasl_username: str | None = None
@@ -180,7 +180,7 @@ class NotifySettings(Section):
 class StackSettings(Section):
     """The local stack without Docker. Port 0 means: take a free one at the first start and keep it.
 
-    ``flink_metrics_port`` is the job manager's; the task manager takes the next one.
+    ``flink_metrics_port`` is the job manager's; the task manager takes the next one. ``kafka_heap`` is what Java's -Xmx takes.
     """
 
     kafka_port: Port = 0
@@ -189,7 +189,7 @@ class StackSettings(Section):
     flink_rest_port: Port = 0
     flink_rpc_port: Port = 0
     flink_metrics_port: int = Field(default=0, ge=0, lt=65_535)
-    kafka_heap: str = "1g"
+    kafka_heap: str = Field(default="1g", pattern=r"^[1-9][0-9]*[kKmMgG]?$")
     start_timeout_s: Patience = 120.0
     workers: int = Field(default=1, ge=0)
 
@@ -237,6 +237,14 @@ def load(home: Path | None = None) -> Settings:
     chosen = (home or _default_home()).expanduser().resolve()
     settings = _validated({"home": chosen} | read_document(chosen / "stack.json", part="settings"))
     return settings.model_copy(update={"home": chosen, "cache": settings.cache.expanduser(), "data": settings.data.expanduser()})
+
+
+def given_by_environment(group: str, field: str) -> list[str]:
+    """Return the variables that set a field of a group: its own, or the whole group's as JSON, in capitals or not."""
+    if field not in getattr(_validated({}), group).model_fields_set:
+        return []
+    names = {f"{ENV_PREFIX}{group}".upper(), f"{ENV_PREFIX}{group}__{field}".upper()}
+    return [name for name in sorted(os.environ) if name.upper() in names]
 
 
 def read_document(path: Path, part: str | None = None) -> dict[str, Any]:

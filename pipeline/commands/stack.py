@@ -1,7 +1,6 @@
 """`up`, `down`, `status`: the local stack without Docker."""
 
 import json
-import os
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -235,11 +234,11 @@ def _refuse_anew_beside_running_workers(place: "Home", chosen: Chosen) -> None:
 
 def _refuse_foreign_endpoints() -> None:
     """Raise where the environment points at servers that are not this stack's: `up` would start others beside them."""
-    for name in ("KAFKA__BOOTSTRAP", "REDIS__URL"):
-        if os.environ.get(f"{ENV_PREFIX}{name}"):
-            raise ConfigurationError(
-                f"{ENV_PREFIX}{name} is set, so that nothing would use the servers of `up`; run: unset {ENV_PREFIX}{name}"
-            )
+    for group, field in (("kafka", "bootstrap"), ("redis", "url")):
+        if found := settings_module.given_by_environment(group, field):
+            names = " ".join(found)
+            what = f"{names} sets {group}.{field}, so that nothing would use the servers of `up`"
+            raise ConfigurationError(what, f"leave {field} out, or run: unset {names}")
 
 
 def _show(found: "Report") -> None:

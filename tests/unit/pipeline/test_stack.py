@@ -9,12 +9,12 @@ import pytest
 
 from infra import stack
 from infra.flink_cluster import FlinkPart
-from infra.home import Home
+from infra.home import Home, Ports
 from infra.processes import Command, Started, is_alive, start, stop
 from pipeline.commands.options import EncoderChoice
 from pipeline.commands.stack import Anew, down, up
 from pipeline.errors import ConfigurationError, Unavailable
-from pipeline.settings import StackSettings, load
+from pipeline.settings import Settings, StackSettings, TrendSettings, given_by_environment, load
 from tests.flink_answers import answering, cluster_of
 
 
@@ -91,3 +91,31 @@ def test_whatever_becomes_of_a_start_the_stack_is_found_without_its_name(home: H
         up(home.folder, 0, EncoderChoice.FAKE, flink=False, notifier=False)
     assert load().home == home.folder
     assert load().kafka.bootstrap == f"127.0.0.1:{home.read()['ports']['kafka']}"
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("GROUNDSWELL_KAFKA__BOOTSTRAP", "other:9092"),
+        ("groundswell_redis__url", "redis://other"),
+        ("GROUNDSWELL_KAFKA", '{"bootstrap": "other:9092"}'),
+    ],
+)
+def test_servers_of_others_are_refused_however_they_are_named(
+    home: Home, monkeypatch: pytest.MonkeyPatch, variable: str, value: str
+) -> None:
+    """`up` would make its topics there, and its worker would read them."""
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(ConfigurationError, match=f"{variable} sets .*; leave .* out, or run: unset {variable}"):
+        up(home.folder, 0, EncoderChoice.FAKE, flink=False, notifier=False)
+
+
+def test_other_settings_of_the_same_group_are_no_servers_of_others(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GROUNDSWELL_KAFKA", '{"topic_prefix": "mine."}')
+    assert given_by_environment("kafka", "bootstrap") == []
+
+
+def test_more_tasks_than_the_cluster_has_slots_are_refused_before_anything_is_built(home: Home) -> None:
+    settings = Settings(trends=TrendSettings(parallelism=3), cache=Path("/proc/nope"))
+    with pytest.raises(ConfigurationError, match="GROUNDSWELL_TRENDS__PARALLELISM = 3: .* 2 task slots; set it to 2"):
+        stack.flink_cluster(home, settings, Ports(1, 2, 3, 4, 5))
