@@ -239,14 +239,6 @@ def load(home: Path | None = None) -> Settings:
     return settings.model_copy(update={"home": chosen, "cache": settings.cache.expanduser(), "data": settings.data.expanduser()})
 
 
-def given_by_environment(group: str, field: str) -> list[str]:
-    """Return the variables that set a field of a group: its own, or the whole group's as JSON, in capitals or not."""
-    if field not in getattr(_validated({}), group).model_fields_set:
-        return []
-    names = {f"{ENV_PREFIX}{group}".upper(), f"{ENV_PREFIX}{group}__{field}".upper()}
-    return [name for name in sorted(os.environ) if name.upper() in names]
-
-
 def read_document(path: Path, part: str | None = None) -> dict[str, Any]:
     """Return what a file of the stack says, or a part of it; nothing where there is none.
 

@@ -14,6 +14,7 @@ from rich.table import Table
 
 from pipeline import settings as settings_module
 from pipeline.commands.options import EncoderChoice, EncoderOption, HomeOption, JsonOption
+from pipeline.environment import setters
 from pipeline.errors import ConfigurationError, Unavailable
 from pipeline.settings import ENV_PREFIX, Settings
 
@@ -235,7 +236,7 @@ def _refuse_anew_beside_running_workers(place: "Home", chosen: Chosen) -> None:
 def _refuse_foreign_endpoints() -> None:
     """Raise where the environment points at servers that are not this stack's: `up` would start others beside them."""
     for group, field in (("kafka", "bootstrap"), ("redis", "url")):
-        if found := settings_module.given_by_environment(group, field):
+        if found := setters(group, field):
             names = " ".join(found)
             what = f"{names} sets {group}.{field}, so that nothing would use the servers of `up`"
             raise ConfigurationError(what, f"leave {field} out, or run: unset {names}")

@@ -13,8 +13,9 @@ from infra.home import Home, Ports
 from infra.processes import Command, Started, is_alive, start, stop
 from pipeline.commands.options import EncoderChoice
 from pipeline.commands.stack import Anew, down, up
+from pipeline.environment import setters
 from pipeline.errors import ConfigurationError, Unavailable
-from pipeline.settings import Settings, StackSettings, TrendSettings, given_by_environment, load
+from pipeline.settings import Settings, StackSettings, TrendSettings, load
 from tests.flink_answers import answering, cluster_of
 
 
@@ -112,7 +113,7 @@ def test_servers_of_others_are_refused_however_they_are_named(
 
 def test_other_settings_of_the_same_group_are_no_servers_of_others(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GROUNDSWELL_KAFKA", '{"topic_prefix": "mine."}')
-    assert given_by_environment("kafka", "bootstrap") == []
+    assert setters("kafka", "bootstrap") == []
 
 
 def test_more_tasks_than_the_cluster_has_slots_are_refused_before_anything_is_built(home: Home) -> None:
