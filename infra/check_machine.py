@@ -14,7 +14,16 @@ from infra.findings import Finding, error, warning
 from infra.home import LISTENERS, Home, metrics_setting, refuse_unserved_path
 from infra.ports import is_listening
 from infra.processes import is_alive
-from infra.runtime import JARS_LOCK, flink_environment, jar_file, java_version, locked_jars, python_for_flink, uv_binary
+from infra.runtime import (
+    JARS_LOCK,
+    flink_environment,
+    jar_file,
+    java_version,
+    locked_jars,
+    python_for_flink,
+    redis_binary,
+    uv_binary,
+)
 from infra.versions import OLDEST_JAVA
 from pipeline.adapters.files import sha256_of
 from pipeline.environment import unknown_variables
@@ -77,6 +86,18 @@ def check_memory(needed: int = NEEDED_MEMORY) -> Iterator[Finding]:
     if free < needed:
         what = f"{free / GIB:.1f} GiB of memory are free, the whole stack takes {needed / GIB:.1f} GiB"
         yield warning("memory", what, "groundswell up --no-flink --workers 1")
+
+
+def needs(home: Home) -> tuple[int, int]:
+    """Return the bytes of disk and of memory that must be free: a stack that runs has what it takes, but for its logs."""
+    runs = any(map(is_alive, home.started().values()))
+    return (GIB, 0) if runs else (NEEDED_DISK, NEEDED_MEMORY)
+
+
+def check_redis_server() -> Iterator[Finding]:
+    """Look for a Redis that can be started here."""
+    redis_binary()
+    yield from ()
 
 
 def check_home(home: Home) -> Iterator[Finding]:

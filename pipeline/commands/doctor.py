@@ -72,15 +72,16 @@ def checks(home: "Home", settings: Settings) -> "list[Check]":
     from infra.runtime import java_candidates
     from infra.stack import running_cluster
 
-    cluster = running_cluster(home)
+    cluster, (disk, memory) = running_cluster(home), machine.needs(home)
     looks = [
         Check("environment", machine.check_environment),
         Check("java", lambda: machine.check_java(java_candidates())),
         Check("packages", lambda: machine.check_packages(PACKAGES)),
         Check("jars", lambda: machine.check_jars(settings.cache)),
         Check("flink-python", lambda: machine.check_flink_python(settings.cache)),
-        Check("disk", lambda: machine.check_disk(settings.home)),
-        Check("memory", machine.check_memory),
+        Check("redis-server", machine.check_redis_server),
+        Check("disk", lambda: machine.check_disk(settings.home, disk)),
+        Check("memory", lambda: machine.check_memory(memory)),
         Check("home", lambda: machine.check_home(home)),
         Check("ports", lambda: machine.check_ports(home, settings.stack)),
         Check("processes", lambda: machine.check_processes(home)),
