@@ -11,13 +11,23 @@ from typing import Final
 import psutil
 
 from infra.findings import Finding, error, warning
-from infra.home import LISTENERS, Home, metrics_setting
+from infra.home import LISTENERS, Home, metrics_setting, refuse_unserved_path
 from infra.ports import is_listening
 from infra.processes import is_alive
-from infra.runtime import JARS_LOCK, flink_environment, jar_file, java_version, locked_jars, python_for_flink, uv_binary
+from infra.runtime import (
+    JARS_LOCK,
+    flink_environment,
+    jar_file,
+    java_version,
+    locked_jars,
+    python_for_flink,
+    redis_binary,
+    uv_binary,
+)
 from infra.versions import OLDEST_JAVA
 from pipeline.adapters.files import sha256_of
 from pipeline.environment import unknown_variables
+from pipeline.errors import ConfigurationError
 from pipeline.settings import ENV_PREFIX, StackSettings
 
 GIB: Final = 2**30
@@ -78,8 +88,24 @@ def check_memory(needed: int = NEEDED_MEMORY) -> Iterator[Finding]:
         yield warning("memory", what, "groundswell up --no-flink --workers 1")
 
 
+def needs(home: Home) -> tuple[int, int]:
+    """Return the bytes of disk and of memory that must be free: a stack that runs has what it takes, but for its logs."""
+    runs = any(map(is_alive, home.started().values()))
+    return (GIB, 0) if runs else (NEEDED_DISK, NEEDED_MEMORY)
+
+
+def check_redis_server() -> Iterator[Finding]:
+    """Look for a Redis that can be started here."""
+    redis_binary()
+    yield from ()
+
+
 def check_home(home: Home) -> Iterator[Finding]:
-    """Look whether files can be made in the home."""
+    """Look whether files can be made in the home, and the servers can work in it."""
+    try:
+        refuse_unserved_path(home.folder, "--home")
+    except ConfigurationError as problem:
+        yield error("home", problem.message, f"export {ENV_PREFIX}HOME=ANOTHER_FOLDER: {problem.fix}")
     try:
         home.folder.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=home.folder).close()

@@ -72,9 +72,13 @@ def check_flink(rest_url: str, expects_job: bool = True) -> Iterator[Finding]:
         if not rest.overview().task_managers:
             yield error("flink", f"no task manager is registered at {rest_url}", "groundswell up")
         jobs = rest.jobs()
+        waiting = [job for job in jobs if job.state == "RUNNING" and not rest.tasks_running(job.job_id)]
     finally:
         rest.close()
     running = {job.name for job in jobs if job.state == "RUNNING"}
+    for job in waiting:
+        what = f"job {job.name} is RUNNING, and not all of its tasks are: they start, or wait for task slots"
+        yield error("flink", what, f"look again in a minute, then at {rest_url}/#/job/{job.job_id}; then: groundswell up")
     for job in jobs:
         if job.state not in WORKING and job.name not in running:
             yield error("flink", f"job {job.name} is {job.state}", f"look at {rest_url}/#/job/{job.job_id}, then: groundswell up")

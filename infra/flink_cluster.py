@@ -23,6 +23,7 @@ from pipeline.errors import Stop, Unavailable
 # What needs the standard library, numpy and pydantic only; infra/flink.Dockerfile copies the same.
 SHIPPED: Final = ("__init__.py", "errors.py", "times.py", "contract.py", "events.py", "topics.py", "core", "jobs")
 TEMPORARY: Final = "tmp"
+SLOTS: Final = 2
 SUBMIT_TIMEOUT_S: Final = 300.0
 REPRODUCIBLE: Final = (1980, 1, 1, 0, 0, 0)
 UNHEARD: Final = "Failed to start Python process"  # what the client says of a script that ended before it looked
@@ -62,7 +63,7 @@ CONFIG: Final[dict[str, Any]] = (
         "jobmanager.bind-host": LOOPBACK,
         "taskmanager.host": LOOPBACK,
         "taskmanager.bind-host": LOOPBACK,
-        "taskmanager.numberOfTaskSlots": 2,
+        "taskmanager.numberOfTaskSlots": SLOTS,
         "parallelism.default": 1,
         "rest.address": LOOPBACK,
         "rest.bind-address": LOOPBACK,
@@ -154,8 +155,8 @@ class FlinkCluster:
             "rest.bind-port": str(self.rest_port),
             "python.executable": str(self.python),
             "python.client.executable": str(self.python),
-            "execution.checkpointing.dir": (self.folder / "checkpoints").as_uri(),
-            "execution.checkpointing.savepoint-dir": self.savepoints.as_uri(),
+            "execution.checkpointing.dir": address(self.folder / "checkpoints"),
+            "execution.checkpointing.savepoint-dir": address(self.savepoints),
             "io.tmp.dirs": str(self.temporary),
             "web.tmpdir": str(self.temporary),
             "blob.storage.directory": str(self.temporary),
@@ -256,6 +257,11 @@ class FlinkCluster:
             return None
         finally:
             rest.close()
+
+
+def address(path: Path) -> str:
+    """Return a path as Flink takes it: it reads no escapes (``%40``), which ``Path.as_uri`` writes."""
+    return f"file://{path}"
 
 
 def ship(target: Path) -> None:

@@ -3,8 +3,10 @@
 FOLDER/trends/job.json      what the job is told; private, because Kafka's credentials stand in it
 FOLDER/trends/submissions   the ids under which it was submitted, so that its checkpoints are found after a crash
 FOLDER/trends/savepoints    where ``stop_with_savepoint`` writes
+FOLDER/trends/name          the name of the job whose all that is; of a job on other topics it lies aside in FOLDER/trends.HASH
 """
 
+import hashlib
 import os
 import shutil
 from collections.abc import Iterator
@@ -13,14 +15,37 @@ from pathlib import Path
 from typing import Final, Protocol
 
 import pipeline
-from infra.flink_cluster import FlinkCluster
+from infra.flink_cluster import FlinkCluster, address
 from pipeline.adapters.flink_rest import FINAL_STATES, FlinkRest
 from pipeline.adapters.waiting import wait_until
-from pipeline.errors import Unavailable
+from pipeline.errors import ConfigurationError, Unavailable
 
 SCRIPT: Final = Path(pipeline.__file__).parent / "jobs" / "trends_flink.py"
 SAVEPOINT_TRIES: Final = 3
 SAVEPOINT_TIMEOUT_S: Final = 60.0
+
+
+class Cluster(Protocol):
+    """A cluster that runs: where it keeps its files and answers. Stopping a job needs none of the cluster's software."""
+
+    @property
+    def folder(self) -> Path:
+        """Return the folder with its state."""
+
+    def rest(self) -> FlinkRest:
+        """Return a client of its REST interface."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunningCluster:
+    """A cluster as stack.json remembers it."""
+
+    folder: Path
+    rest_url: str
+
+    def rest(self) -> FlinkRest:
+        """Return a client of its REST interface."""
+        return FlinkRest(self.rest_url)
 
 
 class JobDocument(Protocol):
@@ -47,11 +72,16 @@ def ensure_running(cluster: FlinkCluster, job: JobDocument, timeout_s: float, *,
     """Leave a running job alone; else submit it, from its newest checkpoint or savepoint unless ``from_beginning``.
 
     Returns when all its tasks run. Raises Unavailable with the job's own exception when they do not in time, Stop when
-    Flink's client refuses it.
+    Flink's client refuses it, ConfigurationError when it runs and should begin again.
     """
     rest = cluster.rest()
     try:
         running = running_job(rest, job)
+        if running is not None and from_beginning:
+            raise ConfigurationError(
+                "the trends job runs, and goes on from where it is", "end it first: groundswell trends --stop"
+            )
+        _give_place(cluster.folder, job.name)
         if running is not None:
             _note(cluster.folder, running)  # a client that was ended after it had handed the job over did not come to that
             _wait_for_tasks(rest, running, timeout_s)
@@ -59,7 +89,7 @@ def ensure_running(cluster: FlinkCluster, job: JobDocument, timeout_s: float, *,
         if from_beginning:
             forget(cluster.folder)
         resume = latest_checkpoint(cluster.folder)
-        job_id = cluster.submit(SCRIPT, [str(_write(cluster.folder, job))], None if resume is None else resume.as_uri())
+        job_id = cluster.submit(SCRIPT, [str(_write(cluster.folder, job))], None if resume is None else address(resume))
         _note(cluster.folder, job_id)
         _wait_for_tasks(rest, job_id, timeout_s)
         return Submitted(job_id, fresh=True, resumed_from=None if resume is None else str(resume))
@@ -80,7 +110,7 @@ def running_job(rest: FlinkRest, job: JobDocument) -> str | None:
     return next((each.job_id for each in rest.jobs() if each.name == job.name and each.state not in FINAL_STATES), None)
 
 
-def stop_with_savepoint(cluster: FlinkCluster, job: JobDocument, timeout_s: float = SAVEPOINT_TIMEOUT_S) -> str | None:
+def stop_with_savepoint(cluster: Cluster, job: JobDocument, timeout_s: float = SAVEPOINT_TIMEOUT_S) -> str | None:
     """Stop the job after its state is written; return the savepoint, or None where it does not run.
 
     Raises Unavailable when the savepoint fails: then the last checkpoint, at most one interval old, serves as well.
@@ -97,12 +127,13 @@ def stop_with_savepoint(cluster: FlinkCluster, job: JobDocument, timeout_s: floa
         rest.close()
 
 
-def _stop(cluster: FlinkCluster, rest: FlinkRest, job: JobDocument, timeout_s: float) -> str | None:
+def _stop(cluster: Cluster, rest: FlinkRest, job: JobDocument, timeout_s: float) -> str | None:
     job_id = running_job(rest, job)
     if job_id is None:
         return None
     _wait_for_tasks(rest, job_id, timeout_s)
-    return rest.stop_with_savepoint(job_id, (_place(cluster.folder) / "savepoints").as_uri(), timeout_s)
+    _give_place(cluster.folder, job.name)
+    return rest.stop_with_savepoint(job_id, address(_place(cluster.folder) / "savepoints"), timeout_s)
 
 
 def latest_checkpoint(folder: Path) -> Path | None:
@@ -149,6 +180,27 @@ def _completed_at_ns(state: Path) -> int:
         return (state / "_metadata").stat().st_mtime_ns
     except FileNotFoundError:
         return 0
+
+
+def _give_place(folder: Path, name: str) -> None:
+    """Make FOLDER/trends that of the job of this name, and lay aside what is there of another.
+
+    A job on other topics that went on from it would read the old topics too, and know entities that it never saw. A folder
+    without a name is of a release that knew one job only: it is this job's.
+    """
+    place, kept = folder / "trends", _aside(folder, name)
+    owner = (place / "name").read_text("utf-8") if (place / "name").is_file() else None
+    if owner is not None and owner != name:
+        place.rename(_aside(folder, owner))
+    if kept.is_dir() and not (place / "submissions").exists():
+        shutil.rmtree(place, ignore_errors=True)
+        kept.rename(place)
+    if owner != name:
+        (_place(folder) / "name").write_text(name, "utf-8")
+
+
+def _aside(folder: Path, name: str) -> Path:
+    return folder / f"trends.{hashlib.sha256(name.encode()).hexdigest()[:12]}"
 
 
 def _place(folder: Path) -> Path:

@@ -8,6 +8,7 @@ HOME/kafka, redis, flink, logs
 import fcntl
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,6 +28,21 @@ LISTENERS: Final = {
     "flink_rest": "flink-jobmanager",
     "flink_rpc": "flink-jobmanager",
 }  # which service listens on which port of ``Ports``; the setting of a port is STACK__NAME_PORT
+
+
+SERVED_PATH: Final = re.compile(r"[A-Za-z0-9/._~@+-]+")
+
+
+def refuse_unserved_path(folder: Path, setting: str) -> None:
+    """Raise ConfigurationError where the servers would not find a folder of this name, or write beside it.
+
+    Kafka reads its file as Latin-1 and parts folders at commas, Flink's runner of Python parts paths at blanks, and a number
+    sign ends the home's name in the marker of its processes.
+    """
+    if not SERVED_PATH.fullmatch(str(folder)):
+        odd = "".join(sorted({char for char in str(folder) if not SERVED_PATH.fullmatch(char)}))
+        what = f"{setting} = {folder}: Kafka and Flink cannot work in a folder whose path has {odd!r}"
+        raise ConfigurationError(what, "name one of plain letters, digits and / . _ ~ @ + - alone")
 
 
 def metrics_setting(service: str) -> str:
@@ -73,10 +89,16 @@ class Home:
         """
         ports: dict[str, int] = self.read().get("ports", {})
         for name, service in LISTENERS.items():
-            asked = 0 if self._runs(service) else getattr(wanted, f"{name}_port")
+            runs = self._runs(service)
+            if runs and name not in ports:
+                what = f"{service} runs, and {self.folder}/stack.json does not say on which port"
+                raise ConfigurationError(what, "groundswell down && groundswell up")
+            asked = 0 if runs else getattr(wanted, f"{name}_port")
             ports[name] = asked or ports.get(name) or free_port(self._promised(ports))
-        self.update(ports=ports)
-        return Ports(**ports)
+        taken = {name: ports[name] for name in LISTENERS}  # another release may have kept others
+        _refuse_one_port_for_two(taken)
+        self.update(ports=taken)
+        return Ports(**taken)
 
     def metrics_port(self, name: str, wanted: int = 0) -> int:
         """Return the port on which a process shows its metrics: ``wanted``, else the same as before, else a free one."""
@@ -93,14 +115,12 @@ class Home:
             "redis": {"url": f"redis://{LOOPBACK}:{ports.redis}/0"},
         }
         self.update(settings=endpoints, flink={"rest_url": f"http://{LOOPBACK}:{ports.flink_rest}"})
-        pointer = current_home_file()
-        pointer.parent.mkdir(parents=True, exist_ok=True)
-        pointer.write_text(f"{self.folder}\n", "utf-8")
+        _point_at(self.folder)
 
     def retire(self) -> None:
         """Remove the pointer to this stack, if it is the account's current one. The data stay."""
         pointer = current_home_file()
-        if pointer.is_file() and pointer.read_text("utf-8").strip() == str(self.folder):
+        if pointer.is_file() and pointer.read_bytes().strip() == bytes(self.folder):
             pointer.unlink()
 
     def remember(self, process: Started) -> None:
@@ -110,8 +130,8 @@ class Home:
 
     def forget(self, name: str) -> None:
         """Drop a process that was stopped, but for its name."""
+        self._run(name).unlink(missing_ok=True)  # first: on a full disk the other fails
         self.update(stopped=sorted({*self.stopped(), name}))
-        self._run(name).unlink(missing_ok=True)
 
     def started(self) -> dict[str, Started]:
         """Return every process that was started and not yet stopped in order, whether or not it still lives."""
@@ -151,6 +171,22 @@ class Home:
 
     def _run(self, name: str) -> Path:
         return self.folder / "run" / f"{name}.json"
+
+
+def _refuse_one_port_for_two(ports: Mapping[str, int]) -> None:
+    owners = {port: name for name, port in ports.items()}
+    for name, port in ports.items():
+        if owners[port] != name:
+            what = f"port {port} is both {name}'s and {owners[port]}'s"
+            raise ConfigurationError(what, f"give one another: GROUNDSWELL_STACK__{name.upper()}_PORT=PORT groundswell up")
+
+
+def _point_at(folder: Path) -> None:
+    try:
+        with published_file(current_home_file()) as scratch:  # half a name would lead to another folder
+            scratch.write_text(f"{folder}\n", "utf-8")
+    except ConfigurationError as problem:
+        raise ConfigurationError(str(problem), "another place: export XDG_STATE_HOME=FOLDER") from problem
 
 
 def _started(path: Path) -> Started:

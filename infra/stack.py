@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from infra.flink_cluster import TEMPORARY, FlinkCluster
+from infra.flink_cluster import SLOTS, TEMPORARY, FlinkCluster
+from infra.flink_job import RunningCluster
 from infra.home import Home, Ports, metrics_setting
 from infra.kafka_server import KafkaServer
 from infra.ports import LOOPBACK, is_listening
@@ -22,6 +23,7 @@ Tell = Callable[[str], None]
 STOP_ORDER: Final = ("notifier", "worker", "flink-taskmanager", "flink-jobmanager", "kafka", "redis")
 FLINK_FOLDER: Final = "flink"
 STOP_TIMEOUT_S: Final = 30.0
+LAST_PORT: Final = 65_535
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +74,10 @@ def kafka_and_redis(home: Home, settings: Settings, ports: Ports) -> list[Servic
 
 
 def flink_cluster(home: Home, settings: Settings, ports: Ports) -> FlinkCluster:
-    """Return the Flink cluster; builds its environment where it is missing."""
+    """Return the Flink cluster; builds its environment where it is missing. Raises ConfigurationError for too many tasks."""
+    if settings.trends.parallelism > SLOTS:
+        what = f"{ENV_PREFIX}TRENDS__PARALLELISM = {settings.trends.parallelism}: this stack's Flink has {SLOTS} task slots"
+        raise ConfigurationError(what, f"set it to {SLOTS} at most; the job would wait for more and never run")
     python, connector = flink_python(settings.cache), flink_connector_jar(settings.cache)
     wanted = settings.stack.flink_metrics_port
     metrics = home.metrics_port("flink-jobmanager", wanted), home.metrics_port("flink-taskmanager", _following(wanted, 1))
@@ -95,9 +100,12 @@ def worker_services(home: Home, settings: Settings, workers: int, options: tuple
 
     Where a port for the metrics is set, it is the first worker's, and the others take those that follow.
     """
-    group, arguments = settings.worker.group, ("work", *options)
+    group, arguments, first = settings.worker.group, ("work", *options), settings.worker.metrics_port
+    if first + workers - 1 > LAST_PORT:
+        what = f"{ENV_PREFIX}WORKER__METRICS_PORT = {first} leaves no ports for {workers} workers"
+        raise ConfigurationError(what, f"set it to {LAST_PORT - workers + 1} at most, or to 0 for free ones")
     members = [GroupMember(f"worker-{number + 1}", arguments, home, settings.kafka, group, workers) for number in range(workers)]
-    return [_member(each, _following(settings.worker.metrics_port, number)) for number, each in enumerate(members)]
+    return [_member(each, _following(first, number)) for number, each in enumerate(members)]
 
 
 def notifier_service(home: Home, settings: Settings) -> Service:
@@ -112,7 +120,7 @@ def bring_up(home: Home, services: Sequence[Service], timeout_s: float, tell: Te
     Raises Unavailable with the end of the log when one does not come up in time, and ends that one.
     """
     begun = time.monotonic()
-    _refuse_taken_ports(home, services)
+    refuse_taken_ports(home, services)
     started = {service.name: _ensure(home, service) for service in services}
     for service in services:
         process, fresh = started[service.name]
@@ -136,9 +144,9 @@ def bring_down(home: Home, tell: Tell, names: Iterable[str] | None = None) -> in
     ended = 0
     for name in sorted(chosen, key=_stop_rank):
         count = stop(started[name], STOP_TIMEOUT_S)
-        home.forget(name)
         ended += count
         tell(f"{name}: {'stopped' if count else 'was not running'}")
+        _forget(home, name, tell)
     return ended
 
 
@@ -148,6 +156,20 @@ def sweep(home: Home, tell: Tell) -> None:
         stop(stray, STOP_TIMEOUT_S)
         tell(f"{stray.name}: ended process {stray.pid}, which was left over")
     shutil.rmtree(home.folder / FLINK_FOLDER / TEMPORARY, ignore_errors=True)
+
+
+def running_cluster(home: Home) -> RunningCluster | None:
+    """Return the stack's Flink where stack.json tells of one."""
+    remembered = home.read().get("flink")
+    return None if remembered is None else RunningCluster(home.folder / FLINK_FOLDER, remembered["rest_url"])
+
+
+def _forget(home: Home, name: str, tell: Tell) -> None:
+    """Drop what is stopped; a full disk, as a rule why somebody stops the stack, must not keep the others running."""
+    try:
+        home.forget(name)
+    except ConfigurationError as problem:
+        tell(f"{name}: status will not name it as stopped ({problem})")
 
 
 def _ensure(home: Home, service: Service) -> tuple[Started, bool]:
@@ -163,9 +185,10 @@ def _ensure(home: Home, service: Service) -> tuple[Started, bool]:
     return process, True
 
 
-def _refuse_taken_ports(home: Home, services: Iterable[Service]) -> None:
-    """Raise ConfigurationError before anything is started, where somebody else listens on a port of the stack."""
+def refuse_taken_ports(home: Home, services: Sequence[Service]) -> None:
+    """Raise ConfigurationError before anything is started, where two want one port or somebody else listens on one."""
     known = home.started()
+    _refuse_shared_ports(services)
     for service in services:
         if service.name in known and is_alive(known[service.name]):
             continue
@@ -175,6 +198,16 @@ def _refuse_taken_ports(home: Home, services: Iterable[Service]) -> None:
                     f"port {port} of {service.name} is taken by another process on {LOOPBACK}; end that one (groundswell "
                     f"doctor names it), or give this stack another port: {ENV_PREFIX}{setting}=PORT groundswell up"
                 )
+
+
+def _refuse_shared_ports(services: Iterable[Service]) -> None:
+    wanted: dict[int, str] = {}
+    for service in services:
+        for port, setting in service.ports.items():
+            if port in wanted:
+                what = f"port {port} is wanted by {wanted[port]} and by {service.name}"
+                raise ConfigurationError(what, f"give one of them another: {ENV_PREFIX}{setting}=PORT groundswell up")
+            wanted[port] = service.name
 
 
 def _following(port: int, steps: int) -> int:

@@ -1,12 +1,17 @@
-"""Hand the trends job to a Flink cluster in Docker, once; the standard library alone, because Flink's image has no more.
+"""Keep the trends job on a Flink cluster in Docker; the standard library alone, because Flink's image has no more.
 
-submit_trends.py URL JOB.json CHECKPOINTS    submit it from its newest checkpoint, unless it runs already
+submit_trends.py URL JOB.json CHECKPOINTS    submit it from its newest checkpoint, unless it runs already; end when it is gone
+submit_trends.py --job URL JOB.json          exit code 0 while it runs
 submit_trends.py --task-managers URL         exit code 0 once a task manager is registered
+
+A job manager that starts again, as after a restart of the machine, knows no job any more. So this ends with exit code 1 when
+the job is gone or nobody answers, Docker starts it again, and it submits the job anew.
 """
 
 import json
 import subprocess
 import sys
+import threading
 import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,18 +19,41 @@ from typing import Any
 
 HERE = Path("/opt/groundswell")
 ENDED = ("FINISHED", "FAILED", "CANCELED")
+WATCH_S = 10.0
 
 
 def main(arguments: Sequence[str]) -> int:
     """Return the exit code."""
     if arguments[0] == "--task-managers":
         return 0 if _ask(f"{arguments[1]}/overview")["taskmanagers"] else 1
+    if arguments[0] == "--job":
+        return 0 if "RUNNING" in _states(arguments[1], _name(arguments[2])) else 1
     url, job, checkpoints = arguments
-    name = job_name(json.loads(Path(job).read_text("utf-8")))
-    if any(each["name"] == name and each["state"] not in ENDED for each in _ask(f"{url}/jobs/overview")["jobs"]):
-        return 0
-    command = submission(url, job, latest_checkpoint(Path(checkpoints)))
-    return subprocess.run(command, check=False).returncode
+    if not _goes_on(url, _name(job)):
+        command = submission(url, job, latest_checkpoint(Path(checkpoints)))
+        subprocess.run(command, check=True)
+    watch(url, _name(job))
+    return 1
+
+
+def watch(url: str, name: str, interval_s: float = WATCH_S) -> None:
+    """Return when the job is gone; raise URLError where nobody answers any more."""
+    never = threading.Event()
+    while _goes_on(url, name):
+        never.wait(interval_s)
+
+
+def _name(job: str) -> str:
+    return job_name(json.loads(Path(job).read_text("utf-8")))
+
+
+def _states(url: str, name: str) -> list[str]:
+    return [each["state"] for each in _ask(f"{url}/jobs/overview")["jobs"] if each["name"] == name]
+
+
+def _goes_on(url: str, name: str) -> bool:
+    """Tell whether the job runs, or is being started again by Flink itself."""
+    return any(state not in ENDED for state in _states(url, name))
 
 
 def job_name(job: dict[str, Any]) -> str:

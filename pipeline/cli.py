@@ -1,8 +1,9 @@
 """The one entry point: ``groundswell VERB``. Each group of verbs registers itself from ``pipeline.commands``."""
 
+import errno
 import sys
 from importlib.metadata import version
-from typing import Annotated
+from typing import Annotated, Final, NoReturn
 
 import typer
 from rich.console import Console
@@ -11,6 +12,8 @@ from rich.text import Text
 from pipeline import commands
 from pipeline.environment import unknown_variables
 from pipeline.errors import GroundswellError
+
+FULL_OR_CLOSED: Final = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # of a disk; any verb may meet it anywhere
 
 app = typer.Typer(
     name="groundswell",
@@ -43,9 +46,17 @@ def main() -> None:
     try:
         app()
     except GroundswellError as error:
-        message = Text.assemble(("groundswell:", "bold red"), f" {error}")  # the error may quote anything, markup too
-        Console(stderr=True).print(message, soft_wrap=True)
-        sys.exit(1)
+        _end_with(str(error))
+    except OSError as error:
+        if error.errno not in FULL_OR_CLOSED:
+            raise
+        _end_with(f"{error.filename or 'a file'} cannot be written ({error.strerror}); make room, or choose another folder")
+
+
+def _end_with(message: str) -> NoReturn:
+    told = Text.assemble(("groundswell:", "bold red"), f" {message}")  # the message may quote anything, markup too
+    Console(stderr=True).print(told, soft_wrap=True)
+    sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -32,3 +32,11 @@ def is_setting(variable: str) -> bool:
             return depth == len(path) - 1
         fields = kind.model_fields
     return True
+
+
+def setters(group: str, field: str) -> list[str]:
+    """Return the variables that set a field of a group: its own, or the whole group's as JSON, in capitals or not."""
+    if field not in getattr(Settings(), group).model_fields_set:
+        return []
+    names = {f"{ENV_PREFIX}{group}".upper(), f"{ENV_PREFIX}{group}__{field}".upper()}
+    return [name for name in sorted(os.environ) if name.upper() in names]

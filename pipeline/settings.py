@@ -37,8 +37,8 @@ class KafkaSettings(Section):
     """How to reach Kafka. SASL and TLS as in kafka-python's options of the same names."""
 
     bootstrap: str = "127.0.0.1:9092"
-    topic_prefix: str = "groundswell."
-    replication_factor: int = 1
+    topic_prefix: str = Field(default="groundswell.", pattern=r"^[A-Za-z0-9._-]*$", max_length=200)
+    replication_factor: int = Field(default=1, ge=1, le=32_767)
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
     sasl_mechanism: str | None = None
     sasl_username: str | None = None
@@ -180,7 +180,7 @@ class NotifySettings(Section):
 class StackSettings(Section):
     """The local stack without Docker. Port 0 means: take a free one at the first start and keep it.
 
-    ``flink_metrics_port`` is the job manager's; the task manager takes the next one.
+    ``flink_metrics_port`` is the job manager's; the task manager takes the next one. ``kafka_heap`` is what Java's -Xmx takes.
     """
 
     kafka_port: Port = 0
@@ -189,7 +189,7 @@ class StackSettings(Section):
     flink_rest_port: Port = 0
     flink_rpc_port: Port = 0
     flink_metrics_port: int = Field(default=0, ge=0, lt=65_535)
-    kafka_heap: str = "1g"
+    kafka_heap: str = Field(default="1g", pattern=r"^[1-9][0-9]*[kKmMgG]?$")
     start_timeout_s: Patience = 120.0
     workers: int = Field(default=1, ge=0)
 
@@ -244,7 +244,7 @@ def read_document(path: Path, part: str | None = None) -> dict[str, Any]:
 
     Raises ConfigurationError for a file that cannot be read or holds something else.
     """
-    fix = "mend or remove it, then: groundswell up"
+    fix = "mend or remove it, then: groundswell down && groundswell up"
     try:
         found = json.loads(path.read_text("utf-8"))
     except (FileNotFoundError, NotADirectoryError):
@@ -297,7 +297,17 @@ def _default_home() -> Path:
     from_env = os.environ.get(f"{ENV_PREFIX}HOME")
     if from_env:
         return Path(from_env)
-    pointer = current_home_file()
-    if pointer.is_file():
-        return Path(pointer.read_text("utf-8").strip())
-    return Path("~/.groundswell")
+    return _pointed_at(current_home_file()) or Path("~/.groundswell")
+
+
+def _pointed_at(pointer: Path) -> Path | None:
+    """Return the folder that the file names; None where there is no file. Raises ConfigurationError where it names none."""
+    try:
+        named = pointer.read_text("utf-8").strip()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(f"{pointer} cannot be read ({error})", "remove it, and name the home: --home FOLDER") from error
+    if not Path(named).is_absolute():
+        raise ConfigurationError(f"{pointer} names no folder but {named!r}", "remove it, and name the home: --home FOLDER")
+    return Path(named)

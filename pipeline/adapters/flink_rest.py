@@ -133,5 +133,8 @@ class FlinkRest:
             raise Unavailable(
                 f"Flink refuses {method} {path} with {response.status}: {response.data[:500].decode('utf-8', 'replace')}"
             )
-        answer: dict[str, Any] = json.loads(response.data or b"{}")
+        try:
+            answer: dict[str, Any] = json.loads(response.data or b"{}")
+        except ValueError as error:  # after a restart of the machine anybody may listen on the port
+            raise Unavailable(f"{self.url} answers, and is no Flink", "end it, then: groundswell up") from error
         return answer

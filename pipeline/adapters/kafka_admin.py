@@ -8,12 +8,12 @@ from typing import Any, Final, Self
 from kafka import KafkaAdminClient
 from kafka import TopicPartition as ClientPartition
 from kafka.admin import ConfigResource, OffsetSpec
-from kafka.errors import CoordinatorNotAvailableError, GroupIdNotFoundError, KafkaError
+from kafka.errors import CoordinatorNotAvailableError, GroupIdNotFoundError, InvalidReplicationFactorError, KafkaError
 
 from pipeline.adapters.kafka_client import client_options, require_broker, translated
 from pipeline.adapters.streams import TopicPartition
 from pipeline.adapters.waiting import wait_until
-from pipeline.errors import Unavailable
+from pipeline.errors import ConfigurationError, Unavailable
 from pipeline.settings import KafkaSettings
 
 CONNECT_TIMEOUT_MS: Final = 5_000
@@ -74,8 +74,14 @@ class KafkaAdmin:
             }
             for each in topics
         }
-        if wanted:
+        if not wanted:
+            return
+        try:
             self._client.create_topics(wanted, wait_for_metadata=True)
+        except InvalidReplicationFactorError as error:
+            brokers, copies = len(self._client.describe_cluster()["brokers"]), self._settings.replication_factor
+            what = f"GROUNDSWELL_KAFKA__REPLICATION_FACTOR = {copies}: Kafka at {self._settings.bootstrap} has {brokers} brokers"
+            raise ConfigurationError(what, f"set it to {brokers} at most") from error
 
     def configure(self, name: str, configs: Mapping[str, str]) -> None:
         """Set some settings of a topic, the others stay; return when the broker shows them (its metadata lags behind)."""

@@ -70,16 +70,18 @@ def checks(home: "Home", settings: Settings) -> "list[Check]":
     from infra import check_servers as servers
     from infra.findings import Check
     from infra.runtime import java_candidates
+    from infra.stack import running_cluster
 
-    stack_file = home.read()
+    cluster, (disk, memory) = running_cluster(home), machine.needs(home)
     looks = [
         Check("environment", machine.check_environment),
         Check("java", lambda: machine.check_java(java_candidates())),
         Check("packages", lambda: machine.check_packages(PACKAGES)),
         Check("jars", lambda: machine.check_jars(settings.cache)),
         Check("flink-python", lambda: machine.check_flink_python(settings.cache)),
-        Check("disk", lambda: machine.check_disk(settings.home)),
-        Check("memory", machine.check_memory),
+        Check("redis-server", machine.check_redis_server),
+        Check("disk", lambda: machine.check_disk(settings.home, disk)),
+        Check("memory", lambda: machine.check_memory(memory)),
         Check("home", lambda: machine.check_home(home)),
         Check("ports", lambda: machine.check_ports(home, settings.stack)),
         Check("processes", lambda: machine.check_processes(home)),
@@ -89,8 +91,8 @@ def checks(home: "Home", settings: Settings) -> "list[Check]":
         Check("kafka", lambda: servers.check_kafka(settings.kafka)),
         Check("redis", lambda: check_redis_at(settings.redis.url.get_secret_value(), local="redis" in home.started())),
     ]
-    if "flink-jobmanager" in home.started():
-        looks.append(Check("flink", lambda: servers.check_flink(stack_file["flink"]["rest_url"])))
+    if "flink-jobmanager" in home.started() and cluster is not None:
+        looks.append(Check("flink", lambda: servers.check_flink(cluster.rest_url)))
     return looks
 
 

@@ -1,7 +1,6 @@
 """`up`, `down`, `status`: the local stack without Docker."""
 
 import json
-import os
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -15,16 +14,19 @@ from rich.table import Table
 
 from pipeline import settings as settings_module
 from pipeline.commands.options import EncoderChoice, EncoderOption, HomeOption, JsonOption
+from pipeline.environment import setters
 from pipeline.errors import ConfigurationError, Unavailable
 from pipeline.settings import ENV_PREFIX, Settings
 
 if TYPE_CHECKING:
     from infra.flink_cluster import FlinkCluster
+    from infra.flink_job import RunningCluster
     from infra.home import Home
     from infra.stack import Tell
     from pipeline.commands.stack_status import Report
 
 REASON_CHARS: Final = 200
+NEEDED_FOR_A_SAVEPOINT: Final = ("flink-jobmanager", "flink-taskmanager", "kafka")  # without a broker it is tried for minutes
 
 
 class Anew(StrEnum):
@@ -83,7 +85,7 @@ def up(
     What runs already is left alone, what died is started again. The first time fetches Kafka and builds Flink's environment
     (about 800 MB on disk), and fetches the model.
     """
-    from infra.home import Home
+    from infra.home import Home, refuse_unserved_path
 
     settings = settings_module.load(home)
     _refuse_foreign_endpoints()
@@ -92,6 +94,8 @@ def up(
     chosen = Chosen(number, work_options, flink, notifier, Anew.TRENDS in (anew or ()))
     console = Console(stderr=True)
     place = Home(settings.home)
+    refuse_unserved_path(place.folder, "--home")
+    refuse_unserved_path(settings.cache, f"{ENV_PREFIX}CACHE")
     with place.exclusive(), console.status("starting") as spinner:
         _bring_up(place, settings, chosen, Say(console, spinner))
     console.print(f"The stack in {place.folder} is up. Next: groundswell status", highlight=False, soft_wrap=True)
@@ -104,7 +108,7 @@ def down(home: HomeOption = None) -> None:
     settings = settings_module.load(home)
     console = Console(stderr=True)
     place = Home(settings.home)
-    if not place.read():
+    if not place.read() and not place.started():
         console.print(f"nothing to stop: no stack was ever started in {place.folder}", highlight=False, soft_wrap=True)
         return
     with place.exclusive(), console.status("stopping") as spinner:
@@ -130,6 +134,7 @@ def status(home: HomeOption = None, as_json: JsonOption = False) -> None:
 def _bring_up(place: "Home", settings: Settings, chosen: Chosen, say: "Say") -> None:
     from infra import stack
 
+    _refuse_anew_beside_running_workers(place, chosen)
     ports, timeout_s = place.ports(settings.stack), settings.stack.start_timeout_s
     say.doing("fetching what is not here yet: Java, Kafka, Redis")
     services = stack.kafka_and_redis(place, settings, ports)
@@ -139,8 +144,9 @@ def _bring_up(place: "Home", settings: Settings, chosen: Chosen, say: "Say") -> 
         cluster = stack.flink_cluster(place, settings, ports)
         services += stack.flink_services(cluster)
     say.doing(f"starting {', '.join(service.name for service in services)}")
+    stack.refuse_taken_ports(place, services)
+    place.publish(ports)  # before the start: however that ends, status, doctor and down find what was started
     stack.bring_up(place, services, timeout_s, say.done)
-    place.publish(ports)
     place.update(stopped=[])
     settings = settings_module.load(place.folder)
     say.doing("making topics")
@@ -165,8 +171,11 @@ def _bring_down(place: "Home", settings: Settings, say: "Say") -> None:
     started = place.started()
     readers = [name for name in started if name.startswith(("worker", "notifier"))]
     stack.bring_down(place, say.done, readers)
-    if all(name in started and is_alive(started[name]) for name in ("flink-jobmanager", "flink-taskmanager")):
-        _stop_trends(stack.flink_cluster(place, settings, place.ports(settings.stack)), settings, say)
+    cluster, alive = stack.running_cluster(place), {name for name, process in started.items() if is_alive(process)}
+    if cluster is not None and alive.issuperset(NEEDED_FOR_A_SAVEPOINT):
+        _stop_trends(cluster, settings, say)
+    elif "flink-jobmanager" in alive:
+        say.done("trends: stopped without a savepoint, as not all runs that writes one; its last checkpoint serves as well")
     stack.bring_down(place, say.done)
     stack.sweep(place, say.done)
     place.retire()
@@ -182,14 +191,14 @@ def _run_trends(cluster: "FlinkCluster", settings: Settings, chosen: Chosen, tel
     tell(f"trends: {f'job {submitted.job_id} runs, {origin}' if submitted.fresh else 'runs already'}")
 
 
-def _stop_trends(cluster: "FlinkCluster", settings: Settings, say: "Say") -> None:
+def _stop_trends(cluster: "RunningCluster", settings: Settings, say: "Say") -> None:
     from infra.flink_job import stop_with_savepoint
     from pipeline.jobs.trends_settings import describe
 
     say.doing("writing the state of the trends job")
     try:
         savepoint = stop_with_savepoint(cluster, describe(settings))
-    except Unavailable as problem:
+    except (Unavailable, OSError) as problem:  # as where the disk is full: the servers must stop all the same
         say.done(f"trends: stopped without a savepoint, its last checkpoint serves as well ({str(problem)[:REASON_CHARS]})")
         return
     say.done("trends: was not running" if savepoint is None else f"trends: stopped at {Path(savepoint).name}")
@@ -214,13 +223,23 @@ def _have_model(settings: Settings, tell: "Tell") -> None:
     tell(f"model: {manifest.name} {'fetched' if downloaded else 'checked'}")
 
 
+def _refuse_anew_beside_running_workers(place: "Home", chosen: Chosen) -> None:
+    """Raise where profiles should begin again and a worker runs, which is left alone and would not hear of it."""
+    from infra.processes import is_alive
+
+    running = [name for name, process in place.started().items() if name.startswith("worker") and is_alive(process)]
+    if running and "--restart-profiles" in chosen.work_options:
+        what = f"--anew profiles: {', '.join(running)} runs already, and only a worker that starts begins them again"
+        raise ConfigurationError(what, "end it first: groundswell down")
+
+
 def _refuse_foreign_endpoints() -> None:
     """Raise where the environment points at servers that are not this stack's: `up` would start others beside them."""
-    for name in ("KAFKA__BOOTSTRAP", "REDIS__URL"):
-        if os.environ.get(f"{ENV_PREFIX}{name}"):
-            raise ConfigurationError(
-                f"{ENV_PREFIX}{name} is set, so that nothing would use the servers of `up`; run: unset {ENV_PREFIX}{name}"
-            )
+    for group, field in (("kafka", "bootstrap"), ("redis", "url")):
+        if found := setters(group, field):
+            names = " ".join(found)
+            what = f"{names} sets {group}.{field}, so that nothing would use the servers of `up`"
+            raise ConfigurationError(what, f"leave {field} out, or run: unset {names}")
 
 
 def _show(found: "Report") -> None:

@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from infra.home import Home
 from infra.processes import Started, is_alive
+from infra.stack import running_cluster
 from pipeline.adapters.flink_rest import FlinkJob, FlinkRest
 from pipeline.adapters.kafka_admin import KafkaAdmin
 from pipeline.errors import Unavailable
@@ -55,8 +56,9 @@ def report(home: Home, settings: Settings) -> Report:
     started = home.started()
     services = [_process(each) for each in started.values()]
     services += [ServiceState(name, "stopped", START) for name in home.stopped()]
-    if "flink-jobmanager" in started:
-        services += _jobs(home.read()["flink"]["rest_url"])
+    cluster = running_cluster(home)
+    if "flink-jobmanager" in started and cluster is not None:
+        services += _jobs(cluster.rest_url)
     try:
         return Report(tuple(services), read_account(settings))
     except Unavailable as error:

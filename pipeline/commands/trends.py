@@ -42,11 +42,12 @@ def trends(
 def _submit(settings: Settings, from_beginning: bool) -> None:
     from infra.flink_job import ensure_running
     from infra.home import Home
-    from infra.stack import flink_cluster
+    from infra.stack import flink_cluster, running_cluster
     from pipeline.jobs.trends_settings import describe
 
     place = Home(settings.home)
-    _require_stack(place.read())
+    if running_cluster(place) is None:
+        raise _no_stack()
     with place.exclusive(), Console(stderr=True).status("submitting the trends job"):
         cluster = flink_cluster(place, settings, place.ports(settings.stack))
         submitted = ensure_running(cluster, describe(settings), settings.stack.start_timeout_s, from_beginning=from_beginning)
@@ -57,20 +58,20 @@ def _submit(settings: Settings, from_beginning: bool) -> None:
 def _stop(settings: Settings) -> None:
     from infra.flink_job import stop_with_savepoint
     from infra.home import Home
-    from infra.stack import flink_cluster
+    from infra.stack import running_cluster
     from pipeline.jobs.trends_settings import describe
 
     place = Home(settings.home)
-    _require_stack(place.read())
+    cluster = running_cluster(place)
+    if cluster is None:
+        raise _no_stack()
     with place.exclusive(), Console(stderr=True).status("writing the job's state"):
-        cluster = flink_cluster(place, settings, place.ports(settings.stack))
         savepoint = stop_with_savepoint(cluster, describe(settings))
     typer.echo("the trends job was not running" if savepoint is None else f"stopped; its state: {savepoint}")
 
 
-def _require_stack(remembered: dict[str, object]) -> None:
-    if "flink" not in remembered:
-        raise ConfigurationError("no stack with Flink was started here; run: groundswell up (or use: trends --in-process)")
+def _no_stack() -> ConfigurationError:
+    return ConfigurationError("no stack with Flink was started here; run: groundswell up (or use: trends --in-process)")
 
 
 def _run_here(settings: Settings) -> None:

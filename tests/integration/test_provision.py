@@ -10,6 +10,7 @@ from typer.testing import CliRunner, Result
 from infra.provision import expected_topics
 from pipeline.adapters.kafka_admin import KafkaAdmin, TopicState
 from pipeline.commands import provision
+from pipeline.errors import ConfigurationError
 from pipeline.settings import KafkaSettings
 from pipeline.topics import EVENTS, POSTS, TOPICS
 
@@ -67,3 +68,11 @@ def test_the_table_for_people_shows_the_fix(run: Run, topic_prefix: str) -> None
     shown = run("--check").stdout
     assert "groundswell provision" in shown
     assert "missing" in shown
+
+
+def test_more_copies_than_brokers_are_named_by_their_setting(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GROUNDSWELL_KAFKA__REPLICATION_FACTOR", "3")
+    refused = run().exception
+    assert isinstance(refused, ConfigurationError)
+    assert "GROUNDSWELL_KAFKA__REPLICATION_FACTOR = 3" in str(refused)
+    assert refused.fix == "set it to 1 at most"

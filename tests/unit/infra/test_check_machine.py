@@ -1,9 +1,11 @@
 """Faults of this machine, planted for real: files, sockets, processes, programs that lie about their version."""
 
+import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from infra import runtime
@@ -18,6 +20,8 @@ from infra.check_machine import (
     check_packages,
     check_ports,
     check_processes,
+    check_redis_server,
+    needs,
 )
 from infra.findings import Check, Level, examine
 from infra.home import Home
@@ -143,3 +147,18 @@ def test_no_python_that_flink_supports(tmp_path: Path, monkeypatch: pytest.Monke
 def test_a_misspelt_variable_is_noticed() -> None:
     (found,) = check_environment({"GROUNDSWELL_KAFKA__BOOTSTRAPS": "x", "GROUNDSWELL_KAFKA__BOOTSTRAP": "y", "PATH": ""})
     assert found.message.startswith("GROUNDSWELL_KAFKA__BOOTSTRAPS is no setting")
+
+
+def test_what_a_running_stack_has_taken_is_not_missing(home: Home) -> None:
+    before = needs(home)
+    home.remember(Started("redis", os.getpid(), psutil.Process().create_time(), "m#redis", "redis.log"))
+    assert needs(home) < before
+    assert list(check_memory(needs(home)[1])) == []
+
+
+def test_a_redis_that_cannot_be_started_is_a_finding(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert examine([Check("redis-server", check_redis_server)]) == {"redis-server": []}
+    monkeypatch.setattr(runtime, "_package_folder", lambda _: None)
+    monkeypatch.setenv("PATH", "/proc/nope")
+    (found,) = examine([Check("redis-server", check_redis_server)])["redis-server"]
+    assert (found.message, found.fix) == ("no redis-server was found", runtime.INSTALL_STACK)

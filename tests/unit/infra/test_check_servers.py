@@ -70,3 +70,13 @@ def test_a_job_that_failed_is_a_fault_until_another_took_its_place(jobs: dict[st
         found = list(check_flink(url))
     assert all(part in each.message for part, each in zip(said, found, strict=True))
     assert all("groundswell up" in each.fix for each in found)
+
+
+def test_a_running_job_whose_tasks_do_not_run_is_a_fault() -> None:
+    """More tasks than slots, and it stays so."""
+    answers = cluster_of(a="RUNNING")
+    answers["/jobs/a"]["vertices"][0]["status"] = "SCHEDULED"
+    with answering(answers) as url:
+        (found,) = check_flink(url)
+    assert "is RUNNING, and not all of its tasks are" in found.message
+    assert f"{url}/#/job/a" in found.fix

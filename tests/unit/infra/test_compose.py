@@ -2,23 +2,26 @@
 
 import json
 import re
+from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+from urllib.error import URLError
 
 import pytest
 import yaml
 
 from infra import flink_cluster, kafka_server, redis_server, runtime, stack, versions
-from infra.submit_trends import job_name, latest_checkpoint, submission
+from infra.submit_trends import job_name, latest_checkpoint, main, submission, watch
 from pipeline.environment import is_setting
 from pipeline.settings import ENV_PREFIX, Settings
 from pipeline.telemetry import COUNTERS, GAUGES, HISTOGRAMS, NAMESPACE
+from tests.flink_answers import JOB_NAME, answering, cluster_of
 
 ROOT = Path(__file__).parents[3]
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text("utf-8"))
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
-ONCE = {"provision", "model", "trends-job", "trends"}  # these end when their work is done
+ONCE = {"provision", "model", "trends-job"}  # these end when their work is done
 NAMED_BY_THE_NETWORK = {
     "process.roles",
     "node.id",
@@ -217,6 +220,27 @@ def test_a_job_is_submitted_from_its_newest_complete_checkpoint(tmp_path: Path) 
     assert command[command.index("-m") + 1] == "flink-jobmanager:8081"
     assert command[command.index("-s") + 1] == newest.as_uri()
     assert "-s" not in submission("http://flink-jobmanager:8081", "/data/job.json", latest_checkpoint(tmp_path / "none"))
+
+
+def test_what_lasts_is_started_again_after_a_restart_of_the_machine() -> None:
+    for name, service in SERVICES.items():
+        assert service["restart"] == ("no" if name in ONCE else "unless-stopped"), name
+
+
+def test_the_trends_service_stays_while_its_job_goes_on_and_ends_when_it_is_gone(tmp_path: Path) -> None:
+    """Docker starts it again then, and it submits the job: a job manager that was started anew knows none."""
+    (tmp_path / "job.json").write_text(json.dumps({"scored": "groundswell.scored"}), "utf-8")
+    answers = cluster_of(a="RUNNING")
+    with answering(answers) as url, ThreadPoolExecutor(1) as docker:
+        assert main(["--job", url, str(tmp_path / "job.json")]) == 0
+        watching = docker.submit(watch, url, JOB_NAME, 0.01)
+        with pytest.raises(TimeoutError):
+            watching.result(timeout=0.2)
+        answers["/jobs/overview"] = {"jobs": []}
+        assert watching.result(timeout=10) is None
+        assert main(["--job", url, str(tmp_path / "job.json")]) == 1
+    with pytest.raises(URLError):
+        watch(url, JOB_NAME)
 
 
 def test_the_jobs_name_is_the_one_that_flink_shows() -> None:

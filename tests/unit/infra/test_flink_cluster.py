@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.flink_cluster import SHIPPED, FlinkCluster, ship
+from infra.flink_cluster import SHIPPED, FlinkCluster, address, ship
 from infra.flink_job import SCRIPT
 from pipeline.errors import Stop
 
@@ -80,3 +80,10 @@ def test_the_image_copies_what_is_shipped() -> None:
     lines = (ROOT / "infra" / "flink.Dockerfile").read_text("utf-8").splitlines()
     copied = [word for line in lines if line.startswith("COPY") for word in line.split() if word.startswith("pipeline/")]
     assert copied == [f"pipeline/{name}" for name in SHIPPED]
+
+
+def test_flink_is_told_paths_as_they_are(tmp_path: Path) -> None:
+    """It reads no escapes: of ``%40`` it makes a folder of that name, beside the one that is looked into afterwards."""
+    folder = tmp_path / "u@corp+x"
+    assert address(folder) == f"file://{folder}"
+    assert cluster_with(folder, "", 0).config["execution.checkpointing.dir"] == f"file://{folder}/flink/checkpoints"

@@ -8,8 +8,9 @@ import pytest
 
 from infra.flink_cluster import FlinkCluster
 from infra.flink_job import SCRIPT, Submitted, ensure_running, forget, latest_checkpoint
+from pipeline.errors import ConfigurationError
 from pipeline.jobs.trends_settings import describe
-from pipeline.settings import Settings
+from pipeline.settings import KafkaSettings, Settings
 from tests.flink_answers import answering, cluster_of
 
 
@@ -83,11 +84,53 @@ def test_a_job_whose_submission_was_cut_short_is_found_again_with_its_checkpoint
     """The client handed it over, and was ended before its id was kept."""
     complete(tmp_path / "checkpoints" / "a" / "chk-1", 100)
     with answering(cluster_of(a="RUNNING")) as url:
-        cluster = FlinkCluster(tmp_path, tmp_path, tmp_path, tmp_path, int(url.rpartition(":")[2]), 0)
+        cluster = running_on(tmp_path, url)
         for _ in range(2):
             assert ensure_running(cluster, describe(Settings()), 5) == Submitted("a", fresh=False, resumed_from=None)
     assert (tmp_path / "trends" / "submissions").read_text("ascii") == "a\n"
     assert latest_checkpoint(tmp_path) == tmp_path / "checkpoints" / "a" / "chk-1"
+
+
+def running_on(folder: Path, url: str) -> FlinkCluster:
+    return FlinkCluster(folder, folder, folder, folder, int(url.rpartition(":")[2]), 0)
+
+
+def on_topics(prefix: str) -> Settings:
+    return Settings(kafka=KafkaSettings(topic_prefix=prefix))
+
+
+def test_a_job_on_other_topics_does_not_go_on_from_this_ones_state_which_is_kept_for_it(tmp_path: Path) -> None:
+    """Its sources would go on with the old topics beside its own."""
+    first, other = describe(Settings()), describe(on_topics("new."))
+    answers = cluster_of(a="RUNNING", b="RUNNING")
+    answers["/jobs/overview"]["jobs"][1]["name"] = other.name
+    with answering(answers) as url:
+        cluster = running_on(tmp_path, url)
+        ensure_running(cluster, first, 5)
+        savepoint = complete(tmp_path / "trends" / "savepoints" / "savepoint-a-1", 100)
+        ensure_running(cluster, other, 5)
+        assert latest_checkpoint(tmp_path) is None
+        of_other = complete(tmp_path / "checkpoints" / "b" / "chk-1", 50)
+        assert latest_checkpoint(tmp_path) == of_other
+        ensure_running(cluster, first, 5)
+        assert latest_checkpoint(tmp_path) == savepoint
+        ensure_running(cluster, other, 5)
+        assert latest_checkpoint(tmp_path) == of_other
+
+
+def test_state_of_a_release_that_gave_it_no_name_is_the_jobs(tmp_path: Path) -> None:
+    submitted(tmp_path, "a")
+    kept = complete(tmp_path / "checkpoints" / "a" / "chk-1", 100)
+    with answering(cluster_of(a="RUNNING")) as url:
+        ensure_running(running_on(tmp_path, url), describe(Settings()), 5)
+    assert latest_checkpoint(tmp_path) == kept
+
+
+def test_a_job_that_runs_is_not_said_to_have_begun_again(tmp_path: Path) -> None:
+    submitted(tmp_path, "a")
+    with answering(cluster_of(a="RUNNING")) as url, pytest.raises(ConfigurationError, match="runs, .*groundswell trends --stop"):
+        ensure_running(running_on(tmp_path, url), describe(Settings()), 5, from_beginning=True)
+    assert (tmp_path / "trends" / "submissions").read_text("ascii") == "a\n"
 
 
 def test_the_script_is_the_jobs_module() -> None:

@@ -6,7 +6,7 @@ import psutil
 import pytest
 
 from infra import home as home_module
-from infra.home import Home, Ports
+from infra.home import Home, Ports, refuse_unserved_path
 from infra.processes import Started
 from pipeline import settings as settings_module
 from pipeline.errors import ConfigurationError
@@ -119,3 +119,31 @@ def test_a_home_that_cannot_be_written_is_named() -> None:
     said = "/proc/nope: nothing can be written there .* --home"
     with pytest.raises(ConfigurationError, match=said), Home(Path("/proc/nope")).exclusive():
         pass
+
+
+@pytest.mark.parametrize("name", ["my home", "über", "a,b", "a:b", "a#b", "a%20b", "a=b"])
+def test_a_path_that_the_servers_would_miss_is_refused_by_its_setting_and_what_is_odd(name: str) -> None:
+    with pytest.raises(ConfigurationError, match="--home = /x/.* cannot work in .*; name one of plain letters"):
+        refuse_unserved_path(Path("/x") / name, "--home")
+
+
+@pytest.mark.parametrize("name", ["home/.groundswell", "u@corp.com/~a+b-c_1"])
+def test_paths_that_the_servers_take_are_let_in(name: str) -> None:
+    refuse_unserved_path(Path("/x") / name, "--home")
+
+
+def test_where_no_pointer_can_be_written_the_error_says_how_to_move_it(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", "/proc/nope")
+    with pytest.raises(ConfigurationError, match="/proc/nope/groundswell/home cannot be written .* export XDG_STATE_HOME="):
+        home.publish(home.ports(StackSettings()))
+
+
+def test_two_servers_with_one_port_are_refused_and_nothing_is_kept(home: Home) -> None:
+    with pytest.raises(ConfigurationError, match="port 3 is both kafka's and redis's; .* GROUNDSWELL_STACK__KAFKA_PORT=PORT"):
+        home.ports(StackSettings(kafka_port=3, redis_port=3))
+    assert home.read() == {}
+
+
+def test_ports_of_another_release_s_servers_do_no_harm(home: Home) -> None:
+    home.update(ports={"gone": 7})
+    assert home.ports(StackSettings(kafka_port=3)).kafka == 3

@@ -1,5 +1,6 @@
 """Which ports the processes of the stack take, and by which settings; the processes themselves are an integration test."""
 
+import os
 import socket
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 from infra import stack
 from infra.home import Home
 from infra.ports import LOOPBACK
+from infra.processes import Started
 from pipeline.errors import ConfigurationError
 from pipeline.settings import NotifySettings, Settings, WorkerSettings
 
@@ -45,8 +47,38 @@ def test_a_taken_port_is_named_with_the_setting_that_moves_it(home: Home) -> Non
     assert home.started() == {}
 
 
+def test_processes_that_want_one_port_are_named_before_anything_starts(home: Home) -> None:
+    settings = Settings(worker=WorkerSettings(metrics_port=7000), notify=NotifySettings(metrics_port=7001))
+    services = [*stack.worker_services(home, settings, 2), stack.notifier_service(home, settings)]
+    said = "port 7001 is wanted by worker-2 and by notifier; .* GROUNDSWELL_NOTIFY__METRICS_PORT=PORT"
+    with pytest.raises(ConfigurationError, match=said):
+        stack.bring_up(home, services, 1, print)
+    assert home.started() == {}
+
+
+def test_more_workers_than_ports_follow_are_refused_and_nothing_is_kept(home: Home) -> None:
+    settings = Settings(worker=WorkerSettings(metrics_port=65_535))
+    assert len(stack.worker_services(home, settings, 1)) == 1
+    kept = home.read()
+    with pytest.raises(ConfigurationError, match="METRICS_PORT = 65535 leaves no ports for 2 workers; set it to 65534 at most"):
+        stack.worker_services(home, settings, 2)
+    assert home.read() == kept
+
+
 def test_what_flink_left_of_its_jobs_goes_at_the_end_and_its_state_stays(home: Home) -> None:
     for name in ("tmp", "savepoints"):
         (home.folder / "flink" / name / "job").mkdir(parents=True)
     stack.sweep(home, lambda _: None)
     assert [each.name for each in (home.folder / "flink").iterdir()] == ["savepoints"]
+
+
+def test_a_disk_that_takes_nothing_keeps_no_process_running(home: Home) -> None:
+    for name in ("kafka", "redis"):
+        home.remember(Started(name, 2**22 + 1, 0.0, f"{os.getpid()}#{name}", f"{name}.log"))
+    (home.folder / "stack.json").unlink()
+    (home.folder / "stack.json").mkdir()
+    told: list[str] = []
+    stack.bring_down(home, told.append)
+    assert home.started() == {}
+    assert [line for line in told if "was not running" in line] == ["kafka: was not running", "redis: was not running"]
+    assert sum("status will not name it" in line for line in told) == 2

@@ -1,3 +1,4 @@
+import errno
 import subprocess
 import sys
 from importlib import import_module
@@ -12,9 +13,9 @@ from pipeline import cli, commands
 from pipeline.errors import ConfigurationError
 
 
-def ended(error: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def ended(error: str | OSError, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail() -> None:
-        raise ConfigurationError(error)
+        raise error if isinstance(error, OSError) else ConfigurationError(error)
 
     monkeypatch.setattr(cli, "app", fail)
     monkeypatch.setattr(commands, "register_all", lambda _: None)
@@ -31,6 +32,20 @@ def test_an_error_is_one_line_as_it_is_whatever_it_quotes(
 ) -> None:
     ended(error, monkeypatch)
     assert capsys.readouterr().err == f"groundswell: {error}\n"
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), "a file cannot be written (No space left on device); make room"),
+        (OSError(errno.EROFS, "Read-only file system", "/x/job.json"), "/x/job.json cannot be written (Read-only file system)"),
+    ],
+)
+def test_a_disk_that_takes_nothing_is_one_line_whoever_meets_it(
+    error: OSError, told: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ended(error, monkeypatch)
+    assert capsys.readouterr().err.startswith(f"groundswell: {told}")
 
 
 def test_a_misspelt_variable_is_told_beside_the_answer(

@@ -50,6 +50,9 @@ def test_the_last_started_stack_is_found_without_options(tmp_path: Path) -> None
             "-5",
             "TRENDS__ALLOWED_LATENESS_MS: Input should be greater than or equal to 0",
         ),
+        ("GROUNDSWELL_STACK__KAFKA_HEAP", "1gb", "GROUNDSWELL_STACK__KAFKA_HEAP: String should match pattern"),
+        ("GROUNDSWELL_KAFKA__TOPIC_PREFIX", "our own/", "GROUNDSWELL_KAFKA__TOPIC_PREFIX: String should match pattern"),
+        ("GROUNDSWELL_KAFKA__REPLICATION_FACTOR", "0", "REPLICATION_FACTOR: Input should be greater than or equal to 1"),
         ("GROUNDSWELL_TRENDS__PARALLELISM", "0", "TRENDS__PARALLELISM: Input should be greater than 0"),
         ("GROUNDSWELL_NOTIFY__ENDPOINTS", '[{"url": "http://x"}]', r"NOTIFY__ENDPOINTS \[0\] \[secrets\]: Field required"),
         ("GROUNDSWELL_NOTIFY__GROUP_BY", "hush", r'NOTIFY__GROUP_BY: Value error, write a JSON list, as in \["rule"\]'),
@@ -108,3 +111,13 @@ def test_a_broken_file_of_the_stack_is_named_with_the_fix(tmp_path: Path, conten
     (tmp_path / "stack.json").write_text(content, "latin-1")
     with pytest.raises(ConfigurationError, match=r"stack\.json (cannot be read|holds no) .*; mend or remove it"):
         settings.load(tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"", b"  \n", b"here", b"\xff\xfe"])
+def test_a_pointer_that_names_no_folder_leads_nowhere_and_is_named(content: bytes) -> None:
+    """An empty one, left by a full disk, would lead to whatever folder the command was given in."""
+    pointer = settings.current_home_file()
+    pointer.parent.mkdir(parents=True)
+    pointer.write_bytes(content)
+    with pytest.raises(ConfigurationError, match="groundswell/home (cannot be read|names no folder) .*; remove it, .*--home"):
+        settings.load()

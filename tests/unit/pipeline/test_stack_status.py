@@ -1,7 +1,11 @@
 """What `status` says of a stack that is down, half up, or whose job ended; the healthy one is an integration test."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import psutil
 import pytest
@@ -22,6 +26,27 @@ def home(tmp_path: Path) -> Home:
 def away(unused_port: int) -> Settings:
     """Settings of servers that do not answer."""
     return Settings(kafka=KafkaSettings(bootstrap=f"127.0.0.1:{unused_port}"))
+
+
+@contextmanager
+def prose() -> Iterator[str]:
+    """Answer every question with a page for people, as many a web server does; yields the address."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b"<!doctype html>")
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Say nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+        thread.join()
 
 
 def states(home: Home, settings: Settings) -> dict[str, str]:
@@ -74,6 +99,15 @@ def test_the_trends_job_is_told_as_it_is_also_when_it_is_gone(
         assert states(home, away)["trends"] == state
 
 
+def test_another_server_on_the_port_of_a_flink_that_died_is_told(home: Home, away: Settings) -> None:
+    """After a restart of the machine anybody may have it."""
+    home.remember(Started("flink-jobmanager", 2**22 + 1, 0.0, "m#flink-jobmanager", "flink.log"))
+    with prose() as url:
+        home.update(flink={"rest_url": url})
+        (trends,) = (each for each in report(home, away).services if each.name == "trends")
+    assert (trends.state, trends.detail) == ("unreachable", f"{url} answers, and is no Flink; end it, then: groundswell up")
+
+
 def test_a_job_whose_tasks_still_start_is_starting(home: Home, away: Settings) -> None:
     home.remember(alive("flink-jobmanager"))
     answers = cluster_of(a="RUNNING")
@@ -93,3 +127,8 @@ def test_a_job_that_fails_again_and_again_is_told_with_its_reason(home: Home, aw
         home.update(flink={"rest_url": url})
         (trends,) = (each for each in report(home, away).services if each.name == "trends")
     assert trends.detail == f"{url}/#/job/a {words}"
+
+
+def test_a_first_start_that_was_cut_short_is_told_as_far_as_it_came(home: Home, away: Settings) -> None:
+    home.remember(alive("flink-jobmanager"))
+    assert states(home, away) == {"flink-jobmanager": "running", "accounting": "unreachable"}
