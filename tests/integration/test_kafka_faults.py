@@ -3,7 +3,7 @@
 import gc
 import socket
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from functools import partial
 from pathlib import Path
 from time import time
@@ -87,6 +87,24 @@ def delivered(sink: KafkaSink, value: bytes) -> bool:
     except Unavailable:
         return False
     return True
+
+
+def test_what_was_committed_is_told_as_soon_as_the_broker_is_back(doomed: tuple[KafkaServer, Started, ExitStack]) -> None:
+    """It opens its port before it has read its commits: `status` right after `up` must not miss them."""
+    server, process, stack = doomed
+    settings = KafkaSettings(bootstrap=server.bootstrap)
+    with KafkaAdmin(settings) as admin:
+        assert admin.committed("g") == {}
+        admin.create([TopicState("t", 1, 1, {})])
+    with closing(KafkaSink(settings)) as sink:
+        sink.write("t", b"k", b"v", NOW_MS)
+    with closing(KafkaSource(settings, "g", ["t"])) as source:
+        assert wait_until(lambda: len(source.poll(10, 200)) == 1, 60.0)
+        source.commit({TopicPartition("t", 0): 1})
+    stop(process)
+    stack.enter_context(running(server, str(server.folder)))
+    with KafkaAdmin(settings) as admin:
+        assert admin.committed("g") == {TopicPartition("t", 0): 1}
 
 
 def test_nobody_at_the_address_is_unavailable(unused_port: int) -> None:
