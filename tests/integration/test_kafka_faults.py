@@ -71,7 +71,7 @@ def test_flush_tells_how_many_are_lost_and_the_same_sink_and_source_go_on_afterw
     assert list(source.poll(10, 200)) == []
     with pytest.raises(Unavailable):
         source.commit({TopicPartition("t", 0): 1})
-    stack.enter_context(running(server, "again"))
+    stack.enter_context(running(server, str(server.folder)))
     assert wait_until(lambda: delivered(sink, b"after"), 60.0)
     assert wait_until(lambda: b"after" in [r.value for r in source.poll(10, 500)], 60.0)
     source.commit({TopicPartition("t", 0): 2})
