@@ -9,7 +9,7 @@ from infra import stack
 from infra.home import Home
 from infra.ports import LOOPBACK
 from pipeline.errors import ConfigurationError
-from pipeline.settings import NotifySettings, Settings, WorkerSettings
+from pipeline.settings import KafkaSettings, NotifySettings, Settings, WorkerSettings
 
 
 @pytest.fixture
@@ -43,6 +43,12 @@ def test_a_taken_port_is_named_with_the_setting_that_moves_it(home: Home) -> Non
         with pytest.raises(ConfigurationError, match=f"port {taken} of worker-1 .*GROUNDSWELL_WORKER__METRICS_PORT=PORT"):
             stack.bring_up(home, services, 1, print)
     assert home.started() == {}
+
+
+def test_a_reader_is_not_given_up_because_the_broker_does_not_answer_for_a_moment(home: Home, unused_port: int) -> None:
+    """`up` waits until it is ready, and would end it at the first error."""
+    settings = Settings(kafka=KafkaSettings(bootstrap=f"{LOOPBACK}:{unused_port}"))
+    assert not stack.notifier_service(home, settings).server.ready()
 
 
 def test_what_flink_left_of_its_jobs_goes_at_the_end_and_its_state_stays(home: Home) -> None:
