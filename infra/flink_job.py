@@ -15,7 +15,7 @@ from typing import Final, Protocol
 import pipeline
 from infra.flink_cluster import FlinkCluster
 from pipeline.adapters.flink_rest import FINAL_STATES, FlinkRest
-from pipeline.adapters.waiting import wait_until
+from pipeline.adapters.waiting import wait_for_answer
 from pipeline.errors import Unavailable
 
 SCRIPT: Final = Path(pipeline.__file__).parent / "jobs" / "trends_flink.py"
@@ -46,33 +46,44 @@ class Submitted:
 def ensure_running(cluster: FlinkCluster, job: JobDocument, timeout_s: float, *, from_beginning: bool = False) -> Submitted:
     """Leave a running job alone; else submit it, from its newest checkpoint or savepoint unless ``from_beginning``.
 
-    Returns when all its tasks run. Raises Unavailable with the job's own exception when they do not in time, Stop when
-    Flink's client refuses it.
+    One that ends while it is looked at, as one that is being stopped does, is submitted again. Returns when all its tasks run.
+    Raises Unavailable with the job's own exception when they do not in time, Stop when Flink's client refuses it.
     """
     rest = cluster.rest()
     try:
         running = running_job(rest, job)
         if running is not None:
             _note(cluster.folder, running)  # a client that was ended after it had handed the job over did not come to that
-            _wait_for_tasks(rest, running, timeout_s)
-            return Submitted(running, fresh=False, resumed_from=None)
+            if _tasks_run(rest, running, timeout_s):
+                return Submitted(running, fresh=False, resumed_from=None)
         if from_beginning:
             forget(cluster.folder)
         resume = latest_checkpoint(cluster.folder)
         job_id = cluster.submit(SCRIPT, [str(_write(cluster.folder, job))], None if resume is None else resume.as_uri())
         _note(cluster.folder, job_id)
-        _wait_for_tasks(rest, job_id, timeout_s)
+        _tasks_run(rest, job_id, timeout_s)
         return Submitted(job_id, fresh=True, resumed_from=None if resume is None else str(resume))
     finally:
         rest.close()
 
 
-def _wait_for_tasks(rest: FlinkRest, job_id: str, timeout_s: float) -> None:
-    """Return when all tasks run (or the job ended): a job whose task manager was lost is RUNNING long before its tasks are."""
-    settled = wait_until(lambda: rest.state(job_id) in FINAL_STATES or rest.tasks_running(job_id), timeout_s, interval_s=0.2)
-    if not settled or rest.state(job_id) == "FAILED":
-        problem = "failed" if settled else f"does not run after {timeout_s:g} s"
+def _tasks_run(rest: FlinkRest, job_id: str, timeout_s: float) -> bool:
+    """Wait until all tasks run, or the job ended (False); raise Unavailable where it failed, or neither comes in time.
+
+    A job whose task manager was lost is RUNNING long before its tasks are.
+    """
+    state = ""
+
+    def settled() -> bool:
+        nonlocal state
+        state = rest.state(job_id)
+        return state in FINAL_STATES or rest.tasks_running(job_id)
+
+    in_time = wait_for_answer(settled, timeout_s, interval_s=0.2)
+    if not in_time or state == "FAILED":
+        problem = "failed" if in_time else f"does not run after {timeout_s:g} s"
         raise Unavailable(f"the trends job {problem}. {rest.cause(job_id)}")
+    return state not in FINAL_STATES
 
 
 def running_job(rest: FlinkRest, job: JobDocument) -> str | None:
@@ -99,9 +110,8 @@ def stop_with_savepoint(cluster: FlinkCluster, job: JobDocument, timeout_s: floa
 
 def _stop(cluster: FlinkCluster, rest: FlinkRest, job: JobDocument, timeout_s: float) -> str | None:
     job_id = running_job(rest, job)
-    if job_id is None:
+    if job_id is None or not _tasks_run(rest, job_id, timeout_s):
         return None
-    _wait_for_tasks(rest, job_id, timeout_s)
     return rest.stop_with_savepoint(job_id, (_place(cluster.folder) / "savepoints").as_uri(), timeout_s)
 
 

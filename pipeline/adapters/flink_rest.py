@@ -5,10 +5,11 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
+from uuid import uuid4
 
 import urllib3
 
-from pipeline.adapters.waiting import wait_until
+from pipeline.adapters.waiting import wait_for_answer
 from pipeline.errors import Unavailable
 
 TIMEOUT_S: Final = 5.0
@@ -92,16 +93,21 @@ class FlinkRest:
     def stop_with_savepoint(self, job_id: str, folder: str, timeout_s: float) -> str:
         """Stop a job after its state is written under ``folder``; return the savepoint's path.
 
-        Raises Unavailable when the savepoint fails or is not done in time: then the job may still run.
+        Raises Unavailable when the savepoint fails or is not done in time: then the job may still run. A moment without an
+        answer is waited out: the job ends all the same, and who gave up would take it for one that never ran. The trigger
+        is ours, so that Flink takes what is asked twice for the same.
         """
-        trigger = self._request("POST", f"/jobs/{job_id}/stop", {"targetDirectory": folder, "drain": False})["request-id"]
+        wanted = {"targetDirectory": folder, "drain": False, "triggerId": uuid4().hex}
+        trigger: list[str] = []
         answer: dict[str, Any] = {}
 
         def completed() -> bool:
-            answer.update(self._request("GET", f"/jobs/{job_id}/savepoints/{trigger}"))
+            if not trigger:
+                trigger.append(self._request("POST", f"/jobs/{job_id}/stop", wanted)["request-id"])
+            answer.update(self._request("GET", f"/jobs/{job_id}/savepoints/{trigger[0]}"))
             return bool(answer["status"]["id"] == "COMPLETED")
 
-        if not wait_until(completed, timeout_s, interval_s=0.1):
+        if not wait_for_answer(completed, timeout_s, interval_s=0.1):
             raise Unavailable(f"the savepoint of job {job_id} was not done after {timeout_s:g} s")
         location = answer["operation"].get("location")
         if location is None:
@@ -110,7 +116,10 @@ class FlinkRest:
         return str(location)
 
     def wait_for(self, job_id: str, state: str, timeout_s: float) -> None:
-        """Wait until the job is in ``state``; raise Unavailable when it ends otherwise or time runs out."""
+        """Wait until the job is in ``state``; raise Unavailable when it ends otherwise or time runs out.
+
+        Flink may refuse or be silent for a moment, as while a job changes hands or the machine is busy: it is asked again.
+        """
         seen = ""
 
         def settled() -> bool:
@@ -118,7 +127,7 @@ class FlinkRest:
             seen = self.state(job_id)
             return seen == state or seen in FINAL_STATES
 
-        wait_until(settled, timeout_s, interval_s=0.2)
+        wait_for_answer(settled, timeout_s, interval_s=0.2)
         if seen != state:
             raise Unavailable(f"job {job_id} is {seen}, not {state}. {self.cause(job_id)}")
 

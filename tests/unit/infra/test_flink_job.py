@@ -2,15 +2,17 @@ import os
 import shutil
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from infra.flink_cluster import FlinkCluster
-from infra.flink_job import SCRIPT, Submitted, ensure_running, forget, latest_checkpoint
+from infra.flink_job import SCRIPT, Submitted, ensure_running, forget, latest_checkpoint, stop_with_savepoint
 from pipeline.jobs.trends_settings import describe
 from pipeline.settings import Settings
 from tests.flink_answers import answering, cluster_of
+from tests.unit.infra.test_flink_cluster import cluster_with
 
 
 def complete(path: Path, at_s: int) -> Path:
@@ -88,6 +90,26 @@ def test_a_job_whose_submission_was_cut_short_is_found_again_with_its_checkpoint
             assert ensure_running(cluster, describe(Settings()), 5) == Submitted("a", fresh=False, resumed_from=None)
     assert (tmp_path / "trends" / "submissions").read_text("ascii") == "a\n"
     assert latest_checkpoint(tmp_path) == tmp_path / "checkpoints" / "a" / "chk-1"
+
+
+def test_a_cluster_that_is_silent_for_a_moment_is_asked_again(tmp_path: Path) -> None:
+    answers = cluster_of(a="RUNNING")
+    answers["/jobs/a"] = [503, None, answers["/jobs/a"]]
+    with answering(answers) as url:
+        cluster = FlinkCluster(tmp_path, tmp_path, tmp_path, tmp_path, int(url.rpartition(":")[2]), 0)
+        assert ensure_running(cluster, describe(Settings()), 5) == Submitted("a", fresh=False, resumed_from=None)
+
+
+def test_a_job_that_ends_while_it_is_looked_at_is_submitted_again(tmp_path: Path) -> None:
+    """One that is being stopped is listed as running a moment before it is not."""
+    fresh = "0123456789abcdef0123456789abcdef"
+    answers = cluster_of(a="RUNNING", **{fresh: "RUNNING"})
+    answers["/jobs/overview"]["jobs"].pop()
+    answers["/jobs/a"] = {"state": "FINISHED", "vertices": []}
+    with answering(answers) as url:
+        cluster = replace(cluster_with(tmp_path, f"submitted with JobID {fresh}", 0), rest_port=int(url.rpartition(":")[2]))
+        assert ensure_running(cluster, describe(Settings()), 5) == Submitted(fresh, fresh=True, resumed_from=None)
+        assert stop_with_savepoint(cluster, describe(Settings()), 5) is None
 
 
 def test_the_script_is_the_jobs_module() -> None:
