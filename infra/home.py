@@ -18,7 +18,7 @@ from infra.ports import LOOPBACK, free_port
 from infra.processes import Started, is_alive
 from pipeline.adapters.files import published_file
 from pipeline.errors import ConfigurationError
-from pipeline.settings import StackSettings, current_home_file, read_document
+from pipeline.settings import StackSettings, current_home, current_home_file, read_document
 
 LISTENERS: Final = {
     "kafka": "kafka",
@@ -93,15 +93,13 @@ class Home:
             "redis": {"url": f"redis://{LOOPBACK}:{ports.redis}/0"},
         }
         self.update(settings=endpoints, flink={"rest_url": f"http://{LOOPBACK}:{ports.flink_rest}"})
-        pointer = current_home_file()
-        pointer.parent.mkdir(parents=True, exist_ok=True)
-        pointer.write_text(f"{self.folder}\n", "utf-8")
+        with published_file(current_home_file()) as scratch:  # else a reader may see it empty: that would be any folder
+            scratch.write_text(f"{self.folder}\n", "utf-8")
 
     def retire(self) -> None:
         """Remove the pointer to this stack, if it is the account's current one. The data stay."""
-        pointer = current_home_file()
-        if pointer.is_file() and pointer.read_text("utf-8").strip() == str(self.folder):
-            pointer.unlink()
+        if current_home() == self.folder:
+            current_home_file().unlink(missing_ok=True)
 
     def remember(self, process: Started) -> None:
         """Keep a started process."""
@@ -116,7 +114,8 @@ class Home:
     def started(self) -> dict[str, Started]:
         """Return every process that was started and not yet stopped in order, whether or not it still lives."""
         files = sorted((self.folder / "run").glob("*.json"))
-        return {path.stem: _started(path) for path in files}
+        found = {path.stem: read_document(path) for path in files}  # nothing where one was forgotten meanwhile
+        return {path.stem: _started(path, found[path.stem]) for path in files if found[path.stem]}
 
     def stopped(self) -> list[str]:
         """Return the names of the processes that ran here and were stopped."""
@@ -153,9 +152,9 @@ class Home:
         return self.folder / "run" / f"{name}.json"
 
 
-def _started(path: Path) -> Started:
+def _started(path: Path, document: dict[str, Any]) -> Started:
     try:
-        return Started(**read_document(path))
+        return Started(**document)
     except TypeError as error:
         raise ConfigurationError(f"{path} names no process ({error})", "remove it, then: groundswell up") from error
 

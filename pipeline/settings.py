@@ -293,11 +293,16 @@ def current_home_file() -> Path:
     return Path(state).expanduser() / "groundswell" / "home"
 
 
+def current_home() -> Path | None:
+    """Return the home of the stack last started on this account; None where it was stopped, perhaps at this moment."""
+    try:
+        return Path(current_home_file().read_text("utf-8").strip())
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
 def _default_home() -> Path:
     from_env = os.environ.get(f"{ENV_PREFIX}HOME")
     if from_env:
         return Path(from_env)
-    pointer = current_home_file()
-    if pointer.is_file():
-        return Path(pointer.read_text("utf-8").strip())
-    return Path("~/.groundswell")
+    return current_home() or Path("~/.groundswell")
