@@ -13,16 +13,19 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path("/opt/groundswell")
+LOOK_TIMEOUT_S = 5.0  # of the health check, which asks again
+ANSWER_TIMEOUT_S = 30.0  # the job is submitted once: a cluster that has just started on a busy machine is waited for
 ENDED = ("FINISHED", "FAILED", "CANCELED")
 
 
 def main(arguments: Sequence[str]) -> int:
     """Return the exit code."""
     if arguments[0] == "--task-managers":
-        return 0 if _ask(f"{arguments[1]}/overview")["taskmanagers"] else 1
+        return 0 if _ask(f"{arguments[1]}/overview", LOOK_TIMEOUT_S)["taskmanagers"] else 1
     url, job, checkpoints = arguments
     name = job_name(json.loads(Path(job).read_text("utf-8")))
-    if any(each["name"] == name and each["state"] not in ENDED for each in _ask(f"{url}/jobs/overview")["jobs"]):
+    jobs = _ask(f"{url}/jobs/overview", ANSWER_TIMEOUT_S)["jobs"]
+    if any(each["name"] == name and each["state"] not in ENDED for each in jobs):
         return 0
     command = submission(url, job, latest_checkpoint(Path(checkpoints)))
     return subprocess.run(command, check=False).returncode
@@ -78,8 +81,8 @@ def submission(url: str, job: str, checkpoint: Path | None) -> list[str]:
     ]
 
 
-def _ask(url: str) -> dict[str, Any]:
-    with urllib.request.urlopen(url, timeout=5) as response:
+def _ask(url: str, timeout_s: float) -> dict[str, Any]:
+    with urllib.request.urlopen(url, timeout=timeout_s) as response:
         answer: dict[str, Any] = json.load(response)
         return answer
 
