@@ -14,7 +14,7 @@ from typing import Final, Protocol
 
 import pipeline
 from infra.flink_cluster import FlinkCluster
-from pipeline.adapters.flink_rest import FINAL_STATES, FlinkRest
+from pipeline.adapters.flink_rest import FlinkJob, FlinkRest
 from pipeline.adapters.waiting import wait_for_answer
 from pipeline.errors import Unavailable
 
@@ -72,23 +72,22 @@ def _tasks_run(rest: FlinkRest, job_id: str, timeout_s: float) -> bool:
 
     A job whose task manager was lost is RUNNING long before its tasks are.
     """
-    state = ""
+    seen: list[FlinkJob] = []
 
     def settled() -> bool:
-        nonlocal state
-        state = rest.state(job_id)
-        return state in FINAL_STATES or rest.tasks_running(job_id)
+        seen.append(rest.job(job_id))
+        return seen[-1].tasks_run or seen[-1].has_ended
 
     in_time = wait_for_answer(settled, timeout_s, interval_s=0.2)
-    if not in_time or state == "FAILED":
+    if not in_time or seen[-1].state == "FAILED":
         problem = "failed" if in_time else f"does not run after {timeout_s:g} s"
         raise Unavailable(f"the trends job {problem}. {rest.cause(job_id)}")
-    return state not in FINAL_STATES
+    return not seen[-1].has_ended
 
 
 def running_job(rest: FlinkRest, job: JobDocument) -> str | None:
     """Return the id under which this job runs or is being restarted; None where it does not."""
-    return next((each.job_id for each in rest.jobs() if each.name == job.name and each.state not in FINAL_STATES), None)
+    return next((each.job_id for each in rest.jobs() if each.name == job.name and not each.has_ended), None)
 
 
 def stop_with_savepoint(cluster: FlinkCluster, job: JobDocument, timeout_s: float = SAVEPOINT_TIMEOUT_S) -> str | None:

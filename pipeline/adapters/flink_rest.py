@@ -20,11 +20,20 @@ MAX_CAUSE_CHARS: Final = 2_000
 
 @dataclass(frozen=True, slots=True)
 class FlinkJob:
-    """One job of the cluster. ``state`` is Flink's word: RUNNING, RESTARTING, FINISHED, FAILED …"""
+    """One job of the cluster. ``state`` is Flink's word: RUNNING, RESTARTING, FINISHED, FAILED …
+
+    ``tasks_run``: every task of it runs; the job itself is called RUNNING while its tasks still start.
+    """
 
     job_id: str
     name: str
     state: str
+    tasks_run: bool
+
+    @property
+    def has_ended(self) -> bool:
+        """Tell whether it is over, whichever way."""
+        return self.state in FINAL_STATES
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +61,19 @@ class FlinkRest:
         return FlinkOverview(found["flink-version"], found["taskmanagers"])
 
     def jobs(self) -> list[FlinkJob]:
-        """Return all jobs that the cluster remembers, also ended ones."""
+        """Return all jobs that the cluster remembers, also ended ones, as they are now."""
         found = self._request("GET", "/jobs/overview")["jobs"]
-        return [FlinkJob(each["jid"], each["name"], each["state"]) for each in found]
+        return [FlinkJob(each["jid"], each["name"], each["state"], _all_run(each["tasks"])) for each in found]
+
+    def job(self, job_id: str) -> FlinkJob:
+        """Return one job as it is now. Raises Unavailable where the cluster does not know it."""
+        found = next((job for job in self.jobs() if job.job_id == job_id), None)
+        if found is None:
+            raise Unavailable(f"Flink at {self.url} knows no job {job_id}")
+        return found
 
     def state(self, job_id: str) -> str:
-        """Return the state of one job."""
+        """Return the state of one job, up to three seconds old: so long Flink keeps what it tells of one job alone."""
         state: str = self._request("GET", f"/jobs/{job_id}")["state"]
         return state
 
@@ -65,11 +81,6 @@ class FlinkRest:
         """Return for how long a job has run, or ran, in milliseconds."""
         duration: int = self._request("GET", f"/jobs/{job_id}")["duration"]
         return duration
-
-    def tasks_running(self, job_id: str) -> bool:
-        """Tell whether every task of a job runs: the job itself is called RUNNING while its tasks still start."""
-        vertices = self._request("GET", f"/jobs/{job_id}")["vertices"]
-        return bool(vertices) and all(vertex["status"] == "RUNNING" for vertex in vertices)
 
     def exceptions(self, job_id: str) -> str:
         """Return the last failure of a job as Flink tells it, or an empty text."""
@@ -144,3 +155,7 @@ class FlinkRest:
             )
         answer: dict[str, Any] = json.loads(response.data or b"{}")
         return answer
+
+
+def _all_run(tasks: Mapping[str, int]) -> bool:
+    return 0 < tasks["total"] == tasks["running"]

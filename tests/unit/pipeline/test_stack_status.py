@@ -77,7 +77,7 @@ def test_the_trends_job_is_told_as_it_is_also_when_it_is_gone(
 def test_a_job_whose_tasks_still_start_is_starting(home: Home, away: Settings) -> None:
     home.remember(alive("flink-jobmanager"))
     answers = cluster_of(a="RUNNING")
-    answers["/jobs/a"]["vertices"][0]["status"] = "SCHEDULED"
+    answers["/jobs/overview"]["jobs"][0]["tasks"]["running"] = 0
     with answering(answers) as url:
         home.update(flink={"rest_url": url})
         assert states(home, away)["trends"] == "STARTING"
