@@ -72,7 +72,7 @@ def check_flink(rest_url: str, expects_job: bool = True) -> Iterator[Finding]:
         if not rest.overview().task_managers:
             yield error("flink", f"no task manager is registered at {rest_url}", "groundswell up")
         jobs = rest.jobs()
-        waiting = [job for job in jobs if job.state == "RUNNING" and not rest.tasks_running(job.job_id)]
+        waiting = [job for job in jobs if job.state == "RUNNING" and not job.tasks_run]
     finally:
         rest.close()
     running = {job.name for job in jobs if job.state == "RUNNING"}

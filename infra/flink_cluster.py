@@ -25,6 +25,7 @@ SHIPPED: Final = ("__init__.py", "errors.py", "times.py", "contract.py", "events
 TEMPORARY: Final = "tmp"
 SLOTS: Final = 2
 SUBMIT_TIMEOUT_S: Final = 300.0
+ANSWER_TIMEOUT_S: Final = 30.0  # as long as Flink's own parts wait for each other (pekko.ask.timeout)
 REPRODUCIBLE: Final = (1980, 1, 1, 0, 0, 0)
 UNHEARD: Final = "Failed to start Python process"  # what the client says of a script that ended before it looked
 
@@ -203,8 +204,10 @@ class FlinkCluster:
         return submitted[1]
 
     def rest(self) -> FlinkRest:
-        """Return a client of the cluster's REST interface."""
-        return FlinkRest(self.rest_url)
+        """Return a client of the cluster's REST interface, as patient as the cluster is with itself: who starts and stops a job
+        on a busy machine must not give up before it does.
+        """
+        return FlinkRest(self.rest_url, ANSWER_TIMEOUT_S)
 
     @property
     def env(self) -> Mapping[str, str]:
@@ -250,7 +253,7 @@ class FlinkCluster:
 
     def _task_managers(self) -> int | None:
         """Return how many task managers are registered, or None while the job manager does not answer."""
-        rest = self.rest()
+        rest = FlinkRest(self.rest_url)
         try:
             return rest.overview().task_managers
         except Unavailable:

@@ -16,8 +16,8 @@ from typing import Final, Protocol
 
 import pipeline
 from infra.flink_cluster import FlinkCluster, address
-from pipeline.adapters.flink_rest import FINAL_STATES, FlinkRest
-from pipeline.adapters.waiting import wait_until
+from pipeline.adapters.flink_rest import FlinkJob, FlinkRest
+from pipeline.adapters.waiting import wait_for_answer
 from pipeline.errors import ConfigurationError, Unavailable
 
 SCRIPT: Final = Path(pipeline.__file__).parent / "jobs" / "trends_flink.py"
@@ -71,8 +71,9 @@ class Submitted:
 def ensure_running(cluster: FlinkCluster, job: JobDocument, timeout_s: float, *, from_beginning: bool = False) -> Submitted:
     """Leave a running job alone; else submit it, from its newest checkpoint or savepoint unless ``from_beginning``.
 
-    Returns when all its tasks run. Raises Unavailable with the job's own exception when they do not in time, Stop when
-    Flink's client refuses it, ConfigurationError when it runs and should begin again.
+    One that ends while it is looked at, as one that is being stopped does, is submitted again. Returns when all its tasks run.
+    Raises Unavailable with the job's own exception when they do not in time, Stop when Flink's client refuses it,
+    ConfigurationError when it runs and should begin again.
     """
     rest = cluster.rest()
     try:
@@ -84,30 +85,40 @@ def ensure_running(cluster: FlinkCluster, job: JobDocument, timeout_s: float, *,
         _give_place(cluster.folder, job.name)
         if running is not None:
             _note(cluster.folder, running)  # a client that was ended after it had handed the job over did not come to that
-            _wait_for_tasks(rest, running, timeout_s)
-            return Submitted(running, fresh=False, resumed_from=None)
+            if _tasks_run(rest, running, timeout_s):
+                return Submitted(running, fresh=False, resumed_from=None)
         if from_beginning:
             forget(cluster.folder)
         resume = latest_checkpoint(cluster.folder)
         job_id = cluster.submit(SCRIPT, [str(_write(cluster.folder, job))], None if resume is None else address(resume))
         _note(cluster.folder, job_id)
-        _wait_for_tasks(rest, job_id, timeout_s)
+        _tasks_run(rest, job_id, timeout_s)
         return Submitted(job_id, fresh=True, resumed_from=None if resume is None else str(resume))
     finally:
         rest.close()
 
 
-def _wait_for_tasks(rest: FlinkRest, job_id: str, timeout_s: float) -> None:
-    """Return when all tasks run (or the job ended): a job whose task manager was lost is RUNNING long before its tasks are."""
-    settled = wait_until(lambda: rest.state(job_id) in FINAL_STATES or rest.tasks_running(job_id), timeout_s, interval_s=0.2)
-    if not settled or rest.state(job_id) == "FAILED":
-        problem = "failed" if settled else f"does not run after {timeout_s:g} s"
+def _tasks_run(rest: FlinkRest, job_id: str, timeout_s: float) -> bool:
+    """Wait until all tasks run, or the job ended (False); raise Unavailable where it failed, or neither comes in time.
+
+    A job whose task manager was lost is RUNNING long before its tasks are.
+    """
+    seen: list[FlinkJob] = []
+
+    def settled() -> bool:
+        seen.append(rest.job(job_id))
+        return seen[-1].tasks_run or seen[-1].has_ended
+
+    in_time = wait_for_answer(settled, timeout_s, interval_s=0.2)
+    if not in_time or seen[-1].state == "FAILED":
+        problem = "failed" if in_time else f"does not run after {timeout_s:g} s"
         raise Unavailable(f"the trends job {problem}. {rest.cause(job_id)}")
+    return not seen[-1].has_ended
 
 
 def running_job(rest: FlinkRest, job: JobDocument) -> str | None:
     """Return the id under which this job runs or is being restarted; None where it does not."""
-    return next((each.job_id for each in rest.jobs() if each.name == job.name and each.state not in FINAL_STATES), None)
+    return next((each.job_id for each in rest.jobs() if each.name == job.name and not each.has_ended), None)
 
 
 def stop_with_savepoint(cluster: Cluster, job: JobDocument, timeout_s: float = SAVEPOINT_TIMEOUT_S) -> str | None:
@@ -129,9 +140,8 @@ def stop_with_savepoint(cluster: Cluster, job: JobDocument, timeout_s: float = S
 
 def _stop(cluster: Cluster, rest: FlinkRest, job: JobDocument, timeout_s: float) -> str | None:
     job_id = running_job(rest, job)
-    if job_id is None:
+    if job_id is None or not _tasks_run(rest, job_id, timeout_s):
         return None
-    _wait_for_tasks(rest, job_id, timeout_s)
     _give_place(cluster.folder, job.name)
     return rest.stop_with_savepoint(job_id, address(_place(cluster.folder) / "savepoints"), timeout_s)
 

@@ -10,7 +10,7 @@ import json
 import os
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -119,9 +119,9 @@ class Home:
 
     def retire(self) -> None:
         """Remove the pointer to this stack, if it is the account's current one. The data stay."""
-        pointer = current_home_file()
-        if pointer.is_file() and pointer.read_bytes().strip() == bytes(self.folder):
-            pointer.unlink()
+        with suppress(FileNotFoundError, NotADirectoryError):  # another `down` may have been faster
+            if current_home_file().read_bytes().strip() == bytes(self.folder):
+                current_home_file().unlink()
 
     def remember(self, process: Started) -> None:
         """Keep a started process."""
@@ -136,7 +136,8 @@ class Home:
     def started(self) -> dict[str, Started]:
         """Return every process that was started and not yet stopped in order, whether or not it still lives."""
         files = sorted((self.folder / "run").glob("*.json"))
-        return {path.stem: _started(path) for path in files}
+        found = {path.stem: read_document(path) for path in files}  # nothing where one was forgotten meanwhile
+        return {path.stem: _started(path, found[path.stem]) for path in files if found[path.stem]}
 
     def stopped(self) -> list[str]:
         """Return the names of the processes that ran here and were stopped."""
@@ -189,9 +190,9 @@ def _point_at(folder: Path) -> None:
         raise ConfigurationError(str(problem), "another place: export XDG_STATE_HOME=FOLDER") from problem
 
 
-def _started(path: Path) -> Started:
+def _started(path: Path, document: dict[str, Any]) -> Started:
     try:
-        return Started(**read_document(path))
+        return Started(**document)
     except TypeError as error:
         raise ConfigurationError(f"{path} names no process ({error})", "remove it, then: groundswell up") from error
 

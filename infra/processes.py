@@ -11,7 +11,7 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -26,6 +26,7 @@ from pipeline.errors import Stop, Unavailable
 MARKER: Final = STACK_PROCESS
 TAIL_LINES: Final = 15
 KILL_TIMEOUT_S: Final = 20.0  # a process cannot refuse SIGKILL, but a busy machine takes its time
+KILL_LOOK_S: Final = 0.2  # after it, what is left is looked for again
 SAME_START_S: Final = 0.5  # psutil derives start times from clock ticks: they agree to a hundredth of a second
 
 
@@ -105,12 +106,7 @@ def is_alive(process: Started) -> bool:
 
     (A step of the machine's clock moves all start times; the marker settles that.)
     """
-    try:
-        found = psutil.Process(process.pid)
-        same = abs(found.create_time() - process.started_s) < SAME_START_S or _marker_of(found, os.getuid()) == process.marker
-        return same and found.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
+    return _living(process) is not None
 
 
 def members(marker: str) -> list[psutil.Process]:
@@ -120,29 +116,27 @@ def members(marker: str) -> list[psutil.Process]:
 
 def owned(owner: str) -> list[Started]:
     """Return every process of this account that was started for ``owner``, remembered or not."""
-    return [
-        Started(carried.rpartition("#")[2], found.pid, found.create_time(), carried, "")
-        for found, carried in _marked()
-        if carried.startswith(f"{owner}#")
-    ]
+    found = (_started(each, carried) for each, carried in _marked() if carried.startswith(f"{owner}#"))
+    return [each for each in found if each is not None]
 
 
 def stop(process: Started, timeout_s: float = 20.0, first: signal.Signals = signal.SIGTERM) -> int:
     """End the process and all that carries its marker: ``first``, then SIGKILL after ``timeout_s``. Returns how many ended.
 
     The signal goes to the service itself first, so that it shuts down in its own order; what is left afterwards (orphans)
-    is ended directly. Raises Stop if one survives SIGKILL.
+    is ended directly, until a look finds none: one of them may just be starting another. Raises Stop if one survives SIGKILL.
     """
-    leader = [psutil.Process(process.pid)] if is_alive(process) else []
-    children = members(process.marker)
-    _signal(leader, first)
-    _, alive = psutil.wait_procs(leader, timeout=timeout_s)
-    rest = alive + members(process.marker)
-    _signal(rest, signal.SIGKILL)
-    _, alive = psutil.wait_procs(rest, timeout=KILL_TIMEOUT_S)
-    if alive:
-        raise Stop(f"process {alive[0].pid} of {process.name} survives SIGKILL; look at it with: ps -fp {alive[0].pid}")
-    return len({each.pid for each in leader + children + rest})
+    leader = _living(process)
+    ended = {each.pid for each in _all_of(process)}
+    if leader is not None:
+        _signal([leader], first)
+        wait_until(lambda: not is_alive(process), timeout_s)
+    in_time = wait_until(lambda: _none_is_left(process, ended), KILL_TIMEOUT_S)
+    psutil.wait_procs([] if leader is None else [leader], timeout=0)  # where it is a child of ours, it is a zombie no longer
+    if not in_time:
+        left = ",".join(str(each.pid) for each in _all_of(process))
+        raise Stop(f"process {left} of {process.name} survives SIGKILL; look at it with: ps -fp {left}")
+    return len(ended)
 
 
 def wait_ready(process: Started, ready: Callable[[], bool], timeout_s: float) -> None:
@@ -184,6 +178,48 @@ def _telling(output: str) -> str:
     return traceback[0] if traceback else "\n".join(output.splitlines()[-TAIL_LINES:])
 
 
+def _living(process: Started) -> psutil.Process | None:
+    """Return this very process as long as it runs. See ``is_alive``."""
+    try:
+        found = psutil.Process(process.pid)
+        same = abs(found.create_time() - process.started_s) < SAME_START_S or _marker_of(found, os.getuid()) == process.marker
+        return found if same and not _has_ended(found) else None
+    except psutil.NoSuchProcess:
+        return None
+
+
+def _has_ended(process: psutil.Process) -> bool:
+    """Tell whether it is a zombie through and through: of a process with threads the first may be one while others still hold
+    its port.
+    """
+    return process.status() == psutil.STATUS_ZOMBIE and process.num_threads() <= 1
+
+
+def _all_of(process: Started) -> set[psutil.Process]:
+    leader = _living(process)
+    return {*members(process.marker), *([] if leader is None else [leader])}
+
+
+def _none_is_left(process: Started, ended: set[int]) -> bool:
+    """Kill what is left of a process; tell whether there was none, and add what there was to ``ended``.
+
+    A zombie counts as ended: its parent, the first process of a container perhaps, may be slow to look after it, or never do.
+    """
+    left = _all_of(process)
+    ended.update(each.pid for each in left)
+    _signal(left, signal.SIGKILL)
+    psutil.wait_procs(left, timeout=KILL_LOOK_S)
+    return not left
+
+
+def _started(process: psutil.Process, marker: str) -> Started | None:
+    """Return what is known of a process that nobody remembers; None where it ends meanwhile."""
+    try:
+        return Started(marker.rpartition("#")[2], process.pid, process.create_time(), marker, "")
+    except psutil.NoSuchProcess:
+        return None
+
+
 def _end_with_parent() -> None:
     """Ask Linux for SIGTERM when the parent dies (prctl PR_SET_PDEATHSIG = 1); elsewhere do nothing."""
     if sys.platform == "linux":
@@ -208,7 +244,7 @@ def _marker_of(process: psutil.Process, uid: int) -> str | None:
         return None
 
 
-def _signal(processes: Sequence[psutil.Process], number: signal.Signals) -> None:
+def _signal(processes: Collection[psutil.Process], number: signal.Signals) -> None:
     for process in processes:
         try:
             process.send_signal(number)

@@ -55,9 +55,12 @@ class GroupMember:
         return Command(self.name, argv, self.home.folder / "logs" / f"{self.name}.log", env)
 
     def ready(self) -> bool:
-        """Tell whether the group has all its members."""
-        with KafkaAdmin(self.kafka) as admin:
-            return admin.members(self.group) >= self.of
+        """Tell whether the group has all its members; a broker that does not answer for a moment is no reason to give up."""
+        try:
+            with KafkaAdmin(self.kafka) as admin:
+                return admin.members(self.group) >= self.of
+        except Unavailable:
+            return False
 
 
 def kafka_and_redis(home: Home, settings: Settings, ports: Ports) -> list[Service]:

@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path("/opt/groundswell")
+LOOK_TIMEOUT_S = 5.0  # of the health check, which asks again
+ANSWER_TIMEOUT_S = 30.0  # the job is submitted once: a cluster that has just started on a busy machine is waited for
 ENDED = ("FINISHED", "FAILED", "CANCELED")
 WATCH_S = 10.0
 
@@ -25,9 +27,9 @@ WATCH_S = 10.0
 def main(arguments: Sequence[str]) -> int:
     """Return the exit code."""
     if arguments[0] == "--task-managers":
-        return 0 if _ask(f"{arguments[1]}/overview")["taskmanagers"] else 1
+        return 0 if _ask(f"{arguments[1]}/overview", LOOK_TIMEOUT_S)["taskmanagers"] else 1
     if arguments[0] == "--job":
-        return 0 if "RUNNING" in _states(arguments[1], _name(arguments[2])) else 1
+        return 0 if "RUNNING" in _states(arguments[1], _name(arguments[2]), LOOK_TIMEOUT_S) else 1
     url, job, checkpoints = arguments
     if not _goes_on(url, _name(job)):
         command = submission(url, job, latest_checkpoint(Path(checkpoints)))
@@ -47,13 +49,13 @@ def _name(job: str) -> str:
     return job_name(json.loads(Path(job).read_text("utf-8")))
 
 
-def _states(url: str, name: str) -> list[str]:
-    return [each["state"] for each in _ask(f"{url}/jobs/overview")["jobs"] if each["name"] == name]
+def _states(url: str, name: str, timeout_s: float) -> list[str]:
+    return [each["state"] for each in _ask(f"{url}/jobs/overview", timeout_s)["jobs"] if each["name"] == name]
 
 
 def _goes_on(url: str, name: str) -> bool:
     """Tell whether the job runs, or is being started again by Flink itself."""
-    return any(state not in ENDED for state in _states(url, name))
+    return any(state not in ENDED for state in _states(url, name, ANSWER_TIMEOUT_S))
 
 
 def job_name(job: dict[str, Any]) -> str:
@@ -106,8 +108,8 @@ def submission(url: str, job: str, checkpoint: Path | None) -> list[str]:
     ]
 
 
-def _ask(url: str) -> dict[str, Any]:
-    with urllib.request.urlopen(url, timeout=5) as response:
+def _ask(url: str, timeout_s: float) -> dict[str, Any]:
+    with urllib.request.urlopen(url, timeout=timeout_s) as response:
         answer: dict[str, Any] = json.load(response)
         return answer
 

@@ -293,15 +293,12 @@ def current_home_file() -> Path:
     return Path(state).expanduser() / "groundswell" / "home"
 
 
-def _default_home() -> Path:
-    from_env = os.environ.get(f"{ENV_PREFIX}HOME")
-    if from_env:
-        return Path(from_env)
-    return _pointed_at(current_home_file()) or Path("~/.groundswell")
+def current_home() -> Path | None:
+    """Return the home of the stack last started on this account; None where it was stopped, perhaps at this moment.
 
-
-def _pointed_at(pointer: Path) -> Path | None:
-    """Return the folder that the file names; None where there is no file. Raises ConfigurationError where it names none."""
+    Raises ConfigurationError where the file that should name it does not.
+    """
+    pointer = current_home_file()
     try:
         named = pointer.read_text("utf-8").strip()
     except (FileNotFoundError, NotADirectoryError):
@@ -311,3 +308,10 @@ def _pointed_at(pointer: Path) -> Path | None:
     if not Path(named).is_absolute():
         raise ConfigurationError(f"{pointer} names no folder but {named!r}", "remove it, and name the home: --home FOLDER")
     return Path(named)
+
+
+def _default_home() -> Path:
+    from_env = os.environ.get(f"{ENV_PREFIX}HOME")
+    if from_env:
+        return Path(from_env)
+    return current_home() or Path("~/.groundswell")

@@ -33,17 +33,21 @@ SMALL_BROKER = ("-Xms256m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLev
 SERVERS_TIMEOUT_S = 240  # the first test that asks for a server waits for its start, which a busy machine draws out
 
 
+NEEDS_MORE = {"integration", "flink", "data", "model"}  # what the Makefile runs in one process
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Give tests on real servers time, and forgive what kafka-python 3.0.12 leaks.
 
-    (A connection that fails while it is being set up keeps its socket.)
+    (A connection that fails while it is being set up keeps its socket. Python warns when it finds it: in whichever test of
+    the same process that happens, also in one that asks no server.)
     """
     forgiven = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
     for item in items:
-        if item.get_closest_marker("integration") is not None:
+        if any(item.get_closest_marker(name) for name in NEEDS_MORE):
             item.add_marker(forgiven)
-            if item.get_closest_marker("timeout") is None:
-                item.add_marker(pytest.mark.timeout(SERVERS_TIMEOUT_S))
+        if item.get_closest_marker("integration") and item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(SERVERS_TIMEOUT_S))
 
 
 @pytest.fixture(scope="session")

@@ -5,10 +5,11 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
+from uuid import uuid4
 
 import urllib3
 
-from pipeline.adapters.waiting import wait_until
+from pipeline.adapters.waiting import wait_for_answer
 from pipeline.errors import Unavailable
 
 TIMEOUT_S: Final = 5.0
@@ -19,11 +20,20 @@ MAX_CAUSE_CHARS: Final = 2_000
 
 @dataclass(frozen=True, slots=True)
 class FlinkJob:
-    """One job of the cluster. ``state`` is Flink's word: RUNNING, RESTARTING, FINISHED, FAILED …"""
+    """One job of the cluster. ``state`` is Flink's word: RUNNING, RESTARTING, FINISHED, FAILED …
+
+    ``tasks_run``: every task of it runs; the job itself is called RUNNING while its tasks still start.
+    """
 
     job_id: str
     name: str
     state: str
+    tasks_run: bool
+
+    @property
+    def has_ended(self) -> bool:
+        """Tell whether it is over, whichever way."""
+        return self.state in FINAL_STATES
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +61,19 @@ class FlinkRest:
         return FlinkOverview(found["flink-version"], found["taskmanagers"])
 
     def jobs(self) -> list[FlinkJob]:
-        """Return all jobs that the cluster remembers, also ended ones."""
+        """Return all jobs that the cluster remembers, also ended ones, as they are now."""
         found = self._request("GET", "/jobs/overview")["jobs"]
-        return [FlinkJob(each["jid"], each["name"], each["state"]) for each in found]
+        return [FlinkJob(each["jid"], each["name"], each["state"], _all_run(each["tasks"])) for each in found]
+
+    def job(self, job_id: str) -> FlinkJob:
+        """Return one job as it is now. Raises Unavailable where the cluster does not know it."""
+        found = next((job for job in self.jobs() if job.job_id == job_id), None)
+        if found is None:
+            raise Unavailable(f"Flink at {self.url} knows no job {job_id}")
+        return found
 
     def state(self, job_id: str) -> str:
-        """Return the state of one job."""
+        """Return the state of one job, up to three seconds old: so long Flink keeps what it tells of one job alone."""
         state: str = self._request("GET", f"/jobs/{job_id}")["state"]
         return state
 
@@ -64,11 +81,6 @@ class FlinkRest:
         """Return for how long a job has run, or ran, in milliseconds."""
         duration: int = self._request("GET", f"/jobs/{job_id}")["duration"]
         return duration
-
-    def tasks_running(self, job_id: str) -> bool:
-        """Tell whether every task of a job runs: the job itself is called RUNNING while its tasks still start."""
-        vertices = self._request("GET", f"/jobs/{job_id}")["vertices"]
-        return bool(vertices) and all(vertex["status"] == "RUNNING" for vertex in vertices)
 
     def exceptions(self, job_id: str) -> str:
         """Return the last failure of a job as Flink tells it, or an empty text."""
@@ -92,16 +104,21 @@ class FlinkRest:
     def stop_with_savepoint(self, job_id: str, folder: str, timeout_s: float) -> str:
         """Stop a job after its state is written under ``folder``; return the savepoint's path.
 
-        Raises Unavailable when the savepoint fails or is not done in time: then the job may still run.
+        Raises Unavailable when the savepoint fails or is not done in time: then the job may still run. A moment without an
+        answer is waited out: the job ends all the same, and who gave up would take it for one that never ran. The trigger
+        is ours, so that Flink takes what is asked twice for the same.
         """
-        trigger = self._request("POST", f"/jobs/{job_id}/stop", {"targetDirectory": folder, "drain": False})["request-id"]
+        wanted = {"targetDirectory": folder, "drain": False, "triggerId": uuid4().hex}
+        trigger: list[str] = []
         answer: dict[str, Any] = {}
 
         def completed() -> bool:
-            answer.update(self._request("GET", f"/jobs/{job_id}/savepoints/{trigger}"))
+            if not trigger:
+                trigger.append(self._request("POST", f"/jobs/{job_id}/stop", wanted)["request-id"])
+            answer.update(self._request("GET", f"/jobs/{job_id}/savepoints/{trigger[0]}"))
             return bool(answer["status"]["id"] == "COMPLETED")
 
-        if not wait_until(completed, timeout_s, interval_s=0.1):
+        if not wait_for_answer(completed, timeout_s, interval_s=0.1):
             raise Unavailable(f"the savepoint of job {job_id} was not done after {timeout_s:g} s")
         location = answer["operation"].get("location")
         if location is None:
@@ -110,7 +127,10 @@ class FlinkRest:
         return str(location)
 
     def wait_for(self, job_id: str, state: str, timeout_s: float) -> None:
-        """Wait until the job is in ``state``; raise Unavailable when it ends otherwise or time runs out."""
+        """Wait until the job is in ``state``; raise Unavailable when it ends otherwise or time runs out.
+
+        Flink may refuse or be silent for a moment, as while a job changes hands or the machine is busy: it is asked again.
+        """
         seen = ""
 
         def settled() -> bool:
@@ -118,7 +138,7 @@ class FlinkRest:
             seen = self.state(job_id)
             return seen == state or seen in FINAL_STATES
 
-        wait_until(settled, timeout_s, interval_s=0.2)
+        wait_for_answer(settled, timeout_s, interval_s=0.2)
         if seen != state:
             raise Unavailable(f"job {job_id} is {seen}, not {state}. {self.cause(job_id)}")
 
@@ -138,3 +158,7 @@ class FlinkRest:
         except ValueError as error:  # after a restart of the machine anybody may listen on the port
             raise Unavailable(f"{self.url} answers, and is no Flink", "end it, then: groundswell up") from error
         return answer
+
+
+def _all_run(tasks: Mapping[str, int]) -> bool:
+    return 0 < tasks["total"] == tasks["running"]

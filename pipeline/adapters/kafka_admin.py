@@ -8,7 +8,14 @@ from typing import Any, Final, Self
 from kafka import KafkaAdminClient
 from kafka import TopicPartition as ClientPartition
 from kafka.admin import ConfigResource, OffsetSpec
-from kafka.errors import CoordinatorNotAvailableError, GroupIdNotFoundError, InvalidReplicationFactorError, KafkaError
+from kafka.errors import (
+    CoordinatorLoadInProgressError,
+    CoordinatorNotAvailableError,
+    GroupIdNotFoundError,
+    InvalidReplicationFactorError,
+    KafkaError,
+    NotCoordinatorError,
+)
 
 from pipeline.adapters.kafka_client import client_options, require_broker, translated
 from pipeline.adapters.streams import TopicPartition
@@ -18,6 +25,7 @@ from pipeline.settings import KafkaSettings
 
 CONNECT_TIMEOUT_MS: Final = 5_000
 SHOWN_TIMEOUT_S: Final = 10.0
+OFFSETS_TOPIC: Final = "__consumer_offsets"
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,11 +121,23 @@ class KafkaAdmin:
         return {TopicPartition(*each): (first[each].offset, end[each].offset) for each in partitions}
 
     def committed(self, group: str) -> dict[TopicPartition, int]:
-        """Return the next offset to read by partition; a group that never committed has none."""
-        try:
-            found = self._client.list_group_offsets([group]).get(group, {})
-        except CoordinatorNotAvailableError:  # the broker has not made its offsets topic yet: nobody ever committed
-            return {}
+        """Return the next offset to read by partition; a group that never committed has none.
+
+        A broker that has just started accepts connections before it has read its commits back: then this waits.
+        """
+        found: dict[ClientPartition, Any] = {}
+
+        def told() -> bool:
+            try:
+                found.update(self._client.list_group_offsets([group]).get(group, {}))
+            except (CoordinatorLoadInProgressError, NotCoordinatorError):
+                return False
+            except CoordinatorNotAvailableError:
+                return OFFSETS_TOPIC not in self._client.list_topics()  # not made yet: nobody ever committed
+            return True
+
+        if not wait_until(told, SHOWN_TIMEOUT_S):
+            raise Unavailable(f"Kafka has not read the commits of group {group} after {SHOWN_TIMEOUT_S:g} s; try again")
         return {TopicPartition(*partition): at.offset for partition, at in found.items() if at.offset >= 0}
 
     def members(self, group: str) -> int:

@@ -98,7 +98,7 @@ def _jobs(rest_url: str) -> list[ServiceState]:
 
 
 def _job(rest: FlinkRest, job: FlinkJob) -> ServiceState:
-    starting = job.state == "RUNNING" and not rest.tasks_running(job.job_id)
+    starting = job.state == "RUNNING" and not job.tasks_run
     cause = "" if job.state == "RUNNING" else rest.cause(job.job_id).partition("\n")[0]
     page = f"{rest.url}/#/job/{job.job_id}"
     return ServiceState("trends", "STARTING" if starting else job.state, f"{page} {cause}".rstrip())

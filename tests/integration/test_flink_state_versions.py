@@ -9,15 +9,15 @@ import pytest
 
 from infra.flink_cluster import FlinkCluster, ship
 from infra.flink_job import ensure_running, running_job
-from pipeline.adapters.waiting import wait_until
+from pipeline.adapters.waiting import wait_for_answer
 from pipeline.core import entity_state, market_state
 from pipeline.core.corrections import settled_trends
 from pipeline.core.entity_state import STATE_VERSION
 from pipeline.errors import Unavailable
 from pipeline.events import Alert, AlertStatus
 from pipeline.jobs.trends_job import TrendsJob
-from tests.parity.flink_lab import READY_S, SETTLED_S, Lab, kafka_of, wait_for_more_trends
-from tests.parity.flink_runs import Told, publish, told_by_flink, told_in_process
+from tests.parity.flink_lab import READY_S, Lab, kafka_of, wait_for_told, wait_until_at_work
+from tests.parity.flink_runs import Told, publish, told_in_process
 from tests.unit.core.old_states import encoded_as_version_2
 from tests.unit.core.streams import DAY_MS, HOUR_MS, START_MS, background, in_order, shift
 
@@ -80,7 +80,7 @@ def test_a_savepoint_of_an_older_release_goes_on_and_a_newer_ones_is_refused_by_
         release(lab.cluster, *changes)
         lab.run(job)
         publish(kafka_of(job), job.scored, part)
-        wait_for_more_trends(job)
+        wait_until_at_work(job, part)
         lab.stop(job)
 
     release(lab.cluster)
@@ -90,7 +90,7 @@ def test_a_savepoint_of_an_older_release_goes_on_and_a_newer_ones_is_refused_by_
     rest = lab.cluster.rest()
     refused = running_job(rest, job)
     assert refused is not None
-    assert wait_until(lambda: words in rest.cause(refused), READY_S, interval_s=0.5)
+    assert wait_for_answer(lambda: words in rest.cause(refused), READY_S, interval_s=0.5)
     rest.cancel(refused)
     rest.wait_for(refused, "CANCELED", READY_S)
     rest.close()
@@ -99,7 +99,7 @@ def test_a_savepoint_of_an_older_release_goes_on_and_a_newer_ones_is_refused_by_
     release(lab.cluster, NEWER)
     lab.run(job)
     expected = told_in_process(job, POSTS)
-    assert wait_until(lambda: same(told_by_flink(kafka_of(job), job), expected), SETTLED_S, interval_s=1.0)
+    wait_for_told(job, lambda told: same(told, expected), interval_s=1.0)
     assert {alert.status for alert in expected.alerts} >= {AlertStatus.OPENED, AlertStatus.RESOLVED}
 
 

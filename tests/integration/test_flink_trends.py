@@ -5,11 +5,10 @@ import pytest
 from infra.flink_job import ensure_running, latest_checkpoint
 from pipeline.adapters.kafka_reader import KafkaReader
 from pipeline.adapters.kafka_sink import KafkaSink
-from pipeline.adapters.waiting import wait_until
 from pipeline.events import AlertStatus, DeadLetter
 from pipeline.jobs.trends_job import TrendsJob
-from tests.parity.flink_lab import READY_S, Lab, kafka_of, wait_for_more_trends, wait_for_the_same
-from tests.parity.flink_runs import publish, told_by_flink
+from tests.parity.flink_lab import READY_S, Lab, kafka_of, wait_for_the_same, wait_for_told, wait_until_at_work
+from tests.parity.flink_runs import publish
 from tests.unit.core.streams import DAY_MS, HOUR_MS, START_MS, background, in_order, shift
 
 pytestmark = [pytest.mark.integration, pytest.mark.flink, pytest.mark.slow, pytest.mark.timeout(900)]
@@ -26,7 +25,7 @@ def test_the_end_of_a_file_is_told_and_a_killed_task_manager_changes_nothing(lab
     assert ensure_running(lab.cluster, job, READY_S).job_id == submitted.job_id
     half = next(number for number, post in enumerate(POSTS) if post.event_time_ms > SPIKE_MS + HOUR_MS / 2)
     publish(kafka_of(job), job.scored, POSTS[:half])
-    assert wait_until(lambda: bool(told_by_flink(kafka_of(job), job).trends), READY_S, interval_s=0.5)
+    wait_for_told(job, lambda told: bool(told.trends))
     lab.wait_for_checkpoint(submitted.job_id, after=lab.wait_for_checkpoint(submitted.job_id))
 
     lab.kill_task_manager()
@@ -52,7 +51,7 @@ def test_state_moves_through_savepoints_to_two_tasks_and_back(lab: Lab, job: Tre
         publish(kafka_of(job), job.scored, part)
         if part is parts[-1]:
             break
-        wait_for_more_trends(job)
+        wait_until_at_work(job, part)
         savepoint = lab.stop(job)
         assert latest_checkpoint(lab.cluster.folder) == savepoint
 

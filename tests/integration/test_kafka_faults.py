@@ -3,7 +3,7 @@
 import gc
 import socket
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from functools import partial
 from pathlib import Path
 from time import time
@@ -26,6 +26,7 @@ from tests.ports import free_ports
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(400)]
 NOW_MS = int(time() * 1000)
+DELIVERY_MS = 8_000  # a broker that has just started takes its time for the first record, more on a busy machine
 
 
 @pytest.fixture
@@ -56,7 +57,7 @@ def test_flush_tells_how_many_are_lost_and_the_same_sink_and_source_go_on_afterw
     no_leaks: None, doomed: tuple[KafkaServer, Started, ExitStack]
 ) -> None:
     server, process, stack = doomed
-    settings = KafkaSettings(bootstrap=server.bootstrap, delivery_timeout_ms=3_000, session_timeout_ms=6_000)
+    settings = KafkaSettings(bootstrap=server.bootstrap, delivery_timeout_ms=DELIVERY_MS, session_timeout_ms=6_000)
     with KafkaAdmin(settings) as admin:
         admin.create([TopicState("t", 1, 1, {})])
     sink, source = KafkaSink(settings), KafkaSource(settings, "g", ["t"])
@@ -71,7 +72,7 @@ def test_flush_tells_how_many_are_lost_and_the_same_sink_and_source_go_on_afterw
     assert list(source.poll(10, 200)) == []
     with pytest.raises(Unavailable):
         source.commit({TopicPartition("t", 0): 1})
-    stack.enter_context(running(server, "again"))
+    stack.enter_context(running(server, str(server.folder)))
     assert wait_until(lambda: delivered(sink, b"after"), 60.0)
     assert wait_until(lambda: b"after" in [r.value for r in source.poll(10, 500)], 60.0)
     source.commit({TopicPartition("t", 0): 2})
@@ -87,6 +88,24 @@ def delivered(sink: KafkaSink, value: bytes) -> bool:
     except Unavailable:
         return False
     return True
+
+
+def test_what_was_committed_is_told_as_soon_as_the_broker_is_back(doomed: tuple[KafkaServer, Started, ExitStack]) -> None:
+    """It opens its port before it has read its commits: `status` right after `up` must not miss them."""
+    server, process, stack = doomed
+    settings = KafkaSettings(bootstrap=server.bootstrap)
+    with KafkaAdmin(settings) as admin:
+        assert admin.committed("g") == {}
+        admin.create([TopicState("t", 1, 1, {})])
+    with closing(KafkaSink(settings)) as sink:
+        sink.write("t", b"k", b"v", NOW_MS)
+    with closing(KafkaSource(settings, "g", ["t"])) as source:
+        assert wait_until(lambda: len(source.poll(10, 200)) == 1, 60.0)
+        source.commit({TopicPartition("t", 0): 1})
+    stop(process)
+    stack.enter_context(running(server, str(server.folder)))
+    with KafkaAdmin(settings) as admin:
+        assert admin.committed("g") == {TopicPartition("t", 0): 1}
 
 
 def test_nobody_at_the_address_is_unavailable(unused_port: int) -> None:

@@ -103,7 +103,7 @@ class Stack:
         endpoint = WebhookReceiver(url, [SECRET], TIMEOUT_S).endpoint
         redis_url, prefix = (self._env[f"GROUNDSWELL_REDIS__{name}"] for name in ("URL", "KEY_PREFIX"))
         with closing(RedisDeliveryLog.connect(redis_url, prefix)) as log:
-            wait_until(lambda: log.waiting(endpoint) == count, 60)
+            assert wait_until(lambda: log.waiting(endpoint) == count, 180)
 
     def silence(self, *arguments: str) -> str:
         ran = subprocess.run([*GROUNDSWELL, "silence", *arguments], env=os.environ | self._env, capture_output=True, text=True)

@@ -19,7 +19,7 @@ from tests.unit.workers.playground import NOW, Playground, Slow, post, rules
 from workers.rules import TopicNames
 from workers.worker import Connections
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(400)]  # more than its own time limits, and Kafka's start
 POSTS = 40
 DEADLINE_S = 40.0
 

@@ -19,6 +19,7 @@ from pipeline.adapters.kafka_sink import KafkaSink
 from pipeline.adapters.redis_store import RedisProfileStore, connect, progress_key
 from pipeline.adapters.stores import Outcomes
 from pipeline.adapters.streams import TopicPartition
+from pipeline.adapters.waiting import wait_until
 from pipeline.settings import Settings
 from pipeline.topics import POSTS
 
@@ -161,7 +162,7 @@ def test_a_killed_server_is_seen_and_started_again(stack: Stack) -> None:
     stack.up()
     killed = stack.home.started()["redis"]
     os.kill(killed.pid, signal.SIGKILL)
-    psutil.wait_procs([psutil.Process(killed.pid)] if psutil.pid_exists(killed.pid) else [], timeout=30)
+    assert wait_until(lambda: not is_alive(killed), 30)
     states = {each["name"]: each["state"] for each in stack.status()["services"]}
     assert states["redis"] == "dead"
     stack.up()

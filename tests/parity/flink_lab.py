@@ -2,7 +2,7 @@
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +11,9 @@ from infra.flink_cluster import FlinkCluster
 from infra.flink_job import ensure_running, forget, stop_with_savepoint
 from infra.processes import Started, running
 from infra.runtime import flink_connector_jar, flink_python, java_binary
-from pipeline.adapters.waiting import wait_until
+from pipeline.adapters.waiting import wait_for_answer
 from pipeline.core.corrections import settled_alerts, settled_trends
+from pipeline.core.panes import pane_start
 from pipeline.events import ScoredPost
 from pipeline.jobs.trends_job import TrendsJob
 from pipeline.jobs.trends_settings import describe
@@ -40,8 +41,14 @@ class Lab:
     def wait_for_checkpoint(self, job_id: str, after: int = 0) -> int:
         """Wait until more than ``after`` checkpoints are complete; return how many."""
         rest = self.cluster.rest()
-        assert wait_until(lambda: rest.checkpoints(job_id)["counts"]["completed"] > after, READY_S, interval_s=0.2)
-        completed: int = rest.checkpoints(job_id)["counts"]["completed"]
+        completed = 0
+
+        def enough() -> bool:
+            nonlocal completed
+            completed = rest.checkpoints(job_id)["counts"]["completed"]
+            return bool(completed > after)
+
+        assert wait_for_answer(enough, READY_S, interval_s=0.2)
         rest.close()
         return completed
 
@@ -82,10 +89,18 @@ def kafka_of(job: TrendsJob) -> KafkaSettings:
     return KafkaSettings(bootstrap=job.bootstrap)
 
 
-def wait_for_more_trends(job: TrendsJob) -> None:
-    """Wait until the job writes more than it has."""
-    known = len(told_by_flink(kafka_of(job), job).trends)
-    assert wait_until(lambda: len(told_by_flink(kafka_of(job), job).trends) > known, READY_S, interval_s=0.5)
+def wait_until_at_work(job: TrendsJob, posts: Sequence[ScoredPost]) -> None:
+    """Wait until the job tells of the middle of what was published last.
+
+    (Not until it tells more than it has: it may have told everything by the time that one looks.)
+    """
+    middle_ms = pane_start(posts[len(posts) // 2].event_time_ms)
+    wait_for_told(job, lambda told: any(trend.window_start_ms >= middle_ms for trend in told.trends))
+
+
+def wait_for_told(job: TrendsJob, enough: Callable[[Told], bool], interval_s: float = 0.5) -> None:
+    """Wait until what stands in the job's output topics is enough; a broker that is busy for a moment is asked again."""
+    assert wait_for_answer(lambda: enough(told_by_flink(kafka_of(job), job)), SETTLED_S, interval_s)
 
 
 def settled(told: Told) -> tuple[object, object]:
@@ -96,7 +111,7 @@ def settled(told: Told) -> tuple[object, object]:
 def wait_for_the_same(job: TrendsJob, posts: list[ScoredPost]) -> Told:
     """Wait until the job has said what this process says; fail with the difference."""
     expected = settled(told_in_process(job, posts))
-    wait_until(lambda: settled(told_by_flink(kafka_of(job), job)) == expected, SETTLED_S, interval_s=1.0)
+    wait_for_answer(lambda: settled(told_by_flink(kafka_of(job), job)) == expected, SETTLED_S, interval_s=1.0)
     told = told_by_flink(kafka_of(job), job)
     assert settled(told) == expected
     return told

@@ -8,15 +8,23 @@ from typer import Typer
 from typer.testing import CliRunner
 
 from pipeline import commands
-from pipeline.adapters.waiting import wait_until
 from pipeline.core.corrections import settled_alerts, settled_trends
 from pipeline.core.panes import pane_start
 from pipeline.core.trends import Step
 from pipeline.events import Alert, AlertStatus, Rule, ScoredPost, Trend
 from pipeline.jobs.trends import make_host
 from pipeline.jobs.trends_job import TrendsJob
-from tests.parity.flink_lab import READY_S, Lab, kafka_of, live_job, settled, started_lab, wait_for_more_trends, wait_for_the_same
-from tests.parity.flink_runs import Told, publish, told_by_flink, told_in_process
+from tests.parity.flink_lab import (
+    Lab,
+    kafka_of,
+    live_job,
+    settled,
+    started_lab,
+    wait_for_the_same,
+    wait_for_told,
+    wait_until_at_work,
+)
+from tests.parity.flink_runs import Told, publish, told_in_process
 from tests.unit.core.streams import DAY_MS, HOUR_MS, MINUTE_MS, START_MS, background, delayed, flood, in_order, market_drop, shift
 
 pytestmark = [pytest.mark.integration, pytest.mark.flink, pytest.mark.slow, pytest.mark.timeout(900)]
@@ -82,10 +90,11 @@ def killed_and_rescaled(lab: Lab, job: TrendsJob, posts: list[ScoredPost]) -> To
     cuts = [next(at for at, post in enumerate(posts) if post.event_time_ms > SPIKE_MS + hours * HOUR_MS) for hours in (-24, 1)]
     for parallelism, part in ((1, posts[: cuts[0]]), (2, posts[cuts[0] : cuts[1]])):
         job_id = lab.run(job, parallelism)
-        publish(kafka_of(job), job.scored, part[: len(part) // 3])
-        wait_for_more_trends(job)
+        begun = part[: len(part) // 3]
+        publish(kafka_of(job), job.scored, begun)
+        wait_until_at_work(job, begun)
         lab.wait_for_checkpoint(job_id, after=lab.wait_for_checkpoint(job_id))
-        publish(kafka_of(job), job.scored, part[len(part) // 3 : 2 * len(part) // 3])
+        publish(kafka_of(job), job.scored, part[len(begun) : 2 * len(part) // 3])
         lab.kill_task_manager()
         publish(kafka_of(job), job.scored, part[2 * len(part) // 3 :])
         wait_until_told(job, part)
@@ -100,11 +109,7 @@ def wait_until_told(job: TrendsJob, posts: list[ScoredPost]) -> None:
     newest = {(post.entity, pane_start(post.event_time_ms)) for post in in_order(posts)}
     last = dict(sorted(newest))
 
-    def told() -> bool:
-        closed = {(trend.entity, trend.window_start_ms) for trend in told_by_flink(kafka_of(job), job).trends}
-        return closed >= set(last.items())
-
-    assert wait_until(told, READY_S, interval_s=0.5)
+    wait_for_told(job, lambda told: {(each.entity, each.window_start_ms) for each in told.trends} >= set(last.items()))
 
 
 def restarted_here(job: TrendsJob, posts: Sequence[ScoredPost], restart_every: int) -> Told:

@@ -75,7 +75,7 @@ def test_a_job_that_failed_is_a_fault_until_another_took_its_place(jobs: dict[st
 def test_a_running_job_whose_tasks_do_not_run_is_a_fault() -> None:
     """More tasks than slots, and it stays so."""
     answers = cluster_of(a="RUNNING")
-    answers["/jobs/a"]["vertices"][0]["status"] = "SCHEDULED"
+    answers["/jobs/overview"]["jobs"][0]["tasks"]["running"] = 0
     with answering(answers) as url:
         (found,) = check_flink(url)
     assert "is RUNNING, and not all of its tasks are" in found.message

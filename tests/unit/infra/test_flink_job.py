@@ -2,16 +2,19 @@ import os
 import shutil
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from infra.flink_cluster import FlinkCluster
-from infra.flink_job import SCRIPT, Submitted, ensure_running, forget, latest_checkpoint
+from infra.flink_job import SCRIPT, Submitted, ensure_running, forget, latest_checkpoint, stop_with_savepoint
 from pipeline.errors import ConfigurationError
 from pipeline.jobs.trends_settings import describe
 from pipeline.settings import KafkaSettings, Settings
 from tests.flink_answers import answering, cluster_of
+from tests.unit.infra.test_flink_cluster import cluster_with
 
 
 def complete(path: Path, at_s: int) -> Path:
@@ -131,6 +134,49 @@ def test_a_job_that_runs_is_not_said_to_have_begun_again(tmp_path: Path) -> None
     with answering(cluster_of(a="RUNNING")) as url, pytest.raises(ConfigurationError, match="runs, .*groundswell trends --stop"):
         ensure_running(running_on(tmp_path, url), describe(Settings()), 5, from_beginning=True)
     assert (tmp_path / "trends" / "submissions").read_text("ascii") == "a\n"
+
+
+def test_a_cluster_that_is_silent_for_a_moment_is_asked_again(tmp_path: Path) -> None:
+    answers = cluster_of(a="RUNNING")
+    listed = answers["/jobs/overview"]
+    answers["/jobs/overview"] = [listed, 503, None, {"jobs": []}, listed]
+    with answering(answers) as url:
+        cluster = FlinkCluster(tmp_path, tmp_path, tmp_path, tmp_path, int(url.rpartition(":")[2]), 0)
+        assert ensure_running(cluster, describe(Settings()), 5) == Submitted("a", fresh=False, resumed_from=None)
+
+
+def test_a_job_that_ends_while_it_is_looked_at_is_submitted_again(tmp_path: Path) -> None:
+    """One that is being stopped is listed as running a moment before it is not."""
+    fresh = "0123456789abcdef0123456789abcdef"
+    first, second = cluster_of(a="RUNNING", **{fresh: "RUNNING"})["/jobs/overview"]["jobs"]
+    over = first | {"state": "FINISHED"}
+    listed = [{"jobs": [first]}, {"jobs": [over]}, {"jobs": [over, second]}, {"jobs": [over, second | {"state": "CANCELED"}]}]
+    with answering({"/jobs/overview": listed}) as url:
+        cluster = replace(cluster_with(tmp_path, f"submitted with JobID {fresh}", 0), rest_port=int(url.rpartition(":")[2]))
+        assert ensure_running(cluster, describe(Settings()), 5) == Submitted(fresh, fresh=True, resumed_from=None)
+        assert stop_with_savepoint(cluster, describe(Settings()), 5) is None
+
+
+def test_a_job_is_stopped_once_its_tasks_run_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a lost task manager's job Flink tells for three seconds that its tasks run: every try to stop it failed meanwhile."""
+    monkeypatch.setattr("pipeline.adapters.flink_rest.uuid4", lambda: SimpleNamespace(hex="mine"))
+    answers = cluster_of(a="RUNNING")
+    (job,) = answers["/jobs/overview"]["jobs"]
+    looks: list[int] = []
+
+    def listed() -> object:
+        looks.append(int(len(looks) > 5))
+        return {"jobs": [job | {"tasks": {"total": 1, "running": looks[-1]}}]}
+
+    def how_it_went() -> object:
+        went = {"location": "file:/x"} if looks[-1] else {"failure-cause": {"stack-trace": "CheckpointException: no task runs"}}
+        return {"status": {"id": "COMPLETED"}, "operation": went}
+
+    answers |= {"/jobs/overview": listed, "/jobs/a": {"state": "RUNNING", "vertices": [{"status": "RUNNING"}]}}
+    answers |= {"/jobs/a/stop": {"request-id": "mine"}, "/jobs/a/savepoints/mine": how_it_went}
+    with answering(answers) as url:
+        cluster = FlinkCluster(tmp_path, tmp_path, tmp_path, tmp_path, int(url.rpartition(":")[2]), 0)
+        assert stop_with_savepoint(cluster, describe(Settings()), 5) == "file:/x"
 
 
 def test_the_script_is_the_jobs_module() -> None:

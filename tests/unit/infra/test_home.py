@@ -1,5 +1,8 @@
 import os
-from collections.abc import Collection
+import threading
+from collections.abc import Callable, Collection, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -81,6 +84,50 @@ def test_remembers_processes_until_told_to_forget(home: Home) -> None:
     assert home.stopped() == ["kafka"]
     home.remember(process)
     assert home.stopped() == []
+
+
+@contextmanager
+def over_and_over(work: Callable[[], None]) -> Iterator[None]:
+    """Do it on another thread again and again until the block ends."""
+    over = threading.Event()
+
+    def go_on() -> None:
+        while not over.is_set():
+            work()
+
+    with ThreadPoolExecutor(1) as other:
+        going = other.submit(go_on)
+        try:
+            yield
+        finally:
+            over.set()
+        going.result()
+
+
+def test_a_process_that_is_forgotten_while_one_looks_is_passed_over(home: Home) -> None:
+    """`status` asks while `down` is at work."""
+    kept, going = (Started(name, 1, 2.5, f"m#{name}", f"{name}.log") for name in ("kafka", "redis"))
+    home.remember(kept)
+
+    def come_and_go() -> None:
+        home.remember(going)
+        home.forget("redis")
+
+    with over_and_over(come_and_go):
+        for _ in range(1_000):
+            assert home.started().items() <= {"kafka": kept, "redis": going}.items()
+
+
+def test_the_current_stack_is_named_whole_or_not_at_all(home: Home) -> None:
+    ports = home.ports(StackSettings())
+
+    def come_and_go() -> None:
+        home.publish(ports)
+        home.retire()
+
+    with over_and_over(come_and_go):
+        assert {settings_module.current_home() for _ in range(50_000)} <= {home.folder, None}
+    assert settings_module.load().home != Path.cwd()
 
 
 def test_one_command_at_a_time_changes_a_stack(home: Home) -> None:

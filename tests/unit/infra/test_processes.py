@@ -23,6 +23,31 @@ WITH_CHILD = (
     "threading.Event().wait()"
 )
 
+RESTLESS = """
+import os, threading
+wait = threading.Event().wait
+for _ in range(8):
+    if os.fork() == 0:
+        break
+else:
+    print('born', flush=True)
+    wait()
+for _ in range(40):
+    wait(0.02)
+    if os.fork():
+        wait(10)
+        os._exit(0)
+"""
+HEADLESS = """
+import ctypes, platform, signal, threading
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
+threading.Thread(target=threading.Event().wait).start()
+print('born', flush=True)
+signal.sigwait({signal.SIGUSR1})
+ctypes.CDLL(None).syscall({'x86_64': 60}.get(platform.machine(), 93), 0)
+"""  # exit of this one thread, once it is told
+FERTILE = "import os\nprint('born', flush=True)\nwhile True:\n    if os.fork() == 0: os._exit(0)\n    os.wait()"
+
 
 class Processes:
     """Starts processes for one test and ends what is left of them."""
@@ -63,6 +88,21 @@ def test_ends_a_process_that_ignores_the_polite_signal(processes: Processes) -> 
     process = processes.start("deaf", DEAF, says="deaf")
     assert stop(process, 0.3) == 1
     assert not is_alive(process)
+
+
+@pytest.mark.slow
+def test_ends_what_comes_into_being_while_it_looks(processes: Processes) -> None:
+    """As a Flink worker does that was just being started: it stands in no list made before."""
+    process = processes.start("restless", RESTLESS, says="born")
+    assert stop(process, 20) > 8
+    assert members(process.marker) == []
+
+
+@pytest.mark.slow
+def test_what_ends_while_it_is_looked_at_is_passed_over(processes: Processes, tmp_path: Path) -> None:
+    process = processes.start("fertile", FERTILE, says="born")
+    for _ in range(300):
+        assert process.pid in {each.pid for each in owned(str(tmp_path))}
 
 
 @pytest.mark.slow
@@ -107,6 +147,17 @@ def test_a_step_of_the_clock_does_not_make_a_living_process_dead(processes: Proc
     assert is_alive(replace(process, started_s=process.started_s - 3600))
 
 
+def test_a_process_lives_until_its_last_thread_has_ended(processes: Processes) -> None:
+    """Its first thread is a zombie while others still hold its port: too early for a successor."""
+    process = processes.start("headless", HEADLESS, says="born")
+    headless = psutil.Process(process.pid)
+    headless.send_signal(signal.SIGUSR1)
+    assert wait_until(lambda: headless.status() == psutil.STATUS_ZOMBIE, 20)
+    assert is_alive(process)
+    assert stop(process, 0.1) == 1
+    assert not is_alive(process)
+
+
 def test_waiting_ends_with_the_logs_tail_when_the_process_dies(processes: Processes) -> None:
     process = processes.start("broken", "print('one'); raise SystemExit('the reason')")
     with pytest.raises(Unavailable, match=r"(?s)broken ended while starting.*the reason"):
@@ -117,6 +168,13 @@ def test_waiting_ends_at_its_time_limit(processes: Processes) -> None:
     process = processes.start("slow", FOREVER)
     with pytest.raises(Unavailable, match="not ready after 0.2 s"):
         wait_ready(process, lambda: False, 0.2)
+
+
+def has_ended(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
 
 
 def test_the_process_ends_with_its_parent_however_that_ends(tmp_path: Path) -> None:
@@ -130,7 +188,7 @@ def test_the_process_ends_with_its_parent_however_that_ends(tmp_path: Path) -> N
         assert parent.stdout is not None
         child = int(parent.stdout.readline())
         parent.kill()
-    assert wait_until(lambda: not psutil.pid_exists(child) or psutil.Process(child).status() == psutil.STATUS_ZOMBIE, 10)
+    assert wait_until(lambda: has_ended(child), 10)
 
 
 def test_a_failed_command_shows_its_traceback_or_its_last_lines() -> None:

@@ -11,7 +11,7 @@ from infra.home import Home
 from infra.ports import LOOPBACK
 from infra.processes import Started
 from pipeline.errors import ConfigurationError
-from pipeline.settings import NotifySettings, Settings, WorkerSettings
+from pipeline.settings import KafkaSettings, NotifySettings, Settings, WorkerSettings
 
 
 @pytest.fixture
@@ -63,6 +63,12 @@ def test_more_workers_than_ports_follow_are_refused_and_nothing_is_kept(home: Ho
     with pytest.raises(ConfigurationError, match="METRICS_PORT = 65535 leaves no ports for 2 workers; set it to 65534 at most"):
         stack.worker_services(home, settings, 2)
     assert home.read() == kept
+
+
+def test_a_reader_is_not_given_up_because_the_broker_does_not_answer_for_a_moment(home: Home, unused_port: int) -> None:
+    """`up` waits until it is ready, and would end it at the first error."""
+    settings = Settings(kafka=KafkaSettings(bootstrap=f"{LOOPBACK}:{unused_port}"))
+    assert not stack.notifier_service(home, settings).server.ready()
 
 
 def test_what_flink_left_of_its_jobs_goes_at_the_end_and_its_state_stays(home: Home) -> None:

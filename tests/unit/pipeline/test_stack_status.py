@@ -111,7 +111,7 @@ def test_another_server_on_the_port_of_a_flink_that_died_is_told(home: Home, awa
 def test_a_job_whose_tasks_still_start_is_starting(home: Home, away: Settings) -> None:
     home.remember(alive("flink-jobmanager"))
     answers = cluster_of(a="RUNNING")
-    answers["/jobs/a"]["vertices"][0]["status"] = "SCHEDULED"
+    answers["/jobs/overview"]["jobs"][0]["tasks"]["running"] = 0
     with answering(answers) as url:
         home.update(flink={"rest_url": url})
         assert states(home, away)["trends"] == "STARTING"
