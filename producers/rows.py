@@ -5,6 +5,7 @@ import csv
 import gzip
 import io
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
@@ -34,6 +35,10 @@ class _Damaged(Exception):
     """A file that is not what its name says."""
 
 
+class _Unusable(Exception):
+    """A file whose rows would be misread; its words say what to mend."""
+
+
 def read_rows(path: Path) -> Iterator[Line]:
     """Yield the rows of a file. Raises ConfigurationError for a file that is missing or of another kind."""
     kind = path.with_suffix("").suffix if path.suffix == ".gz" else path.suffix
@@ -47,6 +52,8 @@ def read_rows(path: Path) -> Iterator[Line]:
             yield from reader(unpacked(raw), raw.tell)
         except (gzip.BadGzipFile, EOFError, zlib.error, _Damaged) as error:
             raise ConfigurationError(f"{path} is damaged: {error}; fetch it again") from error
+        except _Unusable as error:
+            raise ConfigurationError(f"{path}: {error}") from error
 
 
 def _json_rows(data: IO[bytes], position: Callable[[], int]) -> Iterator[Line]:
@@ -71,18 +78,64 @@ def _parse(line: bytes) -> dict[str, Any] | InvalidRecord:
 def _csv_rows(data: IO[bytes], position: Callable[[], int]) -> Iterator[Line]:
     csv.field_size_limit(MAX_CELL_CHARS)
     text = io.TextIOWrapper(data, "utf-8-sig", errors="surrogateescape", newline="")
-    reader = csv.DictReader(text)
+    lines = _GivenBack(text)
+    reader = csv.DictReader(lines, strict=True)
+    names = _header(reader)
     for number in count(1):
+        lines.taken.clear()
         try:
             row = next(reader, None)
         except csv.Error as error:
-            fix = f"{error}; close the quotes of the cell, or cut it"
-            yield Line(number, InvalidRecord(Reason.TOO_LARGE, "record", "", fix), position())
+            yield Line(number, _broken(error, lines.give_back()), position())
             continue
         if row is None:
             break
-        yield Line(number, _checked(row, reader.fieldnames or ()), position())
+        yield Line(number, _checked(row, names), position())
     text.detach()
+
+
+class _GivenBack:
+    """The lines of a text. A quote that nobody closes takes the rows behind it in: ``give_back`` has them read again."""
+
+    def __init__(self, lines: Iterator[str]) -> None:
+        self.taken: list[str] = []
+        self._lines = lines
+        self._again: list[str] = []  # the next one stands last
+
+    def __iter__(self) -> "_GivenBack":
+        return self
+
+    def __next__(self) -> str:
+        line = self._again.pop() if self._again else next(self._lines)
+        self.taken.append(line)
+        return line
+
+    def give_back(self) -> str:
+        """Return the first of the lines that were taken; the others come again."""
+        self._again += reversed(self.taken[1:])
+        return self.taken[0]
+
+
+def _header(reader: "csv.DictReader[str]") -> Sequence[str]:
+    """Return the names of the columns. Raises _Unusable where a row could not be told by them."""
+    try:
+        names = reader.fieldnames or ()
+    except csv.Error as error:
+        raise _Unusable(f"its header cannot be read ({error}); close its quotes") from error
+    if not all(map(_is_text, names)):
+        raise _Unusable("its header is no UTF-8; save the file as UTF-8")
+    doubled = sorted(name for name, times in Counter(names).items() if name and times > 1)
+    if doubled:
+        raise _Unusable(f"its header names {doubled[0]!r} twice, and a row can hold one value of it; name each column once")
+    return names
+
+
+def _broken(error: csv.Error, line: str) -> InvalidRecord:
+    """Return the refusal of a row whose first line this is."""
+    too_large = "limit" in str(error)
+    shown = line[:SHOWN_CHARS].rstrip().encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    fix = "close the quotes of the cell, or cut it" if too_large else "close the quotes of the cell, and double those inside it"
+    return InvalidRecord(Reason.TOO_LARGE if too_large else Reason.INVALID_VALUE, "record", shown, f"{error}; {fix}")
 
 
 def _checked(row: dict[str, Any], names: Sequence[str]) -> dict[str, Any] | InvalidRecord:

@@ -113,3 +113,42 @@ def test_a_wrong_file_is_explained(tmp_path: Path, name: str, content: bytes, me
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"absent\.csv does not exist; check the path"):
         list(read_rows(tmp_path / "absent.csv"))
+
+
+def refused_and_rest(path: Path, text: str) -> tuple[list[InvalidRecord], list[object]]:
+    path.write_text(text)
+    rows = rows_of(list(read_rows(path)))
+    return [row for row in rows if isinstance(row, InvalidRecord)], [row for row in rows if not isinstance(row, InvalidRecord)]
+
+
+@pytest.mark.parametrize("broken", ['1,"x', '1,"x"y', '"1"1,"x'])
+@pytest.mark.parametrize("after", ["2,y\n3,z\n", '2,y\n3,"z"\n', ""])
+def test_a_quote_that_is_not_closed_takes_no_other_row_with_it(tmp_path: Path, broken: str, after: str) -> None:
+    refused, rest = refused_and_rest(tmp_path / "f.csv", f"a,b\n0,w\n{broken}\n{after}")
+    assert [(each.reason, each.value) for each in refused] == [(Reason.INVALID_VALUE, broken)]
+    assert "close the quotes of the cell" in refused[0].fix
+    assert rest == [{"a": "0", "b": "w"}, *([{"a": "2", "b": "y"}, {"a": "3", "b": "z"}] if after else [])]
+
+
+def test_every_row_of_a_file_full_of_open_quotes_is_refused_by_itself(tmp_path: Path) -> None:
+    refused, rest = refused_and_rest(tmp_path / "f.csv", "a,b\n" + '1,"x\n' * 500 + "2,y\n")
+    assert (len(refused), rest) == (500, [{"a": "2", "b": "y"}])
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"a,b,a\n1,2,3\n", "names 'a' twice.*name each column once"),
+        ("a,b\n1,2\n".encode("utf-16"), "header is no UTF-8; save the file as UTF-8"),
+        (b'a,"b\n1,2\n', "header cannot be read .*close its quotes"),
+    ],
+)
+def test_a_header_that_would_misname_cells_is_an_error(tmp_path: Path, content: bytes, said: str) -> None:
+    (tmp_path / "f.csv").write_bytes(content)
+    with pytest.raises(ConfigurationError, match=rf"f\.csv: its .*{said}"):
+        list(read_rows(tmp_path / "f.csv"))
+
+
+def test_columns_without_a_name_may_be_many(tmp_path: Path) -> None:
+    (tmp_path / "f.csv").write_text("a,,\n1,2,3\n")
+    assert rows_of(list(read_rows(tmp_path / "f.csv"))) == [{"a": "1", "": "3"}]
