@@ -20,7 +20,7 @@ import re
 import string
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
@@ -39,7 +39,7 @@ FORMS: Final = {"from", "const", "template", "list"}
 OPTIONS: Final = {"unit", "when"}
 UNITS: Final[dict[str, Callable[[float], float]]] = {"ms": lambda t: t, "s": lambda t: t * 1_000, "us": lambda t: t / 1_000}
 TIMES: Final = ("event_time_ms", "available_at_ms", "author_created_ms")
-_WRITTEN_DATE: Final = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d")
+_WRITTEN_DATE: Final = re.compile(r"\d{4}-\d\d-\d\d( \d\d:\d\d:\d\d.*)?")
 FALSE: Final = {"", "0", "false", "no", "f", "n"}
 
 
@@ -192,7 +192,7 @@ def _time(column: str, unit: str, where: str) -> Rule:
         if value is None or value == "":
             return None
         try:
-            iso = unit == "iso" or isinstance(value, datetime) or _is_written_date(value)
+            iso = unit == "iso" or isinstance(value, date) or _is_written_date(value)
             return _moment_ms(value) if iso else int(UNITS[unit](_number(value)))
         except (ValueError, TypeError, OverflowError):
             return value  # the contract refuses it, and says so with the line
@@ -201,8 +201,8 @@ def _time(column: str, unit: str, where: str) -> Rule:
 
 
 def _is_written_date(value: Any) -> bool:
-    """Return whether a value is a datetime as ``str`` writes it, which is how ``sort`` keeps one in JSON lines."""
-    return isinstance(value, str) and _WRITTEN_DATE.match(value) is not None
+    """Return whether a value is a date or a datetime as ``str`` writes it, which is how ``sort`` keeps one in JSON lines."""
+    return isinstance(value, str) and _WRITTEN_DATE.fullmatch(value) is not None
 
 
 def _number(value: Any) -> float:

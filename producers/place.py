@@ -8,17 +8,24 @@ from typing import Final
 
 from pipeline.adapters.files import published_file
 from pipeline.errors import ConfigurationError
+from producers.rows import unreadable
 
 SAMPLE_BYTES: Final = 2**20
 
 
 def fingerprint(path: Path) -> str:
-    """Identify a file's content by its size, beginning and end (hashing all of a large file takes minutes)."""
+    """Identify a file's content by its size, beginning and end (hashing all of a large file takes minutes).
+
+    Raises ConfigurationError for a file that cannot be read.
+    """
     digest = hashlib.sha256(str(path.stat().st_size).encode())
-    with path.open("rb") as file:
-        digest.update(file.read(SAMPLE_BYTES))
-        file.seek(max(0, path.stat().st_size - SAMPLE_BYTES))
-        digest.update(file.read(SAMPLE_BYTES))
+    try:
+        with path.open("rb") as file:
+            digest.update(file.read(SAMPLE_BYTES))
+            file.seek(max(0, path.stat().st_size - SAMPLE_BYTES))
+            digest.update(file.read(SAMPLE_BYTES))
+    except OSError as error:
+        raise unreadable(path, error) from error
     return digest.hexdigest()[:16]
 
 

@@ -10,12 +10,15 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import IO, TYPE_CHECKING, Any, Final
 
 from pydantic_core import from_json
 
 from pipeline.adapters.json_lines import unpacked
 from pipeline.errors import ConfigurationError, InvalidRecord, Reason
+
+if TYPE_CHECKING:
+    from pyarrow import RecordBatch
 
 MAX_CELL_CHARS: Final = 4_000_000
 SHOWN_CHARS: Final = 200
@@ -46,14 +49,21 @@ def read_rows(path: Path) -> Iterator[Line]:
         raise ConfigurationError(f"{path} is of no known kind; name it {', '.join(FORMATS)}, each also with .gz")
     if not path.is_file():
         raise ConfigurationError(f"{path} does not exist; check the path")
-    with path.open("rb") as raw:
-        reader = {".csv": _csv_rows, ".parquet": _parquet_rows}.get(kind, _json_rows)
-        try:
+    reader = {".csv": _csv_rows, ".parquet": _parquet_rows}.get(kind, _json_rows)
+    try:
+        with path.open("rb") as raw:
             yield from reader(unpacked(raw), raw.tell)
-        except (gzip.BadGzipFile, EOFError, zlib.error, _Damaged) as error:
-            raise ConfigurationError(f"{path} is damaged: {error}; fetch it again") from error
-        except _Unusable as error:
-            raise ConfigurationError(f"{path}: {error}") from error
+    except (gzip.BadGzipFile, EOFError, zlib.error, _Damaged) as error:
+        raise ConfigurationError(f"{path} is damaged: {error}; fetch it again") from error
+    except _Unusable as error:
+        raise ConfigurationError(f"{path}: {error}") from error
+    except OSError as error:
+        raise unreadable(path, error) from error
+
+
+def unreadable(path: Path, error: OSError) -> ConfigurationError:
+    """Return the error for a file that the system does not give."""
+    return ConfigurationError(f"{path} cannot be read ({error.strerror or error}); check its permissions and its disk")
 
 
 def _json_rows(data: IO[bytes], position: Callable[[], int]) -> Iterator[Line]:
@@ -170,8 +180,35 @@ def _parquet_rows(data: IO[bytes], position: Callable[[], int]) -> Iterator[Line
         raise _Damaged(f"no Parquet, or an altered one ({error})") from error
 
 
-def _parquet_dicts(content: IO[bytes]) -> Iterator[dict[str, Any]]:
+def _parquet_dicts(content: IO[bytes]) -> Iterator[dict[str, Any] | InvalidRecord]:
     import pyarrow.parquet
 
     for batch in pyarrow.parquet.ParquetFile(content).iter_batches(batch_size=2_000):
-        yield from batch.to_pylist()
+        cut = _without_nanoseconds(batch)
+        try:
+            yield from cut.to_pylist()
+        except (ValueError, OverflowError):  # one value that Python has no form for; before the first row is given
+            yield from (_parquet_dict(cut, index) for index in range(cut.num_rows))
+
+
+def _without_nanoseconds(batch: "RecordBatch") -> "RecordBatch":
+    """Cut the times to microseconds, all that Python's have: pandas writes nanoseconds, and nothing here has use for them."""
+    from pyarrow import timestamp
+    from pyarrow.types import is_timestamp
+
+    for index, column in enumerate(batch.schema):
+        if is_timestamp(column.type) and column.type.unit == "ns":
+            cut = batch.column(index).cast(timestamp("us", column.type.tz), safe=False)
+            batch = batch.set_column(index, column.name, cut)
+    return batch
+
+
+def _parquet_dict(batch: "RecordBatch", index: int) -> dict[str, Any] | InvalidRecord:
+    row = {}
+    for name, column in zip(batch.schema.names, batch.columns, strict=True):
+        try:
+            row[name] = column[index].as_py()
+        except (ValueError, OverflowError) as error:
+            fix = "a text must be UTF-8, and a time of the years 1 to 9999; mend it at the source"
+            return InvalidRecord(Reason.INVALID_VALUE, name, str(error)[:SHOWN_CHARS], fix)
+    return row

@@ -1,6 +1,7 @@
 import codecs
 import gzip
 import json
+from datetime import datetime
 from pathlib import Path
 
 import pyarrow as pa
@@ -8,6 +9,8 @@ import pyarrow.parquet
 import pytest
 
 from pipeline.errors import ConfigurationError, InvalidRecord, Reason
+from pipeline.times import epoch_ms
+from producers.place import fingerprint
 from producers.rows import Line, read_rows
 
 ROWS = [{"a": "1", "b": '值,"x"'}, {"a": "2", "b": "y"}]
@@ -152,3 +155,35 @@ def test_a_header_that_would_misname_cells_is_an_error(tmp_path: Path, content: 
 def test_columns_without_a_name_may_be_many(tmp_path: Path) -> None:
     (tmp_path / "f.csv").write_text("a,,\n1,2,3\n")
     assert rows_of(list(read_rows(tmp_path / "f.csv"))) == [{"a": "1", "": "3"}]
+
+
+def written(path: Path, **columns: pa.Array) -> Path:
+    pyarrow.parquet.write_table(pa.table(columns), path)
+    return path
+
+
+@pytest.mark.parametrize("zone", [None, "Asia/Tokyo"])
+def test_a_parquet_time_with_nanoseconds_is_cut_to_microseconds(tmp_path: Path, zone: str | None) -> None:
+    nanoseconds = pa.array([1_704_067_200_123_456_789, None], pa.timestamp("ns", zone))
+    first, none = rows_of(list(read_rows(written(tmp_path / "f.parquet", t=nanoseconds))))
+    assert isinstance(first, dict)
+    assert epoch_ms(first["t"]) == 1_704_067_200_123
+    assert none == {"t": None}
+
+
+def test_a_parquet_value_that_python_has_no_form_for_is_refused_alone(tmp_path: Path) -> None:
+    latin = pa.array([b"\xe9", b"", b""]).view(pa.string())
+    times = pa.array([0, 2**62, 0], pa.timestamp("us"))
+    text, time, good = rows_of(list(read_rows(written(tmp_path / "f.parquet", b=latin, t=times))))
+    assert isinstance(text, InvalidRecord)
+    assert isinstance(time, InvalidRecord)
+    assert (text.field, time.field, good) == ("b", "t", {"b": "", "t": datetime.fromisoformat("1970-01-01")})
+    assert "UTF-8" in text.fix
+
+
+def test_a_file_that_the_system_does_not_give_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "f.csv"
+    path.symlink_to("/proc/self/mem")  # a file whose first byte nobody may read
+    for read in (fingerprint, lambda path: list(read_rows(path))):
+        with pytest.raises(ConfigurationError, match=r"f\.csv cannot be read \(.*error\); check its permissions"):
+            read(path)
