@@ -13,6 +13,7 @@ import typer
 
 from pipeline import settings as settings_module
 from pipeline.adapters.stopping import interrupting
+from pipeline.clock import wall_clock_ms
 from pipeline.commands.options import MAX, HomeOption, JsonOption, SpeedOption, parse_speed, parse_time
 from pipeline.errors import ConfigurationError, Unavailable
 
@@ -163,7 +164,7 @@ def _send_file(kafka: settings_module.KafkaSettings, work: _Work, stop: Event) -
         closing(KafkaSink(kafka)) as sink,
         _progress(work.path.name, work.path.stat().st_size) as advance,
     ):
-        callbacks = Callbacks(work.refused.write, durable, lambda line: advance(line.bytes_read), monotonic)
+        callbacks = Callbacks(work.refused.write, durable, lambda line: advance(line.bytes_read), monotonic, wall_clock_ms)
         publisher = Publisher(work.mapping, sink, work.options, callbacks, stop)
         complete = publisher.run(line for line in read_rows(work.path) if line.number > work.done)
     if complete:

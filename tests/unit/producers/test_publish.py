@@ -10,12 +10,14 @@ from hypothesis import strategies as st
 from pipeline.adapters.memory import MemoryBroker, MemorySink
 from pipeline.errors import ConfigurationError, InvalidRecord, Reason, Unavailable
 from pipeline.events import SocialPost
+from pipeline.times import DAY_MS, HOUR_MS
 from producers import publish
 from producers.mapping import compile_mapping
 from producers.publish import Callbacks, Options, Publisher
 from producers.rows import Line
 
 T0 = 1_700_000_000_000
+NOW = T0 + 400 * DAY_MS
 MAPPING = compile_mapping(
     {"contract": "post", "source": "s", "fields": {"event_time_ms": "t", "author_id": {"const": "a"}, "text": "text"}}, "m"
 )
@@ -50,7 +52,7 @@ class Run:
         def reject(line: Line, error: InvalidRecord) -> None:
             self.rejects.append((line.number, error))
 
-        callbacks = Callbacks(reject, durable, lambda _: None, lambda: self.clock.now_s)
+        callbacks = Callbacks(reject, durable, lambda _: None, lambda: self.clock.now_s, lambda: NOW)
         return Publisher(MAPPING, MemorySink(self.broker), Options("posts", **options), callbacks, self.clock)
 
 
@@ -119,6 +121,23 @@ def test_a_stop_while_waiting_sends_no_more() -> None:
 
     assert not publisher.run(until_second())
     assert (publisher.sent, run.durable) == (1, [(1, 1)])
+
+
+@pytest.mark.parametrize("speed", [None, 60.0])
+def test_a_row_of_the_future_is_refused_alone_at_once(speed: float | None) -> None:
+    run = Run()
+    publisher = run.publisher(speed=speed)
+    assert publisher.run(lines(0, NOW - T0 + 20_000 * DAY_MS, 60_000))
+    assert (publisher.sent, publisher.unordered) == (2, 0)
+    ((number, refused),) = run.rejects
+    assert (number, refused.reason, refused.field) == (2, Reason.TIME_OUT_OF_RANGE, "event_time_ms")
+    assert run.clock.waits == ([] if speed is None else [pytest.approx(1.0)])
+
+
+def test_a_row_that_is_no_future_any_more_when_it_is_due_is_sent() -> None:
+    run = Run()
+    assert run.publisher(speed=1.0).run(lines(NOW - T0, NOW - T0 + 5 * HOUR_MS))
+    assert (run.rejects, len(run.broker.records("posts"))) == ([], 2)
 
 
 def test_order_is_checked_and_the_error_says_how_to_sort() -> None:
