@@ -17,7 +17,7 @@ from producers.mapping import TIMES, FieldMapping
 from producers.pace import Pace
 from producers.rows import Line
 
-FLUSH_RECORDS: Final = 5_000
+FLUSH_RECORDS: Final = 4_000  # fewer than a profile's horizon: what a killed run sends again, even of one user, is known there
 FLUSH_S: Final = 2.0
 
 

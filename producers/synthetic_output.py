@@ -12,9 +12,8 @@ from pipeline.adapters.files import published_file
 from pipeline.adapters.streams import Sink
 from pipeline.topics import topic_of
 from producers.pace import Pace
+from producers.publish import FLUSH_RECORDS
 from producers.synthetic import SyntheticConfig, posts, stream, truth
-
-FLUSH_RECORDS = 5_000
 
 
 def write_posts(path: Path, config: SyntheticConfig) -> int:

@@ -1,13 +1,16 @@
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from threading import Event
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.adapters.memory import MemoryBroker, MemorySink
+from pipeline.adapters.stores import MemoryProfileStore, ProfileSpec, Update
+from pipeline.core.rolling import ProfileEvent
 from pipeline.errors import ConfigurationError, InvalidRecord, Reason, Unavailable
 from pipeline.events import SocialPost
 from pipeline.times import DAY_MS, HOUR_MS
@@ -166,6 +169,25 @@ def test_the_place_moves_only_behind_durable_records(monkeypatch: pytest.MonkeyP
     run = Run()
     run.publisher().run(lines(0, 1, None, 3, 4))
     assert run.durable == [(2, 2), (4, 3), (5, 4)]
+
+
+def test_what_a_killed_run_sends_again_counts_once_even_for_a_single_user() -> None:
+    run = Run()
+    many = list(lines(*range(publish.FLUSH_RECORDS + 10)))
+    killed = run.publisher()
+    killed.callbacks = replace(killed.callbacks, on_durable=Mock(side_effect=KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):  # the records are in the topic, the place is not yet on the disk
+        killed.run(many)
+    assert run.publisher().run(many)
+    store = MemoryProfileStore()
+    spec = ProfileSpec("m", 1, (1,))
+    for record in run.broker.records("posts"):
+        post = SocialPost.model_validate_json(record.value)
+        event = ProfileEvent(post.event_id, post.event_time_ms, "post", 1.0, None)
+        store.apply([Update(post.author_id, record.topic_partition, record.offset, event)], spec)
+    profile = store.get("a")
+    assert profile is not None
+    assert profile.events == len(many)
 
 
 def test_a_broker_that_is_gone_moves_nothing() -> None:
