@@ -19,10 +19,11 @@ import hashlib
 import json
 import re
 import string
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
+from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 
@@ -47,7 +48,9 @@ EXACT: Final = 2**53  # up to here a float holds every whole number
 
 @dataclass(frozen=True, slots=True)
 class FieldMapping:
-    """A compiled mapping. ``digest`` changes when the file's meaning changes; ``origins`` says where a field comes from."""
+    """A compiled mapping. ``digest`` changes when the file's meaning changes; ``origins`` says where a field comes from,
+    ``columns`` which ones are read.
+    """
 
     topic: Topic
     contract: type[SocialPost | BehaviorEvent]
@@ -55,6 +58,7 @@ class FieldMapping:
     rules: Mapping[str, Rule]
     digest: str
     origins: Mapping[str, str]
+    columns: frozenset[str]
 
     def apply(self, row: Row) -> dict[str, Any]:
         """Return the fields of the contract, for validation; nothing is checked here."""
@@ -96,7 +100,8 @@ def compile_mapping(document: Any, name: str) -> FieldMapping:
     _complete(contract, rules, name)
     digest = hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()[:16]
     origins = {target: _origin(target, form) for target, form in fields.items()}
-    return FieldMapping(topic, contract, source, rules, digest, origins)
+    columns = frozenset(chain.from_iterable(map(_columns, fields.values())))
+    return FieldMapping(topic, contract, source, rules, digest, origins, columns)
 
 
 def _complete(contract: type[SocialPost | BehaviorEvent], rules: Mapping[str, Rule], name: str) -> None:
@@ -127,6 +132,15 @@ def _origin(target: str, form: Any) -> str:
         return "the mapping's own value"
     unit = "ms" if isinstance(form, str) else form.get("unit", "ms")
     return f"column {column!r}, read as {unit}" if target in TIMES else f"column {column!r}"
+
+
+def _columns(form: Any) -> Iterator[str]:
+    """Yield the columns that a form, which is a right one, reads."""
+    if isinstance(form, str):
+        yield form
+        return
+    yield from (str(form[kind]) for kind in ("from", "list", "when") if kind in form)
+    yield from (str(name) for name, _, _ in _blanks(str(form.get("template", ""))))
 
 
 def _rule(contract: type[SocialPost | BehaviorEvent], target: str, form: Any, where: str) -> Rule:
@@ -172,7 +186,7 @@ def _list(form: Mapping[str, Any], target: str, where: str) -> Rule:  # noqa: AR
 def _template(form: Mapping[str, Any], target: str, where: str) -> Rule:  # noqa: ARG001
     text = str(form["template"])
     try:
-        parts = [part[1:] for part in string.Formatter().parse(text) if part[1] is not None]
+        parts = _blanks(text)
     except ValueError as error:
         raise ConfigurationError(f"{where}: template {text!r} is broken: {error}") from error
     if not all(name and name.isidentifier() and not spec and not conversion for name, spec, conversion in parts):
@@ -187,6 +201,11 @@ def _template(form: Mapping[str, Any], target: str, where: str) -> Rule:  # noqa
         return odd[0] if odd else text.format(**values)  # the contract refuses what no text can be made of
 
     return fill
+
+
+def _blanks(template: str) -> list[tuple[str | None, str | None, str | None]]:
+    """Return what stands in the braces of a template: name, format and conversion. Raises ValueError for a broken one."""
+    return [part[1:] for part in string.Formatter().parse(template) if part[1] is not None]
 
 
 def _time(column: str, unit: str, where: str) -> Rule:

@@ -53,7 +53,7 @@ class Callbacks:
 
 @dataclass
 class Publisher:
-    """One run. Counts are of this run: rows = sent + rejected."""
+    """One run. Counts are of this run: rows = sent + rejected. ``unseen``: the mapping's columns that no row has had."""
 
     mapping: FieldMapping
     sink: Sink
@@ -69,6 +69,7 @@ class Publisher:
     _unflushed: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
+        self.unseen = set(self.mapping.columns)
         self._pace = Pace(self.options.speed, self.stop, self._flush, self.callbacks.monotonic_s)
 
     def run(self, lines: Iterable[Line]) -> bool:
@@ -102,6 +103,8 @@ class Publisher:
     def _event(self, line: Line) -> SocialPost | BehaviorEvent:
         if isinstance(line.row, InvalidRecord):
             raise line.row
+        if self.unseen:
+            self.unseen.difference_update(line.row)
         fields = self.mapping.apply(line.row)
         try:
             return self.mapping.contract.model_validate(fields)

@@ -54,7 +54,7 @@ def file(  # noqa: PLR0913 - one parameter an option
     """Send the rows of a file, in event time. Interrupted, it goes on with --resume; nothing counts twice.
 
     Rows that do not fit are written to the reject file with line, field, value and fix. Posts must be in event-time
-    order; clicks need not be, unless --speed paces them.
+    order; clicks need not be, unless --speed paces them. Columns that the mapping reads and no row has are named.
     """
     from producers.mapping import load_mapping
     from producers.place import Place
@@ -81,7 +81,7 @@ def file(  # noqa: PLR0913 - one parameter an option
     with refused, interrupting(Event()) as stop:
         summary = _send_file(settings.kafka, _Work(path, mapping, options, place, refused, done), stop)
     _report(summary, as_json)
-    _exit_if(stop)
+    _exit_unless(summary["complete"], stop)
 
 
 def sort(
@@ -128,11 +128,11 @@ def synthetic(  # noqa: PLR0913 - one parameter an option
     with interrupting(Event()) as stop:
         summary = _send_synthetic(settings_module.load(home), _World(config, parse_speed(speed), resume), stop)
     _report(summary | {"truth": str(truth)}, as_json)
-    _exit_if(stop)
+    _exit_unless(summary["complete"], stop)
 
 
-def _exit_if(stop: Event) -> None:
-    if stop.is_set():
+def _exit_unless(complete: bool, stop: Event) -> None:
+    if stop.is_set() and not complete:
         typer.echo("stopped; the same command with --resume goes on from here", err=True)
         raise typer.Exit(STOPPED)
 
@@ -174,6 +174,7 @@ def _send_file(kafka: settings_module.KafkaSettings, work: _Work, stop: Event) -
         "resumed_after_line": work.done,
         "complete": complete,
         "rejects": str(work.refused.path) if publisher.rejected else None,
+        "columns_in_no_row": sorted(publisher.unseen) or None,
     }
 
 
@@ -224,7 +225,8 @@ def _report(summary: dict[str, Any], as_json: bool) -> None:
         return
     for name, value in summary.items():
         if value is not None:
-            typer.echo(f"{name.replace('_', ' '):>20}  {value}")
+            shown = ", ".join(value) if isinstance(value, list) else value
+            typer.echo(f"{name.replace('_', ' '):>20}  {shown}")
 
 
 def _sorted_name(path: Path) -> str:

@@ -15,7 +15,7 @@ from pipeline.errors import ConfigurationError, InvalidRecord, Reason, Unavailab
 from pipeline.events import SocialPost
 from pipeline.times import DAY_MS, HOUR_MS
 from producers import publish
-from producers.mapping import compile_mapping
+from producers.mapping import FieldMapping, compile_mapping
 from producers.publish import Callbacks, Options, Publisher
 from producers.rows import Line
 
@@ -48,7 +48,7 @@ class Run:
     rejects: list[tuple[int, InvalidRecord]] = field(default_factory=list)
     durable: list[tuple[int, int]] = field(default_factory=list)  # line, records in the topic by then
 
-    def publisher(self, **options: Any) -> Publisher:
+    def publisher(self, mapping: FieldMapping = MAPPING, **options: Any) -> Publisher:
         def durable(line: int) -> None:
             self.durable.append((line, len(self.broker.records("posts"))))
 
@@ -56,7 +56,7 @@ class Run:
             self.rejects.append((line.number, error))
 
         callbacks = Callbacks(reject, durable, lambda _: None, lambda: self.clock.now_s, lambda: NOW)
-        return Publisher(MAPPING, MemorySink(self.broker), Options("posts", **options), callbacks, self.clock)
+        return Publisher(mapping, MemorySink(self.broker), Options("posts", **options), callbacks, self.clock)
 
 
 def lines(*offsets_ms: int | None) -> Iterator[Line]:
@@ -90,6 +90,16 @@ def test_a_row_that_does_not_fit_is_refused_alone() -> None:
     ]
     assert all(error.fix for _, error in run.rejects)
     assert "(from column 't', read as ms)" in run.rejects[2][1].fix
+
+
+def test_a_column_of_the_mapping_that_no_row_has_is_known_by_name() -> None:
+    """A field that need not be there is left out of every record where its column's name is misspelt."""
+    fields = {"event_time_ms": "t", "author_id": {"const": "a"}, "text": "text", "url": {"template": "at {tect}/{t}"}}
+    lists = {"entities": {"list": "tikcer"}, "repost_of": {"const": "?", "when": "rt"}, "source": "t"}
+    publisher = Run().publisher(mapping=compile_mapping({"contract": "post", "fields": fields | lists}, "m"))
+    broken = Line(3, InvalidRecord(Reason.INVALID_JSON, "record", "{", "write JSON"), 30)
+    assert publisher.run([*lines(0, 1), broken, Line(4, {"t": T0 + 2, "rt": None}, 40)])
+    assert publisher.unseen == {"tect", "tikcer"}
 
 
 def test_a_time_that_cannot_be_read_is_to_be_mended_in_the_mappings_unit() -> None:
