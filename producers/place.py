@@ -46,6 +46,11 @@ class Place:
         """Return the place of a synthetic world, which its configuration describes wholly, on topics of this prefix."""
         return cls(folder / f"synthetic-{hashlib.sha256(f'{world}/{prefix}'.encode()).hexdigest()[:16]}.json")
 
+    @property
+    def short(self) -> str:
+        """Name it in eight letters, for what is kept beside it."""
+        return hashlib.sha256(self.path.stem.encode()).hexdigest()[:8]
+
     def load(self) -> int:
         """Return the last durable line; 0 where there is none. Raises ConfigurationError for a damaged file."""
         if not self.path.is_file():

@@ -46,7 +46,7 @@ def file(  # noqa: PLR0913 - one parameter an option
     tolerance_ms: Annotated[int, typer.Option(min=0, help="How far rows may lie out of event-time order.")] = 0,
     allow_unordered: Annotated[bool, typer.Option("--allow-unordered", help="Count rows out of order, send them.")] = False,
     rejects: Annotated[
-        Path | None, typer.Option(show_default="HOME/produce/NAME.rejects.jsonl", help="File of refused rows.")
+        Path | None, typer.Option(show_default="HOME/produce/NAME.ID.rejects.jsonl", help="File of refused rows.")
     ] = None,
     home: HomeOption = None,
     as_json: JsonOption = False,
@@ -77,7 +77,8 @@ def file(  # noqa: PLR0913 - one parameter an option
     )
     place = Place.of(settings.home / "produce", path, mapping.digest, topic)
     done = place.load() if resume else 0
-    refused = RejectFile(rejects or settings.home / "produce" / f"{path.name}.rejects.jsonl", keep_through_line=done)
+    named = rejects or settings.home / "produce" / f"{path.name}.{place.short}.rejects.jsonl"
+    refused = RejectFile(named, keep_through_line=done)
     with refused, interrupting(Event()) as stop:
         summary = _send_file(settings.kafka, _Work(path, mapping, options, place, refused, done), stop)
     _report(summary, as_json)
