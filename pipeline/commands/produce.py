@@ -121,6 +121,8 @@ def synthetic(  # noqa: PLR0913 - one parameter an option
 
     config = SyntheticConfig(seed, posts, users, hours, parse_time(start))
     truth = truth or (Path() if out is None else out.parent) / "truth.jsonl"
+    if out is not None and out.absolute() == truth.absolute():
+        raise ConfigurationError(f"--truth: {truth} is where the posts go; name another file")
     write_truth(truth, config)
     if out is not None:
         summary: dict[str, Any] = {"written": write_posts(out, config), "out": str(out), "truth": str(truth)}
