@@ -63,8 +63,9 @@ def redrive(
     reader, cursors = KafkaReader(kafka), KafkaCursors(kafka)
     if dry_run:
         found = listing(reader, cursors, topic, reason)
-        already = sum(each.redriven for each in found)
-        counts = {"distinct": len(found), "would_send": len(found) - already, "already": already}
+        already, refused = sum(each.redriven for each in found), sum(bool(each.refused) for each in found)
+        would_send = len(found) - already - refused
+        counts = {"distinct": len(found), "would_send": would_send, "already": already, "refused": refused}
     else:
         with interrupting(Event()) as stop, closing(KafkaSink(kafka)) as sink:
             counts = Redrive(reader, cursors, sink, topic).run(reason, stop).as_dict()
@@ -86,6 +87,7 @@ def _as_dict(each: "Listed") -> dict[str, Any]:
         "key": None if letter.key is None else letter.key.decode("utf-8", "replace"),
         "payload": letter.payload[: letter.MAX_VALUE_CHARS].decode("utf-8", "replace"),
         "redriven": each.redriven,
+        "refused": each.refused or None,
     }
 
 
@@ -98,6 +100,8 @@ def _print_blocks(found: "list[Listed]", limit: int) -> None:
         typer.echo(f"{each.found.origin}  {letter.reason}  first seen {seen} UTC{'  (sent again)' if each.redriven else ''}")
         typer.echo(f"    {letter.field} = {letter.value!r}")
         typer.echo(f"    {letter.fix}")
+        if each.refused:
+            typer.echo(f"    cannot be sent again: {each.refused}")
     by_reason = Counter(each.found.letter.reason for each in found)
     summary = ", ".join(f"{reason} {count}" for reason, count in by_reason.most_common())
     typer.echo(f"{len(found)} dead letters" + (f" ({summary})" if found else "") + f", {min(limit, len(found))} shown")
