@@ -8,12 +8,18 @@ from typing import Any, Final, Self
 from kafka import KafkaAdminClient
 from kafka import TopicPartition as ClientPartition
 from kafka.admin import ConfigResource, OffsetSpec
-from kafka.errors import CoordinatorNotAvailableError, GroupIdNotFoundError, KafkaError
+from kafka.errors import (
+    CoordinatorNotAvailableError,
+    GroupIdNotFoundError,
+    InvalidReplicationFactorError,
+    KafkaError,
+    TopicAlreadyExistsError,
+)
 
 from pipeline.adapters.kafka_client import client_options, require_broker, translated
 from pipeline.adapters.streams import TopicPartition
 from pipeline.adapters.waiting import wait_until
-from pipeline.errors import Unavailable
+from pipeline.errors import ConfigurationError, Unavailable
 from pipeline.settings import KafkaSettings
 
 CONNECT_TIMEOUT_MS: Final = 5_000
@@ -65,8 +71,11 @@ class KafkaAdmin:
         return {each["name"]: _state(each, configs[each["name"]]) for each in described}
 
     def create(self, topics: Iterable[TopicState]) -> None:
-        """Create topics with the given partitions, replication and settings, and wait until they can be used."""
-        wanted = {
+        """Create topics with the given partitions, replication and settings, and wait until they can be used.
+
+        Raises ConfigurationError where there are fewer brokers than copies, Unavailable where somebody else creates them too.
+        """
+        wanted: dict[str, dict[str, Any]] = {
             each.name: {
                 "num_partitions": each.partitions,
                 "replication_factor": each.replication_factor,
@@ -74,8 +83,18 @@ class KafkaAdmin:
             }
             for each in topics
         }
-        if wanted:
+        if not wanted:
+            return
+        try:
             self._client.create_topics(wanted, wait_for_metadata=True)
+        except InvalidReplicationFactorError as error:
+            copies = max(int(each["replication_factor"]) for each in wanted.values())
+            fix = "export GROUNDSWELL_KAFKA__REPLICATION_FACTOR=N, with at most as many as there are brokers"
+            raise ConfigurationError(
+                f"Kafka has fewer brokers than the {copies} copies of a topic that are asked for", fix
+            ) from error
+        except TopicAlreadyExistsError as error:
+            raise Unavailable(f"another process creates {', '.join(wanted)} at this moment; try again") from error
 
     def configure(self, name: str, configs: Mapping[str, str]) -> None:
         """Set some settings of a topic, the others stay; return when the broker shows them (its metadata lags behind)."""

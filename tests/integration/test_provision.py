@@ -10,6 +10,7 @@ from typer.testing import CliRunner, Result
 from infra.provision import expected_topics
 from pipeline.adapters.kafka_admin import KafkaAdmin, TopicState
 from pipeline.commands import provision
+from pipeline.errors import ConfigurationError, Unavailable
 from pipeline.settings import KafkaSettings
 from pipeline.topics import EVENTS, POSTS, TOPICS
 
@@ -67,3 +68,19 @@ def test_the_table_for_people_shows_the_fix(run: Run, topic_prefix: str) -> None
     shown = run("--check").stdout
     assert "groundswell provision" in shown
     assert "missing" in shown
+
+
+def test_more_copies_than_brokers_are_an_error_that_names_the_setting(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GROUNDSWELL_KAFKA__REPLICATION_FACTOR", "3")
+    refused = run().exception
+    assert isinstance(refused, ConfigurationError)
+    assert "fewer brokers than the 3 copies" in str(refused)
+    assert "export GROUNDSWELL_KAFKA__REPLICATION_FACTOR=N" in str(refused)
+
+
+def test_topics_that_somebody_else_creates_meanwhile_are_told_shortly(kafka_bootstrap: str, topic_prefix: str) -> None:
+    topic = TopicState(f"{topic_prefix}posts", 1, 1, {})
+    with KafkaAdmin(KafkaSettings(bootstrap=kafka_bootstrap)) as admin:
+        admin.create([topic])
+        with pytest.raises(Unavailable, match=rf"^another process creates {topic.name} at this moment; try again$"):
+            admin.create([topic])

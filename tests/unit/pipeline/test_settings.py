@@ -50,6 +50,13 @@ def test_the_last_started_stack_is_found_without_options(tmp_path: Path) -> None
             "-5",
             "TRENDS__ALLOWED_LATENESS_MS: Input should be greater than or equal to 0",
         ),
+        (
+            "GROUNDSWELL_KAFKA__TOPIC_PREFIX",
+            "a b/",
+            r"KAFKA__TOPIC_PREFIX: String should match pattern '\^\[a-zA-Z0-9\._-\]\*\$'",
+        ),
+        ("GROUNDSWELL_KAFKA__TOPIC_PREFIX", "x" * 201, "KAFKA__TOPIC_PREFIX: String should have at most 200 characters"),
+        ("GROUNDSWELL_KAFKA__REPLICATION_FACTOR", "0", "KAFKA__REPLICATION_FACTOR: Input should be greater than or equal to 1"),
         ("GROUNDSWELL_TRENDS__PARALLELISM", "0", "TRENDS__PARALLELISM: Input should be greater than 0"),
         ("GROUNDSWELL_NOTIFY__ENDPOINTS", '[{"url": "http://x"}]', r"NOTIFY__ENDPOINTS \[0\] \[secrets\]: Field required"),
         ("GROUNDSWELL_NOTIFY__GROUP_BY", "hush", r'NOTIFY__GROUP_BY: Value error, write a JSON list, as in \["rule"\]'),
