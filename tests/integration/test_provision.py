@@ -43,7 +43,10 @@ def test_names_each_difference_and_mends_only_what_moves_no_record(
     kafka_bootstrap: str,
     topic_prefix: str,
 ) -> None:
-    planted = {POSTS.full_name(topic_prefix): (4, {"retention.ms": "60000"}), EVENTS.full_name(topic_prefix): (2, {})}
+    planted = {
+        POSTS.full_name(topic_prefix): (4, {"retention.ms": "60000", "message.timestamp.type": "LogAppendTime"}),
+        EVENTS.full_name(topic_prefix): (2, {}),
+    }
     with KafkaAdmin(KafkaSettings(bootstrap=kafka_bootstrap)) as admin:
         expected = {topic.name: topic for topic in expected_topics(topic_prefix, 1)}
         admin.create(
@@ -55,12 +58,12 @@ def test_names_each_difference_and_mends_only_what_moves_no_record(
     found = {
         (each["topic"].removeprefix(topic_prefix), each["property"]): each for each in json.loads(result.stdout)["differences"]
     }
-    assert set(found) == {("posts", "retention.ms"), ("events", "partitions")}
+    assert set(found) == {("posts", "retention.ms"), ("posts", "message.timestamp.type"), ("events", "partitions")}
     assert (found["posts", "retention.ms"]["expected"], found["posts", "retention.ms"]["found"]) == ("-1", "60000")
     assert "user_id" in found["events", "partitions"]["fix"]
 
     applied = json.loads(run("--apply", "--json").stdout)
-    assert applied["done"] == [f"set retention.ms=-1 of {POSTS.full_name(topic_prefix)}"]
+    assert applied["done"] == [f"set retention.ms=-1, message.timestamp.type=CreateTime of {POSTS.full_name(topic_prefix)}"]
     assert [each["property"] for each in applied["differences"]] == ["partitions"]
 
 
