@@ -92,14 +92,15 @@ def _as_dict(each: "Listed") -> dict[str, Any]:
 
 
 def _print_blocks(found: "list[Listed]", limit: int) -> None:
-    from pipeline.core.shown import utc
+    from pipeline.core.shown import printable, utc
 
     for each in found[:limit]:
         letter = each.found.letter
         seen = utc(letter.first_seen_ms)
-        typer.echo(f"{each.found.origin}  {letter.reason}  first seen {seen} UTC{'  (sent again)' if each.redriven else ''}")
-        typer.echo(f"    {letter.field} = {letter.value!r}")
-        typer.echo(f"    {letter.fix}")
+        origin = printable(each.found.origin)
+        typer.echo(f"{origin}  {letter.reason}  first seen {seen} UTC{'  (sent again)' if each.redriven else ''}")
+        typer.echo(f"    {printable(letter.field)} = {letter.value!r}")
+        typer.echo(f"    {printable(letter.fix)}")
         if each.refused:
             typer.echo(f"    cannot be sent again: {each.refused}")
     by_reason = Counter(each.found.letter.reason for each in found)
