@@ -37,14 +37,14 @@ class Place:
 
     @classmethod
     def of(cls, folder: Path, source: Path, mapping_digest: str, topic: str) -> "Place":
-        """Return the place of a file: another content, mapping or topic has another place."""
+        """Return the place of a file: another content, mapping or topic (its name and id) has another place."""
         target = hashlib.sha256(topic.encode()).hexdigest()[:8]
         return cls(folder / f"{fingerprint(source)}-{mapping_digest}-{target}.json")
 
     @classmethod
-    def of_world(cls, folder: Path, world: str, prefix: str) -> "Place":
-        """Return the place of a synthetic world, which its configuration describes wholly, on topics of this prefix."""
-        return cls(folder / f"synthetic-{hashlib.sha256(f'{world}/{prefix}'.encode()).hexdigest()[:16]}.json")
+    def of_world(cls, folder: Path, world: str, topics: str) -> "Place":
+        """Return the place of a synthetic world, which its configuration describes wholly, in these topics."""
+        return cls(folder / f"synthetic-{hashlib.sha256(f'{world}/{topics}'.encode()).hexdigest()[:16]}.json")
 
     @property
     def short(self) -> str:

@@ -14,6 +14,7 @@ from kafka.errors import (
     InvalidReplicationFactorError,
     KafkaError,
     TopicAlreadyExistsError,
+    UnknownTopicOrPartitionError,
 )
 
 from pipeline.adapters.kafka_client import client_options, require_broker, translated
@@ -69,6 +70,18 @@ class KafkaAdmin:
         resources = [ConfigResource("TOPIC", each["name"]) for each in described]
         configs = self._client.describe_configs(resources, config_filter="all")["topic"]
         return {each["name"]: _state(each, configs[each["name"]]) for each in described}
+
+    def topic_ids(self, names: Iterable[str]) -> dict[str, str]:
+        """Return what tells each topic from one of the same name that stood there before, or stands elsewhere.
+
+        Raises ConfigurationError where one does not exist.
+        """
+        ids = {}
+        for each in self._client.describe_topics(list(names)):
+            if each["error_code"] == UnknownTopicOrPartitionError.errno:
+                raise ConfigurationError(f"topic {each['name']!r} does not exist; `groundswell provision` creates the topics")
+            ids[each["name"]] = str(each["topic_id"])
+        return ids
 
     def create(self, topics: Iterable[TopicState]) -> None:
         """Create topics with the given partitions, replication and settings, and wait until they can be used.

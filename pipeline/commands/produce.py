@@ -75,7 +75,7 @@ def file(  # noqa: PLR0913 - one parameter an option
         limit=limit,
         sort_hint=f"sort it first: groundswell produce sort {path} --map {map_} --out {_sorted_name(path)}",
     )
-    place = Place.of(settings.home / "produce", path, mapping.digest, topic)
+    place = Place.of(settings.home / "produce", path, mapping.digest, _topics_as_they_are(settings.kafka, [topic]))
     done = place.load() if resume else 0
     named = rejects or settings.home / "produce" / f"{path.name}.{place.short}.rejects.jsonl"
     refused = RejectFile(named, keep_through_line=done)
@@ -140,6 +140,14 @@ def _exit_unless(complete: bool, stop: Event) -> None:
         raise typer.Exit(STOPPED)
 
 
+def _topics_as_they_are(kafka: settings_module.KafkaSettings, names: list[str]) -> str:
+    """Return names and ids of the topics: a place in a topic that was made anew, or on another cluster, is none."""
+    from pipeline.adapters.kafka_admin import KafkaAdmin
+
+    with KafkaAdmin(kafka) as admin:
+        return json.dumps(admin.topic_ids(names), sort_keys=True)
+
+
 @dataclass(frozen=True, slots=True)
 class _Work:
     """One file on its way."""
@@ -192,11 +200,13 @@ class _World:
 
 def _send_synthetic(settings: settings_module.Settings, world: _World, stop: Event) -> dict[str, Any]:
     from pipeline.adapters.kafka_sink import KafkaSink
+    from pipeline.topics import EVENTS, POSTS
     from producers.place import Place
     from producers.synthetic_output import Track, send
 
     begin, config, prefix = monotonic(), world.config, settings.kafka.topic_prefix
-    place = Place.of_world(settings.home / "produce", repr(config), prefix)
+    topics = _topics_as_they_are(settings.kafka, [topic.full_name(prefix) for topic in (POSTS, EVENTS)])
+    place = Place.of_world(settings.home / "produce", repr(config), topics)
     done = place.load() if world.resume else 0
     with (
         _resumable(place, "event"),
