@@ -121,9 +121,10 @@ class _GivenBack:
         return line
 
     def give_back(self) -> str:
-        """Return the first of the lines that were taken; the others come again."""
-        self._again += reversed(self.taken[1:])
-        return self.taken[0]
+        """Return the first of the lines that were taken and are not empty; those behind it come again."""
+        first = next(index for index, line in enumerate(self.taken) if line.strip("\r\n"))
+        self._again += reversed(self.taken[first + 1 :])
+        return self.taken[first]
 
 
 def _header(reader: "csv.DictReader[str]") -> Sequence[str]:

@@ -133,6 +133,11 @@ def test_a_quote_that_is_not_closed_takes_no_other_row_with_it(tmp_path: Path, b
     assert rest == [{"a": "0", "b": "w"}, *([{"a": "2", "b": "y"}, {"a": "3", "b": "z"}] if after else [])]
 
 
+def test_an_empty_line_before_an_open_quote_is_no_row(tmp_path: Path) -> None:
+    refused, rest = refused_and_rest(tmp_path / "f.csv", 'a,b\n\n\r\n1,"x\n\n2,y\n')
+    assert ([each.value for each in refused], rest) == (['1,"x'], [{"a": "2", "b": "y"}])
+
+
 def test_every_row_of_a_file_full_of_open_quotes_is_refused_by_itself(tmp_path: Path) -> None:
     refused, rest = refused_and_rest(tmp_path / "f.csv", "a,b\n" + '1,"x\n' * 500 + "2,y\n")
     assert (len(refused), rest) == (500, [{"a": "2", "b": "y"}])
