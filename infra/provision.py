@@ -41,6 +41,7 @@ def expected_configs(topic: Topic) -> dict[str, str]:
         "retention.ms": str(topic.retention_ms),
         "cleanup.policy": topic.cleanup_policy,
         "max.message.bytes": str(topic.max_record_bytes + BATCH_OVERHEAD_BYTES),
+        "message.timestamp.type": "CreateTime",  # a record's timestamp is its event time, whatever the broker's default
     }
 
 

@@ -24,6 +24,7 @@ _YEAR_S: Final = 31_536_000
 Port = Annotated[int, Field(ge=0, le=65_535)]
 Seconds = Annotated[float, Field(ge=0, le=_YEAR_S, allow_inf_nan=False)]
 Patience = Annotated[float, Field(gt=0, le=_YEAR_S, allow_inf_nan=False, description="seconds, above 0")]
+TopicPrefix = Annotated[str, Field(pattern=r"^[a-zA-Z0-9._-]*$", max_length=200)]  # Kafka takes 249 characters of a name
 Days = Annotated[float, Field(gt=0, le=36_500, allow_inf_nan=False)]
 
 
@@ -37,7 +38,7 @@ class KafkaSettings(Section):
     """How to reach Kafka. SASL and TLS as in kafka-python's options of the same names."""
 
     bootstrap: str = "127.0.0.1:9092"
-    topic_prefix: str = Field(default="groundswell.", pattern=r"^[A-Za-z0-9._-]*$", max_length=200)
+    topic_prefix: TopicPrefix = "groundswell."
     replication_factor: int = Field(default=1, ge=1, le=32_767)
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
     sasl_mechanism: str | None = None

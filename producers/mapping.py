@@ -10,18 +10,20 @@
       item_text: {template: "item {item_id}"}               # a text around columns
       repost_of: {const: "?", when: is_repost}              # only where the column is true
 
-An absent or empty column leaves its field out. Without ``event_id`` the id is a hash of source and content. A column of a time
-that holds dates, or what Parquet's dates are written as in JSON, is read as such whatever its unit.
+An absent or empty column leaves its field out. A number becomes text where the field is one; what is neither is refused.
+Without ``event_id`` the id is a hash of source and content. A column of a time that holds dates, or what Parquet's dates are
+written as in JSON, is read as such whatever its unit.
 """
 
 import hashlib
 import json
 import re
 import string
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
+from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 
@@ -39,13 +41,16 @@ FORMS: Final = {"from", "const", "template", "list"}
 OPTIONS: Final = {"unit", "when"}
 UNITS: Final[dict[str, Callable[[float], float]]] = {"ms": lambda t: t, "s": lambda t: t * 1_000, "us": lambda t: t / 1_000}
 TIMES: Final = ("event_time_ms", "available_at_ms", "author_created_ms")
-_WRITTEN_DATE: Final = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d")
-FALSE: Final = {"", "0", "false", "no", "f", "n"}
+_WRITTEN_DATE: Final = re.compile(r"\d{4}-\d\d-\d\d( \d\d:\d\d:\d\d.*)?")
+FALSE: Final = {"", "0", "0.0", "false", "no", "f", "n", "off", "none", "null", "nan"}
+EXACT: Final = 2**53  # up to here a float holds every whole number
 
 
 @dataclass(frozen=True, slots=True)
 class FieldMapping:
-    """A compiled mapping. ``digest`` changes when the file's meaning changes; ``origins`` says where a field comes from."""
+    """A compiled mapping. ``digest`` changes when the file's meaning changes; ``origins`` says where a field comes from,
+    ``columns`` which ones are read.
+    """
 
     topic: Topic
     contract: type[SocialPost | BehaviorEvent]
@@ -53,6 +58,7 @@ class FieldMapping:
     rules: Mapping[str, Rule]
     digest: str
     origins: Mapping[str, str]
+    columns: frozenset[str]
 
     def apply(self, row: Row) -> dict[str, Any]:
         """Return the fields of the contract, for validation; nothing is checked here."""
@@ -87,14 +93,15 @@ def compile_mapping(document: Any, name: str) -> FieldMapping:
         raise ConfigurationError(f"mapping {name}: fields is empty; name at least the required fields of {contract.__name__}")
     _known(f"mapping {name}, fields", fields, set(contract.model_fields))
     _plain(f"mapping {name}, source", document.get("source"))
-    source = str(document.get("source", "file"))
+    source = str(document.get("source") or "file")
     rules = {target: _rule(contract, target, form, f"mapping {name}, field {target}") for target, form in fields.items()}
-    if "source" in document and "source" not in rules:
+    if document.get("source") and "source" not in rules:
         rules["source"] = lambda _row: source
     _complete(contract, rules, name)
     digest = hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()[:16]
     origins = {target: _origin(target, form) for target, form in fields.items()}
-    return FieldMapping(topic, contract, source, rules, digest, origins)
+    columns = frozenset(chain.from_iterable(map(_columns, fields.values())))
+    return FieldMapping(topic, contract, source, rules, digest, origins, columns)
 
 
 def _complete(contract: type[SocialPost | BehaviorEvent], rules: Mapping[str, Rule], name: str) -> None:
@@ -125,6 +132,15 @@ def _origin(target: str, form: Any) -> str:
         return "the mapping's own value"
     unit = "ms" if isinstance(form, str) else form.get("unit", "ms")
     return f"column {column!r}, read as {unit}" if target in TIMES else f"column {column!r}"
+
+
+def _columns(form: Any) -> Iterator[str]:
+    """Yield the columns that a form, which is a right one, reads."""
+    if isinstance(form, str):
+        yield form
+        return
+    yield from (str(form[kind]) for kind in ("from", "list", "when") if kind in form)
+    yield from (str(name) for name, _, _ in _blanks(str(form.get("template", ""))))
 
 
 def _rule(contract: type[SocialPost | BehaviorEvent], target: str, form: Any, where: str) -> Rule:
@@ -162,7 +178,7 @@ def _list(form: Mapping[str, Any], target: str, where: str) -> Rule:  # noqa: AR
         value = row.get(column)
         if value is None or value == "":
             return []
-        return [str(item) for item in value] if isinstance(value, (list, tuple)) else [str(value)]
+        return [_text(item) for item in value] if isinstance(value, (list, tuple)) else [_text(value)]
 
     return take
 
@@ -170,17 +186,26 @@ def _list(form: Mapping[str, Any], target: str, where: str) -> Rule:  # noqa: AR
 def _template(form: Mapping[str, Any], target: str, where: str) -> Rule:  # noqa: ARG001
     text = str(form["template"])
     try:
-        columns = [name for _, name, _, _ in string.Formatter().parse(text) if name is not None]
+        parts = _blanks(text)
     except ValueError as error:
         raise ConfigurationError(f"{where}: template {text!r} is broken: {error}") from error
-    if not all(name.isidentifier() for name in columns):
+    if not all(name and name.isidentifier() and not spec and not conversion for name, spec, conversion in parts):
         raise ConfigurationError(f"{where}: template {text!r} may hold column names in braces and nothing else")
+    columns = [str(name) for name, _, _ in parts]
 
-    def fill(row: Row) -> str | None:
-        values = {name: row.get(name) for name in columns}
-        return None if any(value is None or value == "" for value in values.values()) else text.format(**values)
+    def fill(row: Row) -> Any:
+        values = {name: _text(row.get(name)) for name in columns}
+        if any(value is None or value == "" for value in values.values()):
+            return None
+        odd = [value for value in values.values() if isinstance(value, (float, list, dict))]
+        return odd[0] if odd else text.format(**values)  # the contract refuses what no text can be made of
 
     return fill
+
+
+def _blanks(template: str) -> list[tuple[str | None, str | None, str | None]]:
+    """Return what stands in the braces of a template: name, format and conversion. Raises ValueError for a broken one."""
+    return [part[1:] for part in string.Formatter().parse(template) if part[1] is not None]
 
 
 def _time(column: str, unit: str, where: str) -> Rule:
@@ -192,7 +217,7 @@ def _time(column: str, unit: str, where: str) -> Rule:
         if value is None or value == "":
             return None
         try:
-            iso = unit == "iso" or isinstance(value, datetime) or _is_written_date(value)
+            iso = unit == "iso" or isinstance(value, date) or _is_written_date(value)
             return _moment_ms(value) if iso else int(UNITS[unit](_number(value)))
         except (ValueError, TypeError, OverflowError):
             return value  # the contract refuses it, and says so with the line
@@ -201,8 +226,8 @@ def _time(column: str, unit: str, where: str) -> Rule:
 
 
 def _is_written_date(value: Any) -> bool:
-    """Return whether a value is a datetime as ``str`` writes it, which is how ``sort`` keeps one in JSON lines."""
-    return isinstance(value, str) and _WRITTEN_DATE.match(value) is not None
+    """Return whether a value is a date or a datetime as ``str`` writes it, which is how ``sort`` keeps one in JSON lines."""
+    return isinstance(value, str) and _WRITTEN_DATE.fullmatch(value) is not None
 
 
 def _number(value: Any) -> float:
@@ -227,12 +252,18 @@ def _wants_text(contract: type[SocialPost | BehaviorEvent], target: str) -> bool
 
 def _as_text(rule: Rule) -> Rule:
     """Write numbers as text where the contract wants text (ids that are numbers in the file)."""
+    return lambda row: _text(rule(row))
 
-    def text(row: Row) -> Any:
-        value = rule(row)
-        return str(value) if isinstance(value, (int, float, Decimal)) and not isinstance(value, bool) else value
 
-    return text
+def _text(value: Any) -> Any:
+    """Return a number as text; anything else stays what it is, and the contract refuses what is no text.
+
+    A whole number is written without decimals: a table writes the ids of a column that has gaps as 17.0. What is no number,
+    or so large that its last digits are lost already, which would make one id of several, stays too.
+    """
+    if isinstance(value, float):
+        return value if not abs(value) <= EXACT else str(int(value)) if value.is_integer() else str(value)
+    return str(value) if isinstance(value, (int, Decimal)) and not isinstance(value, bool) else value
 
 
 def _only_when(rule: Rule, column: str) -> Rule:

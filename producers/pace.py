@@ -28,12 +28,18 @@ class Pace:
         self._monotonic_s = monotonic_s
         self._first: tuple[float, int] | None = None  # second of the start, event time there
 
+    def delay_s(self, time_ms: int) -> float:
+        """Return in how many seconds an event of this time is due; not above 0 where it is."""
+        if self._speed is None or self._first is None:
+            return 0.0
+        start_s, first_ms = self._first
+        return start_s + (time_ms - first_ms) / 1_000 / self._speed - self._monotonic_s()
+
     def wait_until_due(self, time_ms: int) -> bool:
         """Wait until an event of this time is due; return False when stopped before or meanwhile."""
         if self._speed is not None:
-            now_s = self._monotonic_s()
-            start_s, first_ms = self._first = self._first or (now_s, time_ms)
-            delay_s = start_s + (time_ms - first_ms) / 1_000 / self._speed - now_s
+            self._first = self._first or (self._monotonic_s(), time_ms)
+            delay_s = self.delay_s(time_ms)
             if delay_s > LONG_WAIT_S:
                 self._before_long_wait()
             if delay_s > 0:

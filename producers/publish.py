@@ -8,7 +8,8 @@ from typing import Final
 
 from pydantic import ValidationError
 
-from pipeline.adapters.streams import Sink
+from pipeline.adapters.streams import BROKER_TOLERANCE_MS, Sink
+from pipeline.contract import check_not_future
 from pipeline.core.refusals import refusal
 from pipeline.errors import ConfigurationError, InvalidRecord, Reason
 from pipeline.events import BehaviorEvent, SocialPost
@@ -16,7 +17,7 @@ from producers.mapping import TIMES, FieldMapping
 from producers.pace import Pace
 from producers.rows import Line
 
-FLUSH_RECORDS: Final = 5_000
+FLUSH_RECORDS: Final = 4_000  # fewer than a profile's horizon: what a killed run sends again, even of one user, is known there
 FLUSH_S: Final = 2.0
 
 
@@ -38,17 +39,21 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class Callbacks:
-    """Where a run reports: refused rows, rows that are durable (up to a line), bytes read; and where it asks the time."""
+    """Where a run reports: refused rows, rows that are durable (up to a line), bytes read; and where it asks the time.
+
+    ``monotonic_s`` is for durations, ``now_ms`` (epoch milliseconds) tells what lies in the future.
+    """
 
     on_reject: Callable[[Line, InvalidRecord], None]
     on_durable: Callable[[int], None]
     on_progress: Callable[[Line], None]
     monotonic_s: Callable[[], float]
+    now_ms: Callable[[], int]
 
 
 @dataclass
 class Publisher:
-    """One run. Counts are of this run: rows = sent + rejected."""
+    """One run. Counts are of this run: rows = sent + rejected. ``unseen``: the mapping's columns that no row has had."""
 
     mapping: FieldMapping
     sink: Sink
@@ -64,6 +69,7 @@ class Publisher:
     _unflushed: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
+        self.unseen = set(self.mapping.columns)
         self._pace = Pace(self.options.speed, self.stop, self._flush, self.callbacks.monotonic_s)
 
     def run(self, lines: Iterable[Line]) -> bool:
@@ -78,6 +84,7 @@ class Publisher:
             return False
         try:
             event = self._event(line)
+            self._check_future(event.event_time_ms)
             self._check_order(line.number, event.event_time_ms)
             if not self._pace.wait_until_due(event.event_time_ms):
                 return False
@@ -96,6 +103,8 @@ class Publisher:
     def _event(self, line: Line) -> SocialPost | BehaviorEvent:
         if isinstance(line.row, InvalidRecord):
             raise line.row
+        if self.unseen:
+            self.unseen.difference_update(line.row)
         fields = self.mapping.apply(line.row)
         try:
             return self.mapping.contract.model_validate(fields)
@@ -111,6 +120,11 @@ class Publisher:
         unreadable = name in TIMES and refused.reason is Reason.WRONG_TYPE
         fix = "it cannot be read so; correct the row, or the mapping's unit" if unreadable else refused.fix
         return InvalidRecord(refused.reason, refused.field, refused.value, f"{fix} (from {origin})")
+
+    def _check_future(self, time_ms: int) -> None:
+        """Refuse what the sink would refuse when it is due: before the others are measured by its time, or wait for it."""
+        due_ms = self.callbacks.now_ms() + round(max(0.0, self._pace.delay_s(time_ms)) * 1_000)
+        check_not_future(time_ms, due_ms, BROKER_TOLERANCE_MS)
 
     def _check_order(self, number: int, time_ms: int) -> None:
         latest_ms, latest_line = self._latest

@@ -1,10 +1,9 @@
 """Put the rows of a file into event-time order."""
 
-import gzip
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
+from pipeline.adapters.json_lines import write_lines
 from pipeline.errors import InvalidRecord
 from producers.mapping import FieldMapping
 from producers.rows import read_rows
@@ -14,7 +13,7 @@ def sort_file(source: Path, mapping: FieldMapping, target: Path) -> tuple[int, i
     """Write the rows of ``source`` as JSON lines in event-time order; return how many, and how many were left out.
 
     Rows of the same time keep their order. A row that cannot be read is left out. Everything is held in memory, about
-    one kilobyte a row.
+    one kilobyte a row. ``target`` may be ``source``: it is replaced at the end, as a whole. Raises ConfigurationError.
     """
     rows: list[tuple[int, int, str]] = []
     bad = 0
@@ -26,11 +25,5 @@ def sort_file(source: Path, mapping: FieldMapping, target: Path) -> tuple[int, i
         text = json.dumps(line.row, ensure_ascii=False, default=str)  # a mapping reads dates as str writes them
         rows.append((time_ms if isinstance(time_ms, int) else 0, line.number, text))
     rows.sort()
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with gzip.open(target, "wt", encoding="utf-8") if target.suffix == ".gz" else target.open("w", encoding="utf-8") as out:
-        out.writelines(_with_newlines(rows))
+    write_lines(target, (text.encode() for _, _, text in rows))
     return len(rows), bad
-
-
-def _with_newlines(rows: list[tuple[int, int, str]]) -> Iterator[str]:
-    return (f"{text}\n" for _, _, text in rows)

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from random import Random
 from typing import Final
 
+from pipeline.contract import EARLIEST_MS, LATEST_MS
+from pipeline.errors import ConfigurationError
 from pipeline.events import Action, BehaviorEvent, SocialPost
 from pipeline.times import DAY_MS, HOUR_MS, MINUTE_MS
 from producers.phrases import ADJECTIVES, COMPANIES, EMOJI, FLOODS, ITEMS, SLOTS, TEMPLATES, Company
@@ -35,6 +37,7 @@ class SyntheticConfig:
     ``posts`` is the exact number of posts, planted ones included; click sessions of ``users`` users come on top.
     Everything spreads over ``hours`` from ``start_ms`` (epoch milliseconds, UTC) with a daily season.
     ``negative_spikes`` mood shifts and one bot flood are planted in the second half, so that a baseline can form before.
+    Raises ConfigurationError for a world that goes on beyond the times that posts may have.
     """
 
     seed: int = 7
@@ -43,6 +46,11 @@ class SyntheticConfig:
     hours: float = 24.0
     start_ms: int = 1_704_067_200_000
     negative_spikes: int = 2
+
+    def __post_init__(self) -> None:
+        if not self.hours <= (LATEST_MS - self.start_ms) / HOUR_MS:
+            most = (LATEST_MS - self.start_ms) // HOUR_MS
+            raise ConfigurationError(f"hours = {self.hours:g} go on beyond the year 2099; from this start use at most {most}")
 
     @property
     def end_ms(self) -> int:
@@ -150,7 +158,7 @@ def _authors(config: SyntheticConfig, rng: Random) -> list[_Author]:
         _Author(
             f"author-{config.seed}-{index}",
             ("en", "zh")[index % 2],
-            config.start_ms - rng.randrange(200 * DAY_MS, 4_000 * DAY_MS),
+            max(EARLIEST_MS, config.start_ms - rng.randrange(200 * DAY_MS, 4_000 * DAY_MS)),
             int(rng.lognormvariate(5.0, 1.6)),
         )
         for index in range(max(20, config.posts // 6))
@@ -198,7 +206,7 @@ def _bot_post(event_id: str, time_ms: int, company: Company, rng: Random) -> Soc
         language=language,
         source="synthetic",
         entities=(company.ticker,),
-        author_created_ms=time_ms - rng.randrange(HOUR_MS, 3 * DAY_MS),
+        author_created_ms=max(EARLIEST_MS, time_ms - rng.randrange(HOUR_MS, 3 * DAY_MS)),
         followers=rng.randrange(4),
     )
 

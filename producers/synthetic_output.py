@@ -9,12 +9,12 @@ from pathlib import Path
 from threading import Event
 
 from pipeline.adapters.files import published_file
+from pipeline.adapters.json_lines import write_lines
 from pipeline.adapters.streams import Sink
 from pipeline.topics import topic_of
 from producers.pace import Pace
+from producers.publish import FLUSH_RECORDS
 from producers.synthetic import SyntheticConfig, posts, stream, truth
-
-FLUSH_RECORDS = 5_000
 
 
 def write_posts(path: Path, config: SyntheticConfig) -> int:
@@ -34,8 +34,7 @@ def write_posts(path: Path, config: SyntheticConfig) -> int:
 
 def write_truth(path: Path, config: SyntheticConfig) -> None:
     """Write what is planted, one JSON object a line: entity, kind, from_ms, to_ms."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join(json.dumps(asdict(planted)) + "\n" for planted in truth(config)), "utf-8")
+    write_lines(path, (json.dumps(asdict(planted)).encode() for planted in truth(config)))
 
 
 @dataclass(frozen=True, slots=True)

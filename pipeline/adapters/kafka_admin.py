@@ -15,6 +15,8 @@ from kafka.errors import (
     InvalidReplicationFactorError,
     KafkaError,
     NotCoordinatorError,
+    TopicAlreadyExistsError,
+    UnknownTopicOrPartitionError,
 )
 
 from pipeline.adapters.kafka_client import client_options, require_broker, translated
@@ -72,9 +74,24 @@ class KafkaAdmin:
         configs = self._client.describe_configs(resources, config_filter="all")["topic"]
         return {each["name"]: _state(each, configs[each["name"]]) for each in described}
 
+    def topic_ids(self, names: Iterable[str]) -> dict[str, str]:
+        """Return what tells each topic from one of the same name that stood there before, or stands elsewhere.
+
+        Raises ConfigurationError where one does not exist.
+        """
+        ids = {}
+        for each in self._client.describe_topics(list(names)):
+            if each["error_code"] == UnknownTopicOrPartitionError.errno:
+                raise ConfigurationError(f"topic {each['name']!r} does not exist; `groundswell provision` creates the topics")
+            ids[each["name"]] = str(each["topic_id"])
+        return ids
+
     def create(self, topics: Iterable[TopicState]) -> None:
-        """Create topics with the given partitions, replication and settings, and wait until they can be used."""
-        wanted = {
+        """Create topics with the given partitions, replication and settings, and wait until they can be used.
+
+        Raises ConfigurationError where there are fewer brokers than copies, Unavailable where somebody else creates them too.
+        """
+        wanted: dict[str, dict[str, Any]] = {
             each.name: {
                 "num_partitions": each.partitions,
                 "replication_factor": each.replication_factor,
@@ -90,6 +107,8 @@ class KafkaAdmin:
             brokers, copies = len(self._client.describe_cluster()["brokers"]), self._settings.replication_factor
             what = f"GROUNDSWELL_KAFKA__REPLICATION_FACTOR = {copies}: Kafka at {self._settings.bootstrap} has {brokers} brokers"
             raise ConfigurationError(what, f"set it to {brokers} at most") from error
+        except TopicAlreadyExistsError as error:
+            raise Unavailable(f"another process creates {', '.join(wanted)} at this moment; try again") from error
 
     def configure(self, name: str, configs: Mapping[str, str]) -> None:
         """Set some settings of a topic, the others stay; return when the broker shows them (its metadata lags behind)."""

@@ -6,7 +6,7 @@ from typing import Any
 import redis
 
 from pipeline.adapters.redis_answers import answering, make_client
-from pipeline.errors import ConfigurationError, Unavailable
+from pipeline.errors import Unavailable
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +29,6 @@ def facts(url: str, timeout_s: float = 5.0) -> RedisFacts:
     try:
         with client, answering("start it with: groundswell up"):
             return _facts(client)
-    except redis.exceptions.NoPermissionError as error:
-        raise ConfigurationError(f"Redis lets this user not look ({error})", "allow it INFO, TIME and COMMAND") from error
     except (redis.exceptions.RedisError, OSError) as error:
         raise Unavailable(f"Redis cannot be asked: {error}", "start it with: groundswell up") from error
 

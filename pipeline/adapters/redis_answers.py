@@ -1,5 +1,5 @@
-"""A client of Redis, and the fate of what it may answer: a refused login stops the process, what may pass is tried again by
-the caller.
+"""A client of Redis, and the fate of what it may answer: what somebody must set right stops the process, what may pass is
+tried again by the caller.
 """
 
 from collections.abc import Iterator
@@ -20,6 +20,12 @@ _PASSING = (
 )
 _PASSING_CODES: Final = ("MISCONF ", "NOREPLICAS ", "BUSY ", "MASTERDOWN ", "CLUSTERDOWN ")  # redis-py has no class for most
 
+_ADDRESS: Final = "set GROUNDSWELL_REDIS__URL"
+_REFUSED: Final = {  # how answers begin that stay the same until somebody changes a setting
+    "DENIED ": "give Redis a password, or let it listen to this machine alone",
+    "DB index ": "name a database that it has in GROUNDSWELL_REDIS__URL, as redis://HOST:6379/0 does",
+}
+
 
 def make_client(url: str, timeout_s: float, **options: Any) -> "redis.Redis":
     """Return a client that gives up after ``timeout_s``. Raises ConfigurationError for an address that is none."""
@@ -32,15 +38,33 @@ def make_client(url: str, timeout_s: float, **options: Any) -> "redis.Redis":
 
 @contextmanager
 def answering(fix: str = "") -> Iterator[None]:
-    """Raise ConfigurationError for a refused login, Unavailable for what may pass; ``fix`` stands behind the latter's words."""
+    """Raise ConfigurationError for a refusal and for what is no Redis of its own, Unavailable for what may pass, with ``fix``.
+
+    Any other error stays what it is.
+    """
     try:
         yield
     except redis.exceptions.AuthenticationError as error:  # to redis-py a kind of ConnectionError
-        raise ConfigurationError(f"Redis refuses the login ({error})", "set GROUNDSWELL_REDIS__URL") from error
+        raise ConfigurationError(f"Redis refuses the login ({error})", _ADDRESS) from error
+    except redis.exceptions.NoPermissionError as error:
+        fix = "allow it to this user, or name another one in GROUNDSWELL_REDIS__URL"
+        raise ConfigurationError(f"Redis does not let this user: {_answer(error)}", fix) from error
+    except redis.exceptions.AskError as error:  # and MOVED, a kind of it
+        raise ConfigurationError("this Redis is one node of a cluster", f"{_ADDRESS} to a Redis of its own") from error
+    except redis.exceptions.InvalidResponse as error:
+        raise ConfigurationError(f"what answers there is no Redis ({error})", _ADDRESS) from error
     except _PASSING as error:
         raise Unavailable(f"Redis does not answer: {error}", fix) from error
     except redis.exceptions.ResponseError as error:
-        answer = str(error).rpartition(" caused error: ")[2]  # in a pipeline the command stands before it
+        answer = _answer(error)
+        for begin, mend in _REFUSED.items():
+            if answer.startswith(begin):
+                raise ConfigurationError(f"Redis refuses: {answer}", mend) from error
         if not answer.startswith(_PASSING_CODES):
             raise
         raise Unavailable(f"Redis does not answer: {answer}", fix) from error
+
+
+def _answer(error: redis.exceptions.ResponseError) -> str:
+    """Return what Redis said; in a pipeline the command stands before it."""
+    return str(error).rpartition(" caused error: ")[2]

@@ -21,9 +21,20 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from pipeline.adapters.redis_answers import answering, make_client
-from pipeline.adapters.stores import Applied, Folded, Outcomes, ProfileSpec, Progress, Stored, Update, by_user, cutoff_for, fold
+from pipeline.adapters.stores import (
+    Applied,
+    Folded,
+    Outcomes,
+    ProfileSpec,
+    Progress,
+    Stored,
+    Update,
+    by_user,
+    cutoff_for,
+    fold,
+    read_state,
+)
 from pipeline.adapters.streams import TopicPartition
-from pipeline.core.profile_bytes import decode
 from pipeline.core.rolling import Profile
 from pipeline.errors import ConfigurationError, Unavailable
 from pipeline.times import DAY_MS
@@ -79,7 +90,7 @@ class RedisProfileStore:
         """See ``ProfileStore.get``."""
         with self._answering():
             state = self._client.hget(user_key(self._prefix, user_id), "s")
-        return None if state is None else decode(_bytes(state))
+        return None if state is None else read_state(user_id, _bytes(state))
 
     def forget(self, user_id: str, now_ms: int) -> bool:
         """See ``ProfileStore.forget``."""

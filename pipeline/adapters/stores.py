@@ -15,8 +15,10 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple, Protocol
 
 from pipeline.adapters.streams import TopicPartition
+from pipeline.contract import FUTURE_TOLERANCE_MS
 from pipeline.core.profile_bytes import decode, encode
 from pipeline.core.rolling import Profile, ProfileEvent, add, check_half_lives, check_revision, half_lives_of, new_profile
+from pipeline.errors import StateVersionError
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +94,10 @@ class ProfileStore(Protocol):
         """Return a user's profile, or None."""
 
     def forget(self, user_id: str, now_ms: int) -> bool:
-        """Remove every trace of a user, and refuse events up to now for ever. Return whether there was a profile."""
+        """Remove every trace of a user, and refuse events up to now for ever. Return whether there was a profile.
+
+        Also one that cannot be read.
+        """
 
     def progress(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, Progress]:
         """Return how far each of these partitions is processed; those never touched are left out."""
@@ -132,7 +137,7 @@ def fold(stored: Stored, updates: Sequence[Update], spec: ProfileSpec) -> Folded
     forgotten = len(fresh) - len(counting)
     if not counting:
         return Folded(None, Applied(fenced=len(updates) - len(fresh), forgotten=forgotten))
-    profile = _open(stored.state, spec)
+    profile = _open(updates[0].user_id, stored.state, spec)
     applied = sum(add(profile, update.event) for update in counting)
     counts = Applied(applied, len(updates) - len(fresh), len(counting) - applied, forgotten)
     return Folded(replace(stored, state=encode(profile), version=stored.version + 1, offsets=offsets), counts)
@@ -146,16 +151,30 @@ def by_user(updates: Iterable[Update]) -> dict[str, list[Update]]:
     return grouped
 
 
+def read_state(user_id: str, state: bytes) -> Profile:
+    """Return the profile of a user. Raises StateVersionError that names the user, where it cannot be read."""
+    try:
+        return decode(state)
+    except StateVersionError as error:
+        raise StateVersionError(f"user {user_id!r}: {error}") from error
+
+
 def cutoff_for(state: bytes | None, now_ms: int) -> int:
-    """Return up to which event time a user who is forgotten now stays forgotten."""
-    return max(now_ms, decode(state).last_event_ms if state is not None else 0)
+    """Return up to which event time a user who is forgotten now stays forgotten.
+
+    A state that cannot be read goes too: no event in it lies further ahead than clocks may differ.
+    """
+    try:
+        return max(now_ms, decode(state).last_event_ms if state is not None else 0)
+    except StateVersionError:
+        return now_ms + FUTURE_TOLERANCE_MS
 
 
-def _open(state: bytes | None, spec: ProfileSpec) -> Profile:
+def _open(user_id: str, state: bytes | None, spec: ProfileSpec) -> Profile:
     fresh = new_profile(spec.model_revision, spec.dimensions, spec.half_lives_ms)
     if state is None:
         return fresh
-    profile = decode(state)
+    profile = read_state(user_id, state)
     if spec.restart and (profile.model_revision, half_lives_of(profile)) != (spec.model_revision, spec.half_lives_ms):
         return fresh
     check_revision(profile, spec.model_revision)
@@ -185,7 +204,7 @@ class MemoryProfileStore:
     def get(self, user_id: str) -> Profile | None:
         """See ``ProfileStore.get``."""
         state = self._users.get(user_id, Stored()).state
-        return None if state is None else decode(state)
+        return None if state is None else read_state(user_id, state)
 
     def forget(self, user_id: str, now_ms: int) -> bool:
         """See ``ProfileStore.forget``."""

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from pipeline.adapters.files import published_file, refuse_unwritable
 from pipeline.events import AlertGroup
 from pipeline.topics import TOPICS
 
@@ -24,7 +25,8 @@ def schema(
     if out is None:
         typer.echo(json.dumps(schemas, indent=2, ensure_ascii=False))
         return
-    out.mkdir(parents=True, exist_ok=True)
+    refuse_unwritable(out)
     for name, document in schemas.items():
-        (out / f"{name}.schema.json").write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", "utf-8")
+        with published_file(out / f"{name}.schema.json") as scratch:
+            scratch.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", "utf-8")
         typer.echo(f"{name}: {out / f'{name}.schema.json'}")

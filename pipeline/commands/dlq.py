@@ -63,8 +63,9 @@ def redrive(
     reader, cursors = KafkaReader(kafka), KafkaCursors(kafka)
     if dry_run:
         found = listing(reader, cursors, topic, reason)
-        already = sum(each.redriven for each in found)
-        counts = {"distinct": len(found), "would_send": len(found) - already, "already": already}
+        already, refused = sum(each.redriven for each in found), sum(bool(each.refused) for each in found)
+        would_send = len(found) - already - refused
+        counts = {"distinct": len(found), "would_send": would_send, "already": already, "refused": refused}
     else:
         with interrupting(Event()) as stop, closing(KafkaSink(kafka)) as sink:
             counts = Redrive(reader, cursors, sink, topic).run(reason, stop).as_dict()
@@ -86,18 +87,22 @@ def _as_dict(each: "Listed") -> dict[str, Any]:
         "key": None if letter.key is None else letter.key.decode("utf-8", "replace"),
         "payload": letter.payload[: letter.MAX_VALUE_CHARS].decode("utf-8", "replace"),
         "redriven": each.redriven,
+        "refused": each.refused or None,
     }
 
 
 def _print_blocks(found: "list[Listed]", limit: int) -> None:
-    from pipeline.core.shown import utc
+    from pipeline.core.shown import printable, utc
 
     for each in found[:limit]:
         letter = each.found.letter
         seen = utc(letter.first_seen_ms)
-        typer.echo(f"{each.found.origin}  {letter.reason}  first seen {seen} UTC{'  (sent again)' if each.redriven else ''}")
-        typer.echo(f"    {letter.field} = {letter.value!r}")
-        typer.echo(f"    {letter.fix}")
+        origin = printable(each.found.origin)
+        typer.echo(f"{origin}  {letter.reason}  first seen {seen} UTC{'  (sent again)' if each.redriven else ''}")
+        typer.echo(f"    {printable(letter.field)} = {letter.value!r}")
+        typer.echo(f"    {printable(letter.fix)}")
+        if each.refused:
+            typer.echo(f"    cannot be sent again: {each.refused}")
     by_reason = Counter(each.found.letter.reason for each in found)
     summary = ", ".join(f"{reason} {count}" for reason, count in by_reason.most_common())
     typer.echo(f"{len(found)} dead letters" + (f" ({summary})" if found else "") + f", {min(limit, len(found))} shown")

@@ -13,6 +13,7 @@ import typer
 
 from pipeline import settings as settings_module
 from pipeline.adapters.stopping import interrupting
+from pipeline.clock import wall_clock_ms
 from pipeline.commands.options import MAX, HomeOption, JsonOption, SpeedOption, parse_speed, parse_time
 from pipeline.errors import ConfigurationError, Unavailable
 
@@ -45,7 +46,7 @@ def file(  # noqa: PLR0913 - one parameter an option
     tolerance_ms: Annotated[int, typer.Option(min=0, help="How far rows may lie out of event-time order.")] = 0,
     allow_unordered: Annotated[bool, typer.Option("--allow-unordered", help="Count rows out of order, send them.")] = False,
     rejects: Annotated[
-        Path | None, typer.Option(show_default="HOME/produce/NAME.rejects.jsonl", help="File of refused rows.")
+        Path | None, typer.Option(show_default="HOME/produce/NAME.ID.rejects.jsonl", help="File of refused rows.")
     ] = None,
     home: HomeOption = None,
     as_json: JsonOption = False,
@@ -53,7 +54,7 @@ def file(  # noqa: PLR0913 - one parameter an option
     """Send the rows of a file, in event time. Interrupted, it goes on with --resume; nothing counts twice.
 
     Rows that do not fit are written to the reject file with line, field, value and fix. Posts must be in event-time
-    order; clicks need not be, unless --speed paces them.
+    order; clicks need not be, unless --speed paces them. Columns that the mapping reads and no row has are named.
     """
     from producers.mapping import load_mapping
     from producers.place import Place
@@ -74,13 +75,14 @@ def file(  # noqa: PLR0913 - one parameter an option
         limit=limit,
         sort_hint=f"sort it first: groundswell produce sort {path} --map {map_} --out {_sorted_name(path)}",
     )
-    place = Place.of(settings.home / "produce", path, mapping.digest, topic)
+    place = Place.of(settings.home / "produce", path, mapping.digest, _topics_as_they_are(settings.kafka, [topic]))
     done = place.load() if resume else 0
-    refused = RejectFile(rejects or settings.home / "produce" / f"{path.name}.rejects.jsonl", keep_through_line=done)
+    named = rejects or settings.home / "produce" / f"{path.name}.{place.short}.rejects.jsonl"
+    refused = RejectFile(named, keep_through_line=done)
     with refused, interrupting(Event()) as stop:
         summary = _send_file(settings.kafka, _Work(path, mapping, options, place, refused, done), stop)
     _report(summary, as_json)
-    _exit_if(stop)
+    _exit_unless(summary["complete"], stop)
 
 
 def sort(
@@ -119,6 +121,8 @@ def synthetic(  # noqa: PLR0913 - one parameter an option
 
     config = SyntheticConfig(seed, posts, users, hours, parse_time(start))
     truth = truth or (Path() if out is None else out.parent) / "truth.jsonl"
+    if out is not None and out.absolute() == truth.absolute():
+        raise ConfigurationError(f"--truth: {truth} is where the posts go; name another file")
     write_truth(truth, config)
     if out is not None:
         summary: dict[str, Any] = {"written": write_posts(out, config), "out": str(out), "truth": str(truth)}
@@ -127,13 +131,21 @@ def synthetic(  # noqa: PLR0913 - one parameter an option
     with interrupting(Event()) as stop:
         summary = _send_synthetic(settings_module.load(home), _World(config, parse_speed(speed), resume), stop)
     _report(summary | {"truth": str(truth)}, as_json)
-    _exit_if(stop)
+    _exit_unless(summary["complete"], stop)
 
 
-def _exit_if(stop: Event) -> None:
-    if stop.is_set():
+def _exit_unless(complete: bool, stop: Event) -> None:
+    if stop.is_set() and not complete:
         typer.echo("stopped; the same command with --resume goes on from here", err=True)
         raise typer.Exit(STOPPED)
+
+
+def _topics_as_they_are(kafka: settings_module.KafkaSettings, names: list[str]) -> str:
+    """Return names and ids of the topics: a place in a topic that was made anew, or on another cluster, is none."""
+    from pipeline.adapters.kafka_admin import KafkaAdmin
+
+    with KafkaAdmin(kafka) as admin:
+        return json.dumps(admin.topic_ids(names), sort_keys=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +175,7 @@ def _send_file(kafka: settings_module.KafkaSettings, work: _Work, stop: Event) -
         closing(KafkaSink(kafka)) as sink,
         _progress(work.path.name, work.path.stat().st_size) as advance,
     ):
-        callbacks = Callbacks(work.refused.write, durable, lambda line: advance(line.bytes_read), monotonic)
+        callbacks = Callbacks(work.refused.write, durable, lambda line: advance(line.bytes_read), monotonic, wall_clock_ms)
         publisher = Publisher(work.mapping, sink, work.options, callbacks, stop)
         complete = publisher.run(line for line in read_rows(work.path) if line.number > work.done)
     if complete:
@@ -173,6 +185,7 @@ def _send_file(kafka: settings_module.KafkaSettings, work: _Work, stop: Event) -
         "resumed_after_line": work.done,
         "complete": complete,
         "rejects": str(work.refused.path) if publisher.rejected else None,
+        "columns_in_no_row": sorted(publisher.unseen) or None,
     }
 
 
@@ -187,11 +200,13 @@ class _World:
 
 def _send_synthetic(settings: settings_module.Settings, world: _World, stop: Event) -> dict[str, Any]:
     from pipeline.adapters.kafka_sink import KafkaSink
+    from pipeline.topics import EVENTS, POSTS
     from producers.place import Place
     from producers.synthetic_output import Track, send
 
     begin, config, prefix = monotonic(), world.config, settings.kafka.topic_prefix
-    place = Place.of_world(settings.home / "produce", repr(config), prefix)
+    topics = _topics_as_they_are(settings.kafka, [topic.full_name(prefix) for topic in (POSTS, EVENTS)])
+    place = Place.of_world(settings.home / "produce", repr(config), topics)
     done = place.load() if world.resume else 0
     with (
         _resumable(place, "event"),
@@ -223,7 +238,8 @@ def _report(summary: dict[str, Any], as_json: bool) -> None:
         return
     for name, value in summary.items():
         if value is not None:
-            typer.echo(f"{name.replace('_', ' '):>20}  {value}")
+            shown = ", ".join(value) if isinstance(value, list) else value
+            typer.echo(f"{name.replace('_', ' '):>20}  {shown}")
 
 
 def _sorted_name(path: Path) -> str:

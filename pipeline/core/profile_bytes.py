@@ -28,6 +28,7 @@ _SHORT = Struct("<H")
 _LONG = Struct("<I")
 _TIME = Struct("<q")
 _SEEN_BYTES = 16
+_ANEW = "`groundswell user forget ID` removes it, and later events begin it anew"
 
 
 def encode(profile: Profile) -> bytes:
@@ -46,13 +47,12 @@ def decode(encoded: bytes) -> Profile:
     """Return the profile. Raises StateVersionError for bytes of another version, or damaged ones."""
     version = _VERSION.unpack_from(encoded)[0] if len(encoded) >= _VERSION.size else 0
     if version != VERSION:
-        fix = "run the version that wrote it" if version > VERSION else "forget the user and replay the topics"
+        fix = "run the version that wrote it" if version > VERSION else _ANEW
         raise StateVersionError(f"profile state has version {version}, this code reads {VERSION}; {fix}")
     try:
         return _Reader(encoded, _VERSION.size).profile()
     except (struct.error, ValueError) as error:
-        fix = "forget the user and replay the topics"
-        raise StateVersionError(f"profile state of {len(encoded)} bytes is damaged ({error}); {fix}") from error
+        raise StateVersionError(f"profile state of {len(encoded)} bytes is damaged ({error}); {_ANEW}") from error
 
 
 def _text(value: str) -> bytes:

@@ -15,7 +15,7 @@ from threading import Event
 import structlog
 from pydantic import ValidationError
 
-from pipeline.adapters.streams import Cursor, Cursors, Reader, Record, Sink, TopicPartition
+from pipeline.adapters.streams import Cursor, Cursors, Reader, Record, Sink, TopicPartition, check_record
 from pipeline.errors import InvalidRecord, Reason
 from pipeline.events import DeadLetter
 
@@ -42,10 +42,11 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """A distinct dead letter, and whether it was sent again."""
+    """A distinct dead letter, and whether it was sent again; ``refused`` says why it never can be."""
 
     found: Found
     redriven: bool
+    refused: str = ""
 
 
 @dataclass
@@ -75,7 +76,12 @@ def listing(reader: Reader, cursors: Cursors, topic: str, reason: Reason | None 
     """Return the distinct dead letters of a topic and which of them were sent again."""
     letters = find(reader, topic, reason)
     done = {each: cursors.load(_name(each), topic) for each in {found.letter.reason for found in letters}}
-    return [Listed(found, _is_done(found, done[found.letter.reason].get(found.place))) for found in letters]
+    return [_listed(found, done[found.letter.reason].get(found.place)) for found in letters]
+
+
+def _listed(found: Found, cursor: Cursor | None) -> Listed:
+    refused = _refusal(found.letter)
+    return Listed(found, not refused and _is_done(found, cursor), refused)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,14 +104,22 @@ class Redrive:
 
     def _run_reason(self, reason: Reason, letters: Sequence[Found], counts: Redriven, stop: Event) -> None:
         cursors = dict(self.cursors.load(_name(reason), self.topic))
-        open_letters = [found for found in letters if not _is_done(found, cursors.get(found.place))]
-        counts.already += len(letters) - len(open_letters)
+        listed = [_listed(found, cursors.get(found.place)) for found in letters]
+        for each in listed:
+            self._count_closed(each, counts)
+        open_letters = [each.found for each in listed if not each.redriven and not each.refused]
         arrived = self._arrived(cursors.values())
         for start in range(0, len(open_letters), BATCH):
             if stop.is_set():
                 counts.left += len(open_letters) - start
                 return
             self._send(reason, open_letters[start : start + BATCH], arrived, counts)
+
+    def _count_closed(self, each: Listed, counts: Redriven) -> None:
+        counts.already += each.redriven
+        if each.refused:
+            counts.refused += 1
+            log.warning("dead_letter_refused", origin=each.found.origin, error=each.refused)
 
     def _send(self, reason: Reason, batch: Sequence[Found], arrived: set[str], counts: Redriven) -> None:
         fresh = [found for found in batch if found.origin not in arrived]
@@ -151,6 +165,15 @@ def _decode(records: Iterable[Record]) -> Iterator[Found]:
             log.warning("dead_letter_unreadable", offset=record.offset, error=error.errors(include_url=False)[0]["msg"])
             continue
         yield Found(letter, record.topic_partition, record.offset)
+
+
+def _refusal(letter: DeadLetter) -> str:
+    """Return why the record can never be sent again, or an empty text. What only the time forbids, the sink refuses."""
+    try:
+        check_record(letter.topic, letter.key, letter.payload, letter.timestamp_ms, None)
+    except InvalidRecord as error:
+        return str(error)
+    return ""
 
 
 def _origins(record: Record) -> Iterator[str]:

@@ -10,9 +10,9 @@ import pytest
 from pipeline.adapters.redis_store import RedisProfileStore, connect, user_key
 from pipeline.adapters.stores import Applied, MemoryProfileStore, Outcomes, ProfileSpec, ProfileStore, Progress, Update
 from pipeline.adapters.streams import TopicPartition
-from pipeline.core.profile_bytes import encode
+from pipeline.core.profile_bytes import VERSION, encode
 from pipeline.core.rolling import ProfileEvent, add, new_profile
-from pipeline.errors import ConfigurationError, Unavailable
+from pipeline.errors import ConfigurationError, StateVersionError, Unavailable
 
 START = 1_400_000_000_000
 DAY = 86_400_000
@@ -107,6 +107,28 @@ def test_forgetting_removes_the_profile_and_a_replay_does_not_bring_it_back(stor
     assert store.get("u1") is None
     assert store.apply([update(10, offset=20), update(11, offset=21)], SPEC) == Applied(applied=1, forgotten=1)
     assert bytes_of(store) == expected(11)
+
+
+def put_state(store: ProfileStore, user_id: str, state: bytes) -> None:
+    """Set what no store writes."""
+    if isinstance(store, RedisProfileStore):
+        store._client.hset(user_key(store._prefix, user_id), "s", state)
+    elif isinstance(store, MemoryProfileStore):
+        store._users[user_id] = replace(store._users[user_id], state=state)
+
+
+@pytest.mark.parametrize("state", [b"", expected(1)[:-3], (VERSION + 1).to_bytes(2, "little") + expected(1)[2:]])
+def test_a_profile_that_cannot_be_read_is_named_and_can_be_forgotten(store: ProfileStore, state: bytes) -> None:
+    store.apply([update(1)], SPEC)
+    put_state(store, "u1", state)
+    for use in (lambda: store.get("u1"), lambda: store.apply([update(2)], SPEC)):
+        with pytest.raises(StateVersionError, match=r"^user 'u1': profile state "):
+            use()
+    now_ms = START + 2 * DAY
+    assert store.forget("u1", now_ms) is True
+    assert store.get("u1") is None
+    assert store.apply([update(1), update(2), update(3)], SPEC) == Applied(applied=1, forgotten=2)
+    assert bytes_of(store) == expected(3)
 
 
 def test_the_cutoff_reaches_to_the_users_last_event_and_never_goes_back(store: ProfileStore) -> None:

@@ -117,6 +117,20 @@ def test_a_run_goes_on_where_it_ended_and_repeats_give_the_same_ids(
     assert len({record.key for record in held(kafka, "posts")}) == 50
 
 
+def test_a_topic_that_was_made_anew_gets_the_rows_from_the_first_on(
+    kafka: KafkaSettings, run: Run, mapping: Path, tmp_path: Path
+) -> None:
+    rows, topic = write_rows(tmp_path / "rows.jsonl", 50), POSTS.full_name(kafka.topic_prefix)
+    run("produce", "file", rows, "--map", mapping, "--limit", 20)
+    with KafkaAdmin(kafka) as admin:
+        admin.delete([topic])
+        refused = run("produce", "file", rows, "--map", mapping, "--resume", code=1).exception
+        admin.create([TopicState(topic, 4, 1, {})])
+    assert str(refused) == f"topic '{topic}' does not exist; `groundswell provision` creates the topics"
+    again = summary(run("produce", "file", rows, "--map", mapping, "--resume", "--json"))
+    assert (again["resumed_after_line"], again["sent"], len(held(kafka, "posts"))) == (0, 50, 50)
+
+
 def test_sigterm_ends_a_paced_run_and_resume_sends_the_rest(
     kafka: KafkaSettings, environment: dict[str, str], run: Run, mapping: Path, tmp_path: Path
 ) -> None:

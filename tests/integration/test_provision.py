@@ -10,7 +10,7 @@ from typer.testing import CliRunner, Result
 from infra.provision import expected_topics
 from pipeline.adapters.kafka_admin import KafkaAdmin, TopicState
 from pipeline.commands import provision
-from pipeline.errors import ConfigurationError
+from pipeline.errors import ConfigurationError, Unavailable
 from pipeline.settings import KafkaSettings
 from pipeline.topics import EVENTS, POSTS, TOPICS
 
@@ -43,7 +43,10 @@ def test_names_each_difference_and_mends_only_what_moves_no_record(
     kafka_bootstrap: str,
     topic_prefix: str,
 ) -> None:
-    planted = {POSTS.full_name(topic_prefix): (4, {"retention.ms": "60000"}), EVENTS.full_name(topic_prefix): (2, {})}
+    planted = {
+        POSTS.full_name(topic_prefix): (4, {"retention.ms": "60000", "message.timestamp.type": "LogAppendTime"}),
+        EVENTS.full_name(topic_prefix): (2, {}),
+    }
     with KafkaAdmin(KafkaSettings(bootstrap=kafka_bootstrap)) as admin:
         expected = {topic.name: topic for topic in expected_topics(topic_prefix, 1)}
         admin.create(
@@ -55,12 +58,12 @@ def test_names_each_difference_and_mends_only_what_moves_no_record(
     found = {
         (each["topic"].removeprefix(topic_prefix), each["property"]): each for each in json.loads(result.stdout)["differences"]
     }
-    assert set(found) == {("posts", "retention.ms"), ("events", "partitions")}
+    assert set(found) == {("posts", "retention.ms"), ("posts", "message.timestamp.type"), ("events", "partitions")}
     assert (found["posts", "retention.ms"]["expected"], found["posts", "retention.ms"]["found"]) == ("-1", "60000")
     assert "user_id" in found["events", "partitions"]["fix"]
 
     applied = json.loads(run("--apply", "--json").stdout)
-    assert applied["done"] == [f"set retention.ms=-1 of {POSTS.full_name(topic_prefix)}"]
+    assert applied["done"] == [f"set retention.ms=-1, message.timestamp.type=CreateTime of {POSTS.full_name(topic_prefix)}"]
     assert [each["property"] for each in applied["differences"]] == ["partitions"]
 
 
@@ -76,3 +79,11 @@ def test_more_copies_than_brokers_are_named_by_their_setting(run: Run, monkeypat
     assert isinstance(refused, ConfigurationError)
     assert "GROUNDSWELL_KAFKA__REPLICATION_FACTOR = 3" in str(refused)
     assert refused.fix == "set it to 1 at most"
+
+
+def test_topics_that_somebody_else_creates_meanwhile_are_told_shortly(kafka_bootstrap: str, topic_prefix: str) -> None:
+    topic = TopicState(f"{topic_prefix}posts", 1, 1, {})
+    with KafkaAdmin(KafkaSettings(bootstrap=kafka_bootstrap)) as admin:
+        admin.create([topic])
+        with pytest.raises(Unavailable, match=rf"^another process creates {topic.name} at this moment; try again$"):
+            admin.create([topic])

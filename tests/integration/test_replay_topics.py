@@ -1,6 +1,7 @@
 """Replays of a real Kafka: the same alerts as from the file, late posts as late, nothing of the live group moved."""
 
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -9,8 +10,10 @@ from typer.testing import CliRunner
 
 from infra.provision import expected_topics, provision
 from pipeline import commands
+from pipeline.adapters import kafka_reader
 from pipeline.adapters.kafka_admin import KafkaAdmin
 from pipeline.adapters.kafka_reader import KafkaReader
+from pipeline.adapters.kafka_sink import KafkaSink
 from pipeline.adapters.kafka_source import KafkaSource
 from pipeline.core.detector_config import DetectorConfig
 from pipeline.core.spikes import make_operator
@@ -109,3 +112,19 @@ def told_live(posts: list[ScoredPost]) -> tuple[list[bytes], list[bytes]]:
     steps = [*host.on_posts(posts), host.finish()]
     trends = [trend.to_json() for step in steps for trend in step.trends]
     return sorted(trends), sorted(alert.to_json() for step in steps for alert in step.alerts)
+
+
+def test_a_reader_that_takes_its_time_is_not_told_that_nothing_comes(
+    kafka: KafkaSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seconds = count(step=kafka_reader.PROGRESS_TIMEOUT_S)
+    topic = f"{kafka.topic_prefix}posts"
+    sink = KafkaSink(kafka)
+    for number in range(20):
+        sink.write(topic, b"%d" % number, b"{}", 1_700_000_000_000)
+    sink.close()
+    now = [0.0]
+    monkeypatch.setattr(kafka_reader, "monotonic", lambda: now[0])
+    for _ in KafkaReader(kafka).read_range(topic):
+        now[0] = next(seconds)
+    assert next(seconds) == 20 * kafka_reader.PROGRESS_TIMEOUT_S

@@ -84,3 +84,16 @@ def test_a_redis_that_is_away_is_named(environment: dict[str, str], unused_port:
     ended = groundswell(away, "get", "u")
     assert ended.returncode == 1
     assert "Redis does not answer" in ended.stderr
+
+
+def test_a_redis_that_refuses_is_one_line_that_says_what_to_set(environment: dict[str, str], redis_url: str) -> None:
+    client = connect(redis_url)
+    client.acl_setuser("reader", enabled=True, passwords=["+word"], keys=["*"], commands=["+hget"])
+    address = redis_url.removeprefix("redis://").rpartition("/")[0]
+    for url in (f"redis://reader:word@{address}/0", f"redis://{address}/99"):
+        refused = groundswell(environment | {"GROUNDSWELL_REDIS__URL": url}, "get", "x")
+        assert refused.returncode == 1
+        assert "Traceback" not in refused.stderr
+        assert "GROUNDSWELL_REDIS__URL" in refused.stderr
+    client.acl_deluser("reader")
+    client.close()

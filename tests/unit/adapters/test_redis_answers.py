@@ -42,6 +42,24 @@ def test_an_error_that_passes_and_has_a_class_is_unavailable(kind: type[redis.ex
         raise kind("Link with MASTER is down")
 
 
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (redis.exceptions.NoPermissionError("User bob has no permissions to run the 'fcall' command"), "let this user: User bob"),
+        (redis.exceptions.ResponseError("DB index is out of range"), "name a database that it has in GROUNDSWELL_REDIS__URL"),
+        (
+            redis.exceptions.ResponseError("DENIED Redis is running in protected mode"),
+            "refuses: DENIED .*; give Redis a password",
+        ),
+        (redis.exceptions.MovedError("866 10.0.0.1:6379"), "one node of a cluster; set GROUNDSWELL_REDIS__URL"),
+        (redis.exceptions.InvalidResponse("Protocol error"), r"is no Redis \(Protocol error\); set GROUNDSWELL_REDIS__URL"),
+    ],
+)
+def test_what_somebody_must_set_right_is_an_error_that_says_how(error: redis.exceptions.RedisError, words: str) -> None:
+    with pytest.raises(ConfigurationError, match=words):
+        RedisProfileStore(refusing(error), "a:").get("u")
+
+
 @pytest.mark.parametrize("answer", ["WRONGTYPE Operation against a key", "BUSYGROUP Consumer Group name already exists", ""])
 def test_any_other_error_stays_what_it_is(answer: str) -> None:
     with pytest.raises(redis.exceptions.ResponseError), answering():

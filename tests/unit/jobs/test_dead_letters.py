@@ -148,6 +148,16 @@ def test_what_the_broker_must_refuse_is_counted() -> None:
     }
 
 
+@pytest.mark.parametrize("change", [{"payload": b"x" * 1_000_001}, {"timestamp_ms": -1}])
+def test_what_can_never_be_sent_is_told_every_time_and_never_as_sent(change: dict[str, object]) -> None:
+    broker, cursors = broker_with(letter(1), letter(2).model_copy(update=change), letter(3)), MemoryCursors()
+    first, second = redrive(broker, cursors).as_dict(), redrive(broker, cursors).as_dict()
+    assert first == {"distinct": 3, "sent": 2, "already": 0, "refused": 1, "left": 0}
+    assert second == {"distinct": 3, "sent": 0, "already": 2, "refused": 1, "left": 0}
+    shown = listing(MemoryReader(broker), cursors, DLQ)
+    assert [(each.redriven, bool(each.refused)) for each in shown] == [(True, False), (False, True), (True, False)]
+
+
 def test_an_unreadable_dead_letter_is_passed_over() -> None:
     broker = broker_with(letter(1))
     broker.append(DLQ, None, b"not a dead letter", NOW)

@@ -1,9 +1,11 @@
+import math
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from pipeline.errors import ConfigurationError
 from pipeline.events import BehaviorEvent, SocialPost
@@ -38,6 +40,8 @@ def test_columns_become_fields_and_ids_become_text() -> None:
         ("iso", "2023-11-14T22:13:20", 1_700_000_000_000),
         ("iso", "2023-11-15 06:13:20.123+08:00", TIME),
         ("ms", datetime(2023, 11, 14, 22, 13, 20, tzinfo=UTC), 1_700_000_000_000),
+        ("ms", date(2023, 11, 14), 1_699_920_000_000),
+        ("ms", "2023-11-14", 1_699_920_000_000),
         ("iso", "yesterday", "yesterday"),
         ("s", Decimal("1700000000.0"), 1_700_000_000_000),
         ("s", Decimal("1700000000.5"), 1_700_000_000_500),
@@ -51,6 +55,39 @@ def test_times_come_in_four_units(unit: str, value: Any, expected: Any) -> None:
 
 def test_numbers_of_a_database_are_ids_too() -> None:
     assert mapped({}, ROW | {"id": Decimal("17")})["event_id"] == "17"
+
+
+@pytest.mark.parametrize(("number", "text"), [(17.0, "17"), (-3.0, "-3"), (1.5, "1.5"), (2**70, str(2**70)), (0.0, "0")])
+def test_a_number_is_the_same_id_however_a_table_writes_it(number: float, text: str) -> None:
+    row = mapped({"url": {"template": "at {who}"}, "entities": {"list": "who"}}, ROW | {"who": number})
+    assert (row["author_id"], row["url"], row["entities"]) == (text, f"at {text}", [text])
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, 1.2345678901234567e19, {"name": "A"}, ["A", "B"]])
+def test_what_is_neither_text_nor_an_exact_number_is_no_id(value: Any) -> None:
+    fields = mapped({"url": {"template": "at {who}"}}, ROW | {"who": value})
+    with pytest.raises(ValidationError) as caught:
+        SocialPost.model_validate(fields)
+    assert [error["loc"][0] for error in caught.value.errors()] == ["author_id", "url"]
+
+
+@pytest.mark.parametrize("item", [None, math.nan, {"name": "A"}, True, ["A"]])
+def test_what_is_no_name_is_refused_in_a_list(item: Any) -> None:
+    for listed in (["A", item], item) if isinstance(item, (float, dict)) else (["A", item],):
+        with pytest.raises(ValidationError, match="entities"):
+            SocialPost.model_validate(mapped({"entities": {"list": "names"}}, ROW | {"names": listed}))
+
+
+@pytest.mark.parametrize(
+    "flag", [None, False, 0, 0.0, math.nan, "", " ", "0", "0.0", "FALSE", "no", "off", "null", "None", "nan"]
+)
+def test_what_is_not_true_is_none_of_it(flag: Any) -> None:
+    assert "repost_of" not in mapped({"repost_of": {"const": "?", "when": "rt"}}, ROW | {"rt": flag})
+
+
+@pytest.mark.parametrize("source", [None, ""])
+def test_a_source_without_a_name_is_none(source: Any) -> None:
+    assert mapped({}, {"t": TIME, "who": "a"}, source=source) == mapped({}, {"t": TIME, "who": "a"})
 
 
 def test_const_template_list_and_when() -> None:
@@ -102,6 +139,10 @@ def test_the_source_is_a_field_unless_mapped() -> None:
         (
             {"contract": "post", "fields": POST | {"url": {"template": "{a.__class__}"}}},
             "column names in braces and nothing else",
+        ),
+        *(
+            ({"contract": "post", "fields": POST | {"url": {"template": template}}}, "column names in braces and nothing else")
+            for template in ("{a:d}", "{a!r}", "{a:{b}}", "{}")
         ),
         ({"contract": "post", "fields": POST | {"event_time_ms": {"from": "t", "unit": "h"}}}, "unit = 'h'; use one of iso, ms"),
     ],

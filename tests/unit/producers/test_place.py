@@ -1,4 +1,5 @@
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -31,7 +32,7 @@ def test_another_file_mapping_or_topic_has_another_place(tmp_path: Path) -> None
         Place.of(tmp_path, one, "n", "posts"),
         Place.of(tmp_path, one, "m", "p.posts"),
     }
-    assert len(places) == 4
+    assert len(places) == len({place.short for place in places}) == 4
 
 
 def test_a_large_file_is_told_apart_by_its_end(tmp_path: Path) -> None:
@@ -75,3 +76,36 @@ def test_a_reject_file_whose_last_line_was_cut_off_is_gone_on_with(tmp_path: Pat
     with RejectFile(path, keep_through_line=1) as file:
         refuse(file, 2)
     assert [json.loads(line)["line"] for line in path.read_text().splitlines()] == [1, 2]
+
+
+@pytest.mark.parametrize("content", [b'{"t": 1, "text": "a post"}\n', b"a,b\n1,2\n", b'{"line": 1}\n{"t": 2}\n', b"\xff\xfe\n"])
+def test_a_file_of_other_things_is_not_replaced(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "posts.jsonl"
+    path.write_bytes(content)
+    with pytest.raises(ConfigurationError, match=r"--rejects .*posts\.jsonl holds what are no refused rows.*name another file"):
+        RejectFile(path)
+    assert path.read_bytes() == content
+
+
+def test_a_reject_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    for path in (tmp_path, Path("/proc/none/r.jsonl")):
+        with pytest.raises(ConfigurationError, match=r"(cannot|can) be written"):
+            RejectFile(path)
+    full = RejectFile(tmp_path / "r.jsonl")
+    full.path.symlink_to("/dev/full")
+    refuse(full, 1)
+    with pytest.raises(ConfigurationError, match=r"r\.jsonl \(No space left on device\); make room, or name another"):
+        full.flush()
+    with pytest.raises(ConfigurationError), full:
+        pass
+
+
+def test_a_device_takes_refused_rows_and_stays_what_it_is(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    with RejectFile(pipe) as file:
+        refuse(file, 1)
+    assert os.read(reader, 100).startswith(b'{"line": 1')
+    os.close(reader)
+    assert pipe.is_fifo()

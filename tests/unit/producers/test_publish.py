@@ -1,21 +1,26 @@
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from threading import Event
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.adapters.memory import MemoryBroker, MemorySink
+from pipeline.adapters.stores import MemoryProfileStore, ProfileSpec, Update
+from pipeline.core.rolling import ProfileEvent
 from pipeline.errors import ConfigurationError, InvalidRecord, Reason, Unavailable
 from pipeline.events import SocialPost
+from pipeline.times import DAY_MS, HOUR_MS
 from producers import publish
-from producers.mapping import compile_mapping
+from producers.mapping import FieldMapping, compile_mapping
 from producers.publish import Callbacks, Options, Publisher
 from producers.rows import Line
 
 T0 = 1_700_000_000_000
+NOW = T0 + 400 * DAY_MS
 MAPPING = compile_mapping(
     {"contract": "post", "source": "s", "fields": {"event_time_ms": "t", "author_id": {"const": "a"}, "text": "text"}}, "m"
 )
@@ -43,15 +48,15 @@ class Run:
     rejects: list[tuple[int, InvalidRecord]] = field(default_factory=list)
     durable: list[tuple[int, int]] = field(default_factory=list)  # line, records in the topic by then
 
-    def publisher(self, **options: Any) -> Publisher:
+    def publisher(self, mapping: FieldMapping = MAPPING, **options: Any) -> Publisher:
         def durable(line: int) -> None:
             self.durable.append((line, len(self.broker.records("posts"))))
 
         def reject(line: Line, error: InvalidRecord) -> None:
             self.rejects.append((line.number, error))
 
-        callbacks = Callbacks(reject, durable, lambda _: None, lambda: self.clock.now_s)
-        return Publisher(MAPPING, MemorySink(self.broker), Options("posts", **options), callbacks, self.clock)
+        callbacks = Callbacks(reject, durable, lambda _: None, lambda: self.clock.now_s, lambda: NOW)
+        return Publisher(mapping, MemorySink(self.broker), Options("posts", **options), callbacks, self.clock)
 
 
 def lines(*offsets_ms: int | None) -> Iterator[Line]:
@@ -85,6 +90,16 @@ def test_a_row_that_does_not_fit_is_refused_alone() -> None:
     ]
     assert all(error.fix for _, error in run.rejects)
     assert "(from column 't', read as ms)" in run.rejects[2][1].fix
+
+
+def test_a_column_of_the_mapping_that_no_row_has_is_known_by_name() -> None:
+    """A field that need not be there is left out of every record where its column's name is misspelt."""
+    fields = {"event_time_ms": "t", "author_id": {"const": "a"}, "text": "text", "url": {"template": "at {tect}/{t}"}}
+    lists = {"entities": {"list": "tikcer"}, "repost_of": {"const": "?", "when": "rt"}, "source": "t"}
+    publisher = Run().publisher(mapping=compile_mapping({"contract": "post", "fields": fields | lists}, "m"))
+    broken = Line(3, InvalidRecord(Reason.INVALID_JSON, "record", "{", "write JSON"), 30)
+    assert publisher.run([*lines(0, 1), broken, Line(4, {"t": T0 + 2, "rt": None}, 40)])
+    assert publisher.unseen == {"tect", "tikcer"}
 
 
 def test_a_time_that_cannot_be_read_is_to_be_mended_in_the_mappings_unit() -> None:
@@ -121,6 +136,23 @@ def test_a_stop_while_waiting_sends_no_more() -> None:
     assert (publisher.sent, run.durable) == (1, [(1, 1)])
 
 
+@pytest.mark.parametrize("speed", [None, 60.0])
+def test_a_row_of_the_future_is_refused_alone_at_once(speed: float | None) -> None:
+    run = Run()
+    publisher = run.publisher(speed=speed)
+    assert publisher.run(lines(0, NOW - T0 + 20_000 * DAY_MS, 60_000))
+    assert (publisher.sent, publisher.unordered) == (2, 0)
+    ((number, refused),) = run.rejects
+    assert (number, refused.reason, refused.field) == (2, Reason.TIME_OUT_OF_RANGE, "event_time_ms")
+    assert run.clock.waits == ([] if speed is None else [pytest.approx(1.0)])
+
+
+def test_a_row_that_is_no_future_any_more_when_it_is_due_is_sent() -> None:
+    run = Run()
+    assert run.publisher(speed=1.0).run(lines(NOW - T0, NOW - T0 + 5 * HOUR_MS))
+    assert (run.rejects, len(run.broker.records("posts"))) == ([], 2)
+
+
 def test_order_is_checked_and_the_error_says_how_to_sort() -> None:
     run = Run()
     with pytest.raises(ConfigurationError, match=r"line 3 happened 2000 ms before line 2 \(2 records were sent\); sort like so"):
@@ -147,6 +179,25 @@ def test_the_place_moves_only_behind_durable_records(monkeypatch: pytest.MonkeyP
     run = Run()
     run.publisher().run(lines(0, 1, None, 3, 4))
     assert run.durable == [(2, 2), (4, 3), (5, 4)]
+
+
+def test_what_a_killed_run_sends_again_counts_once_even_for_a_single_user() -> None:
+    run = Run()
+    many = list(lines(*range(publish.FLUSH_RECORDS + 10)))
+    killed = run.publisher()
+    killed.callbacks = replace(killed.callbacks, on_durable=Mock(side_effect=KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):  # the records are in the topic, the place is not yet on the disk
+        killed.run(many)
+    assert run.publisher().run(many)
+    store = MemoryProfileStore()
+    spec = ProfileSpec("m", 1, (1,))
+    for record in run.broker.records("posts"):
+        post = SocialPost.model_validate_json(record.value)
+        event = ProfileEvent(post.event_id, post.event_time_ms, "post", 1.0, None)
+        store.apply([Update(post.author_id, record.topic_partition, record.offset, event)], spec)
+    profile = store.get("a")
+    assert profile is not None
+    assert profile.events == len(many)
 
 
 def test_a_broker_that_is_gone_moves_nothing() -> None:

@@ -1,6 +1,7 @@
 import codecs
 import gzip
 import json
+from datetime import datetime
 from pathlib import Path
 
 import pyarrow as pa
@@ -8,6 +9,8 @@ import pyarrow.parquet
 import pytest
 
 from pipeline.errors import ConfigurationError, InvalidRecord, Reason
+from pipeline.times import epoch_ms
+from producers.place import fingerprint
 from producers.rows import Line, read_rows
 
 ROWS = [{"a": "1", "b": '值,"x"'}, {"a": "2", "b": "y"}]
@@ -113,3 +116,79 @@ def test_a_wrong_file_is_explained(tmp_path: Path, name: str, content: bytes, me
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"absent\.csv does not exist; check the path"):
         list(read_rows(tmp_path / "absent.csv"))
+
+
+def refused_and_rest(path: Path, text: str) -> tuple[list[InvalidRecord], list[object]]:
+    path.write_text(text)
+    rows = rows_of(list(read_rows(path)))
+    return [row for row in rows if isinstance(row, InvalidRecord)], [row for row in rows if not isinstance(row, InvalidRecord)]
+
+
+@pytest.mark.parametrize("broken", ['1,"x', '1,"x"y', '"1"1,"x'])
+@pytest.mark.parametrize("after", ["2,y\n3,z\n", '2,y\n3,"z"\n', ""])
+def test_a_quote_that_is_not_closed_takes_no_other_row_with_it(tmp_path: Path, broken: str, after: str) -> None:
+    refused, rest = refused_and_rest(tmp_path / "f.csv", f"a,b\n0,w\n{broken}\n{after}")
+    assert [(each.reason, each.value) for each in refused] == [(Reason.INVALID_VALUE, broken)]
+    assert "close the quotes of the cell" in refused[0].fix
+    assert rest == [{"a": "0", "b": "w"}, *([{"a": "2", "b": "y"}, {"a": "3", "b": "z"}] if after else [])]
+
+
+def test_an_empty_line_before_an_open_quote_is_no_row(tmp_path: Path) -> None:
+    refused, rest = refused_and_rest(tmp_path / "f.csv", 'a,b\n\n\r\n1,"x\n\n2,y\n')
+    assert ([each.value for each in refused], rest) == (['1,"x'], [{"a": "2", "b": "y"}])
+
+
+def test_every_row_of_a_file_full_of_open_quotes_is_refused_by_itself(tmp_path: Path) -> None:
+    refused, rest = refused_and_rest(tmp_path / "f.csv", "a,b\n" + '1,"x\n' * 500 + "2,y\n")
+    assert (len(refused), rest) == (500, [{"a": "2", "b": "y"}])
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"a,b,a\n1,2,3\n", "names 'a' twice.*name each column once"),
+        ("a,b\n1,2\n".encode("utf-16"), "header is no UTF-8; save the file as UTF-8"),
+        (b'a,"b\n1,2\n', "header cannot be read .*close its quotes"),
+    ],
+)
+def test_a_header_that_would_misname_cells_is_an_error(tmp_path: Path, content: bytes, said: str) -> None:
+    (tmp_path / "f.csv").write_bytes(content)
+    with pytest.raises(ConfigurationError, match=rf"f\.csv: its .*{said}"):
+        list(read_rows(tmp_path / "f.csv"))
+
+
+def test_columns_without_a_name_may_be_many(tmp_path: Path) -> None:
+    (tmp_path / "f.csv").write_text("a,,\n1,2,3\n")
+    assert rows_of(list(read_rows(tmp_path / "f.csv"))) == [{"a": "1", "": "3"}]
+
+
+def written(path: Path, **columns: pa.Array) -> Path:
+    pyarrow.parquet.write_table(pa.table(columns), path)
+    return path
+
+
+@pytest.mark.parametrize("zone", [None, "Asia/Tokyo"])
+def test_a_parquet_time_with_nanoseconds_is_cut_to_microseconds(tmp_path: Path, zone: str | None) -> None:
+    nanoseconds = pa.array([1_704_067_200_123_456_789, None], pa.timestamp("ns", zone))
+    first, none = rows_of(list(read_rows(written(tmp_path / "f.parquet", t=nanoseconds))))
+    assert isinstance(first, dict)
+    assert epoch_ms(first["t"]) == 1_704_067_200_123
+    assert none == {"t": None}
+
+
+def test_a_parquet_value_that_python_has_no_form_for_is_refused_alone(tmp_path: Path) -> None:
+    latin = pa.array([b"\xe9", b"", b""]).view(pa.string())
+    times = pa.array([0, 2**62, 0], pa.timestamp("us"))
+    text, time, good = rows_of(list(read_rows(written(tmp_path / "f.parquet", b=latin, t=times))))
+    assert isinstance(text, InvalidRecord)
+    assert isinstance(time, InvalidRecord)
+    assert (text.field, time.field, good) == ("b", "t", {"b": "", "t": datetime.fromisoformat("1970-01-01")})
+    assert "UTF-8" in text.fix
+
+
+def test_a_file_that_the_system_does_not_give_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "f.csv"
+    path.symlink_to("/proc/self/mem")  # a file whose first byte nobody may read
+    for read in (fingerprint, lambda path: list(read_rows(path))):
+        with pytest.raises(ConfigurationError, match=r"f\.csv cannot be read \(.*error\); check its permissions"):
+            read(path)

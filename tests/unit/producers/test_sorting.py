@@ -8,6 +8,7 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
+from pipeline.errors import ConfigurationError
 from producers.mapping import FieldMapping, compile_mapping
 from producers.rows import read_rows
 from producers.sorting import sort_file
@@ -50,3 +51,13 @@ def test_the_dates_of_a_parquet_file_are_read_as_before_once_they_are_sorted(tmp
 
 def mapped(path: Path, mapping: FieldMapping) -> list[dict[str, Any]]:
     return [mapping.apply(line.row) for line in read_rows(path) if isinstance(line.row, dict)]
+
+
+def test_a_file_may_take_its_own_place_and_stays_whole_where_it_cannot(tmp_path: Path) -> None:
+    source = tmp_path / "f.jsonl"
+    source.write_text('{"s": 2, "u": "b"}\n{"s": 1, "u": "a"}\n')
+    assert sort_file(source, MAPPING, source) == (2, 0)
+    assert source.read_text() == '{"s": 1, "u": "a"}\n{"s": 2, "u": "b"}\n'
+    for target in (tmp_path, Path("/proc/none/f.jsonl")):
+        with pytest.raises(ConfigurationError, match=r"cannot be written \(.*\); make room, or choose another place"):
+            sort_file(source, MAPPING, target)

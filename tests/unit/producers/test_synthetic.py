@@ -1,5 +1,6 @@
 import gzip
 import json
+import math
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
@@ -10,7 +11,10 @@ from threading import Event
 import pytest
 
 from pipeline.adapters.memory import MemoryBroker, MemorySink
+from pipeline.contract import EARLIEST_MS, LATEST_MS
+from pipeline.errors import ConfigurationError
 from pipeline.events import BehaviorEvent, SocialPost
+from pipeline.times import HOUR_MS
 from producers.phrases import COMPANIES
 from producers.synthetic import SPIKE_LIFT, SyntheticConfig, activity, posts, sentence, stream, truth
 from producers.synthetic_output import Track, send, write_posts, write_truth
@@ -133,3 +137,19 @@ def test_a_world_that_was_stopped_goes_on_without_a_gap_or_a_repeat() -> None:
     assert first + rest == len(list(stream(small)))
     sent = [record.value for topic in ("posts", "events") for record in broker.records(topic)]
     assert sorted(sent) == sorted(event.to_json() for event in stream(small))
+
+
+@pytest.mark.parametrize("start_ms", [EARLIEST_MS, LATEST_MS - HOUR_MS])
+def test_a_world_may_lie_at_either_end_of_the_times_that_posts_may_have(start_ms: int) -> None:
+    assert list(stream(SyntheticConfig(posts=200, users=5, hours=1, start_ms=start_ms)))
+
+
+@pytest.mark.parametrize("hours", [1.5, 1e12, math.inf, math.nan])
+def test_a_world_beyond_them_is_refused(hours: float) -> None:
+    with pytest.raises(ConfigurationError, match=r"hours = .* beyond the year 2099; from this start use at most 1$"):
+        SyntheticConfig(hours=hours, start_ms=LATEST_MS - HOUR_MS)
+
+
+def test_a_truth_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="cannot be written"):
+        write_truth(tmp_path, CONFIG)
