@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final, Protocol
 
 import pipeline
-from infra.flink_cluster import FlinkCluster, address
+from infra.flink_cluster import ANSWER_TIMEOUT_S, FlinkCluster, address
 from pipeline.adapters.flink_rest import FlinkJob, FlinkRest
 from pipeline.adapters.waiting import wait_for_answer
 from pipeline.errors import ConfigurationError, Unavailable
@@ -44,8 +44,8 @@ class RunningCluster:
     rest_url: str
 
     def rest(self) -> FlinkRest:
-        """Return a client of its REST interface."""
-        return FlinkRest(self.rest_url)
+        """Return a client of its REST interface, as patient as ``FlinkCluster.rest``."""
+        return FlinkRest(self.rest_url, ANSWER_TIMEOUT_S)
 
 
 class JobDocument(Protocol):
