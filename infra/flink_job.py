@@ -21,8 +21,8 @@ from pipeline.adapters.waiting import wait_for_answer
 from pipeline.errors import ConfigurationError, Unavailable
 
 SCRIPT: Final = Path(pipeline.__file__).parent / "jobs" / "trends_flink.py"
-SAVEPOINT_TRIES: Final = 3
 SAVEPOINT_TIMEOUT_S: Final = 60.0
+SAVEPOINT_INTERVAL_S: Final = 0.5
 
 
 class Cluster(Protocol):
@@ -124,16 +124,20 @@ def running_job(rest: FlinkRest, job: JobDocument) -> str | None:
 def stop_with_savepoint(cluster: Cluster, job: JobDocument, timeout_s: float = SAVEPOINT_TIMEOUT_S) -> str | None:
     """Stop the job after its state is written; return the savepoint, or None where it does not run.
 
-    Raises Unavailable when the savepoint fails: then the last checkpoint, at most one interval old, serves as well.
+    Where the savepoint fails it is tried again until ``timeout_s`` is over: a task manager is lost for seconds before Flink
+    knows, up to its heartbeat's time limit, and until then every try fails at once. Raises Unavailable when none succeeds: then
+    the last checkpoint, at most one interval old, serves as well.
     """
     rest = cluster.rest()
+    written: list[str | None] = []
+
+    def stopped() -> bool:
+        written.append(_stop(cluster, rest, job, timeout_s))
+        return True
+
     try:
-        for _ in range(SAVEPOINT_TRIES - 1):
-            try:
-                return _stop(cluster, rest, job, timeout_s)
-            except Unavailable:  # a lost task manager is noticed late: until then its tasks count as running
-                continue
-        return _stop(cluster, rest, job, timeout_s)
+        wait_for_answer(stopped, timeout_s, SAVEPOINT_INTERVAL_S)
+        return written[0]
     finally:
         rest.close()
 

@@ -10,7 +10,7 @@ import pytest
 
 from infra.flink_cluster import FlinkCluster
 from infra.flink_job import SCRIPT, Submitted, ensure_running, forget, latest_checkpoint, stop_with_savepoint
-from pipeline.errors import ConfigurationError
+from pipeline.errors import ConfigurationError, Unavailable
 from pipeline.jobs.trends_settings import describe
 from pipeline.settings import KafkaSettings, Settings
 from tests.flink_answers import answering, cluster_of
@@ -157,16 +157,19 @@ def test_a_job_that_ends_while_it_is_looked_at_is_submitted_again(tmp_path: Path
         assert stop_with_savepoint(cluster, describe(Settings()), 5) is None
 
 
-def test_a_job_is_stopped_once_its_tasks_run_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of a lost task manager's job Flink tells for three seconds that its tasks run: every try to stop it failed meanwhile."""
+@pytest.mark.parametrize("noticed", [False, True])
+def test_a_job_that_lost_its_task_manager_is_stopped_once_its_tasks_run_again(
+    noticed: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Flink notices after some seconds, and tells for three more of this one job that its tasks run: each try fails meanwhile."""
     monkeypatch.setattr("pipeline.adapters.flink_rest.uuid4", lambda: SimpleNamespace(hex="mine"))
     answers = cluster_of(a="RUNNING")
     (job,) = answers["/jobs/overview"]["jobs"]
-    looks: list[int] = []
+    looks: list[bool] = []
 
     def listed() -> object:
-        looks.append(int(len(looks) > 5))
-        return {"jobs": [job | {"tasks": {"total": 1, "running": looks[-1]}}]}
+        looks.append(len(looks) >= 8)
+        return {"jobs": [job | {"tasks": {"total": 1, "running": int(looks[-1] or not noticed)}}]}
 
     def how_it_went() -> object:
         went = {"location": "file:/x"} if looks[-1] else {"failure-cause": {"stack-trace": "CheckpointException: no task runs"}}
@@ -176,7 +179,17 @@ def test_a_job_is_stopped_once_its_tasks_run_again(tmp_path: Path, monkeypatch: 
     answers |= {"/jobs/a/stop": {"request-id": "mine"}, "/jobs/a/savepoints/mine": how_it_went}
     with answering(answers) as url:
         cluster = FlinkCluster(tmp_path, tmp_path, tmp_path, tmp_path, int(url.rpartition(":")[2]), 0)
-        assert stop_with_savepoint(cluster, describe(Settings()), 5) == "file:/x"
+        assert stop_with_savepoint(cluster, describe(Settings()), 20) == "file:/x"
+
+
+def test_a_savepoint_that_never_succeeds_is_told_in_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeline.adapters.flink_rest.uuid4", lambda: SimpleNamespace(hex="mine"))
+    failed = {"status": {"id": "COMPLETED"}, "operation": {"failure-cause": {"stack-trace": "IOException: disk full"}}}
+    answers = cluster_of(a="RUNNING") | {"/jobs/a/stop": {"request-id": "mine"}, "/jobs/a/savepoints/mine": failed}
+    with answering(answers) as url:
+        cluster = FlinkCluster(tmp_path, tmp_path, tmp_path, tmp_path, int(url.rpartition(":")[2]), 0)
+        with pytest.raises(Unavailable, match="savepoint of job a failed: IOException: disk full"):
+            stop_with_savepoint(cluster, describe(Settings()), 0.2)
 
 
 def test_the_script_is_the_jobs_module() -> None:
