@@ -3,6 +3,7 @@
 Tests share the servers and keep apart by ``topic_prefix`` and ``key_prefix``.
 """
 
+import gc
 import os
 import uuid
 from collections.abc import Iterator
@@ -33,21 +34,25 @@ SMALL_BROKER = ("-Xms256m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLev
 SERVERS_TIMEOUT_S = 240  # the first test that asks for a server waits for its start, which a busy machine draws out
 
 
-NEEDS_MORE = {"integration", "flink", "data", "model"}  # what the Makefile runs in one process
-
-
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Give tests on real servers time, and forgive what kafka-python 3.0.12 leaks.
 
-    (A connection that fails while it is being set up keeps its socket. Python warns when it finds it: in whichever test of
-    the same process that happens, also in one that asks no server.)
+    (A connection that fails while it is being set up keeps its socket.)
     """
     forgiven = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
     for item in items:
-        if any(item.get_closest_marker(name) for name in NEEDS_MORE):
+        if item.get_closest_marker("integration") is not None:
             item.add_marker(forgiven)
-        if item.get_closest_marker("integration") and item.get_closest_marker("timeout") is None:
-            item.add_marker(pytest.mark.timeout(SERVERS_TIMEOUT_S))
+            if item.get_closest_marker("timeout") is None:
+                item.add_marker(pytest.mark.timeout(SERVERS_TIMEOUT_S))
+
+
+@pytest.fixture(autouse=True)
+def leaks_end_where_they_are_forgiven(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Collect what a test on a broker leaked at its end: else Python warns of it in a later test of the same process."""
+    yield
+    if request.node.get_closest_marker("integration") is not None:
+        gc.collect()
 
 
 @pytest.fixture(scope="session")
