@@ -16,14 +16,6 @@ from pipeline.errors import ConfigurationError
 from pipeline.settings import StackSettings
 
 
-@pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    for name in ("GROUNDSWELL_HOME", "GROUNDSWELL_KAFKA__BOOTSTRAP", "GROUNDSWELL_REDIS__URL"):
-        monkeypatch.delenv(name, raising=False)
-    return Home(tmp_path / "home")
-
-
 def test_ports_are_taken_once_and_kept(home: Home) -> None:
     first = home.ports(StackSettings())
     assert len({first.kafka, first.kafka_controller, first.redis, first.flink_rest, first.flink_rpc}) == 5

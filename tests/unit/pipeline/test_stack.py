@@ -19,14 +19,6 @@ from pipeline.settings import Settings, StackSettings, TrendSettings, load
 from tests.flink_answers import answering, cluster_of
 
 
-@pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    for name in ("GROUNDSWELL_HOME", "GROUNDSWELL_KAFKA__BOOTSTRAP", "GROUNDSWELL_REDIS__URL"):
-        monkeypatch.delenv(name, raising=False)
-    return Home(tmp_path / "home")
-
-
 @contextmanager
 def live(home: Home, *names: str) -> Iterator[list[Started]]:
     """Run processes of this stack that do nothing but live."""
