@@ -2,9 +2,10 @@
 
 The first half of the recording fits the detector, the second half is the background. At each of a number of moments within
 market hours, at which no market has had an alert for a day, ``each`` different negative posts about each of ``members``
-entities (of those heard of in the 14 days before) are spread over one hour, made as in ``benchmarks.injection``. A drop is found
-when an alert about a market opens or escalates within two hours of its beginning. Counted beside it: the spike alerts of planted
-members within three hours, and of these those that the market's alert names without saying that they stand out beyond it.
+entities are spread over one hour, made as in ``benchmarks.injection``. Drawn are entities that five people at least said
+something about in the 14 days before; a list of names says nothing. A drop is found when an alert about a market opens or
+escalates within two hours of its beginning. Counted beside it: the spike alerts of planted members within three hours, and of
+these those that the market's alert names without saying that they stand out beyond it.
 The background is played once; every drop goes on from a copy of what is known at its moment, so none changes another's.
 """
 
@@ -39,6 +40,7 @@ from pipeline.backtest.market import market_alerts, said
 from pipeline.commands.options import EncoderChoice
 from pipeline.commands.replay import scoring_for
 from pipeline.core.shown import utc
+from pipeline.core.text import is_list
 from pipeline.core.trends import post_order
 from pipeline.errors import ConfigurationError
 from pipeline.events import Alert, Rule, ScoredPost
@@ -47,7 +49,7 @@ from pipeline.replay.raw import read_posts
 from pipeline.times import DAY_MS, HOUR_MS, MINUTE_MS
 
 FOUND_MS = 2 * HOUR_MS
-HEARD_OF_MS = 14 * DAY_MS
+TALKED_OF_MS, TALKERS = 14 * DAY_MS, 5
 DROPS = ((4, 2), (8, 1), (8, 2), (13, 2), (21, 1), (21, 2), (42, 1))
 
 
@@ -82,15 +84,24 @@ def choose_moments(found: Background, market_spoke_ms: Sequence[int], count: int
 
 
 def choose_drops(found: Background, moments: Sequence[int], sizes: Sequence[tuple[int, int]], seed: int) -> list[list[Drop]]:
-    """Return the drops of each moment, one of each size; the members of a small one are among those of a large one."""
-    by_entity = found.recording.by_entity
+    """Return the drops of each moment, one of each size that there are entities for; the small ones are within the large ones."""
     drops = []
     for at_ms in moments:
-        heard_of = [name for name in by_entity.entities if by_entity.count(name, at_ms - HEARD_OF_MS, at_ms)]
-        shuffled = np.random.default_rng([seed, at_ms % 2**31]).permutation(len(heard_of))
-        names = [heard_of[place] for place in shuffled]
+        talked_of = [name for name in found.recording.by_entity.entities if len(talkers(found, name, at_ms)) >= TALKERS]
+        shuffled = np.random.default_rng([seed, at_ms % 2**31]).permutation(len(talked_of))
+        names = [talked_of[place] for place in shuffled]
         drops.append([Drop(at_ms, tuple(names[:members]), each) for members, each in sizes if members <= len(names)])
-    return drops
+    if not any(drops):
+        least = min(members for members, _ in sizes)
+        words = f"{TALKERS} people speak of fewer than {least} entities at every moment"
+        raise ConfigurationError(f"{words}; give more posts or smaller --sizes")
+    return [of_moment for of_moment in drops if of_moment]
+
+
+def talkers(found: Background, entity: str, at_ms: int) -> set[str]:
+    """Return who said something about the entity in the time before; a list of names says nothing about any."""
+    said_before = found.recording.by_entity.between(entity, at_ms - TALKED_OF_MS, at_ms)
+    return {post.author_id for post in said_before if not is_list(post.text, found.config.most_names)}
 
 
 def posts_of(drop: Drop, negatives: Sequence[ScoredPost], seed: int) -> list[ScoredPost]:

@@ -222,7 +222,10 @@ class MarketMember(Contract):
 
 
 class MarketWide(Contract):
-    """How much of a market is concerned: ``exceeding`` of ``entities``, the loudest of them, and observed over expected."""
+    """How much of a market is concerned: ``exceeding`` of ``entities``, the loudest of them, and observed over expected.
+
+    Entities hardly ever heard of do not count: nobody knows what is usual for them.
+    """
 
     factor: float
     entities: int

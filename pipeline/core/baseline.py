@@ -37,6 +37,7 @@ class Expectation(NamedTuple):
     """What an entity usually does. Rates per day of mean activity; multiply by the exposure of a window.
 
     ``weight_days`` and ``weight_posts``: what the rates and the share are means over, the prior's weight included.
+    ``posts``: how many posts are remembered, each worth less by its age.
     """
 
     negative_per_day: float
@@ -47,6 +48,7 @@ class Expectation(NamedTuple):
     age_ms: int
     weight_days: float
     weight_posts: float
+    posts: float
 
     def without(self, negative: float) -> "Expectation":
         """Return what would at least be expected if no more than so many negatives, and their posts, were missing in the past."""
@@ -100,6 +102,7 @@ def _expected(baseline: Baseline, at_ms: int, passed: tuple[float, float], confi
         _age(baseline, at_ms, config),
         weight,
         posts + kappa,
+        posts,
     )
 
 

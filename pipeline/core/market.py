@@ -116,8 +116,8 @@ class MarketOperator(PaneOperator[MarketState]):
 def _told(alert: Alert, market: MarketWide) -> Alert:
     own = [member.entity for member in market.members if member.own]
     words = (
-        f" {market.exceeding} of {market.entities} entities exceed what they expect of themselves; together they are at "
-        f"{market.factor:.1f} times that. "
+        f" {market.exceeding} of {market.entities} entities with a history exceed what they expect of themselves; "
+        f"together they are at {market.factor:.1f} times that. "
         + (f"Beyond that stand out: {', '.join(own)}." if own else "None stands out beyond that.")
     )
     return alert.model_copy(update={"market": market, "explanation": alert.explanation + words})

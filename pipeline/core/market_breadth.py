@@ -73,7 +73,7 @@ class Membership:
 
 
 def membership(state: MarketState, end_ms: int, reference_ms: int, config: DetectorConfig) -> Membership:
-    """Return who belongs to the group at this moment, whether it speaks or not."""
+    """Return who belongs to the group at this moment, whether it speaks or not: entities that have a history."""
     said = state.said(end_ms, reference_ms)
     exposure = config.prior.season.exposure(end_ms - reference_ms, end_ms) / DAY_MS
     return Membership(
@@ -82,6 +82,7 @@ def membership(state: MarketState, end_ms: int, reference_ms: int, config: Detec
         {
             entity: Member(digest, _negative(said.get(entity, ())), digest.negative_per_day * exposure)
             for entity, digest in state.known(end_ms, config.market.forget_ms).items()
+            if digest.remembered >= config.market.member_posts
         },
     )
 
@@ -91,11 +92,16 @@ def _negative(digests: Iterable[PaneDigest]) -> float:
 
 
 def is_broad(state: MarketState, seen: Assessment, view: LaneView, least_score: float, config: DetectorConfig) -> bool:
-    """Return whether enough members exceed, and the score would be reached without the loudest of them, too."""
+    """Return whether enough members exceed, all together as far as an alert needs, and the loudest could be missing.
+
+    Among many members some exceed by chance; without the second, these would make a market of what others are loud about.
+    """
     left = with_sums(view, without_loudest(state, seen.end_ms, view), seen, config)
     if not left.supported or left.score < least_score:
         return False
     members = membership(state, seen.end_ms, view.lane.reference_ms, config)
+    if members.observed < view.lane.support.lift * members.expected:
+        return False
     return len(members.exceeding(config)) >= max(config.market.least_members, config.market.least_share * len(members.by_name))
 
 

@@ -16,8 +16,9 @@ class MarketRules:
     ``groups``: ``all`` entities are one market, or those of an ``exchange``, or none is (``off``). A member exceeds with
     ``member_mass`` negative posts within an hour (half of one: any post that is rather negative than not) or
     ``member_mass_of_day`` within a day, in which one negative post is nothing unusual, and ``member_lift`` times what it expects;
-    at least ``least_members`` must, and ``least_share`` of the members heard of within ``forget_ms``. ``beta``: how much of the
-    market's excess each member is taken to share. ``told_members``: an alert names so many of the members at most.
+    at least ``least_members`` must, and ``least_share`` of the members. Members are the entities heard of within ``forget_ms``
+    that remember ``member_posts``: of others it is not known what is usual, and there may be any number of them. ``beta``: how
+    much of the market's excess each member is taken to share. ``told_members``: an alert names so many of the members at most.
     ``extra_lateness_ms``: how much later than a post may be its entity's corrections may come.
     """
 
@@ -27,6 +28,7 @@ class MarketRules:
     member_mass: float = 0.5
     member_mass_of_day: float = 1.0
     member_lift: float = 2.0
+    member_posts: float = 5.0
     beta: float = 1.0
     forget_ms: int = 14 * DAY_MS
     told_members: int = 40

@@ -2,6 +2,7 @@
 
 Digests of panes that may still be summed up again are whole; older ones, down to the longest window, have lost their contents;
 before that only the newest of each member is kept, for what it expects of itself while it is silent.
+Version 3 tells what a member remembers; version 1 was one document.
 """
 
 import json
@@ -19,7 +20,7 @@ from pipeline.core.pane_digest import PaneDigest, digest_in, without_contents
 from pipeline.errors import StateVersionError
 from pipeline.times import BEFORE_ALL_MS
 
-MARKET_STATE_VERSION = 2
+MARKET_STATE_VERSION = 3
 _HEADER, _SIZE = struct.Struct(">HI"), struct.Struct(">I")
 _START = PaneDigest._fields.index("start_ms")
 _json = json.JSONEncoder(separators=(",", ":"), allow_nan=False, check_circular=False).encode

@@ -12,14 +12,16 @@ from pipeline.core.detect import Assessment
 from pipeline.core.panes import Content, Pane
 
 TOLD_AUTHORS = 16
+MANY = float(2**53)
 
 
 class PaneDigest(NamedTuple):
     """One pane [start, start + 5 min) of one entity. The last one told of a pane holds.
 
     ``counted`` goes by ``contents``: whether the entity had not heard this content within the clusters' memory.
-    ``authors`` are at most TOLD_AUTHORS. The last four fields are what the entity expects of itself at the end of the pane:
-    negatives per day of mean activity, their dispersion, the share of negatives, and the score that opens its alert.
+    ``authors`` are at most TOLD_AUTHORS. The last five fields are what the entity expects of itself at the end of the pane:
+    negatives per day of mean activity, their dispersion, the share of negatives, the score that opens its alert, and how many
+    posts it remembers. Releases that did not tell the last counted every entity as one with a history: so do their digests.
     """
 
     entity: str
@@ -39,6 +41,7 @@ class PaneDigest(NamedTuple):
     dispersion: float
     share: float
     threshold: float
+    remembered: float = MANY
 
 
 def digest_of(entity: str, pane: Pane, seen: Assessment, clusters: Clusters) -> PaneDigest:
@@ -62,6 +65,7 @@ def digest_of(entity: str, pane: Pane, seen: Assessment, clusters: Clusters) -> 
         seen.dispersion,
         seen.expected.share,
         seen.threshold,
+        seen.expected.posts,
     )
 
 

@@ -38,8 +38,9 @@ encode = encoded_as_version_2
 OLDER_MARKET: Final = """
 def encode(state):
     shared = entity_state.encode(state)
-    digests = [list(state.digests[start].values()) for start in sorted(state.digests)]
-    document = {"digests": digests, "parts": sorted(state.parts.items()), "last": list(state.last.values())}
+    told = lambda digests: [digest[:17] for digest in digests.values()]
+    digests = [told(state.digests[start]) for start in sorted(state.digests)]
+    document = {"digests": digests, "parts": sorted(state.parts.items()), "last": told(state.last)}
     return _HEADER.pack(1, len(shared)) + shared + zlib.compress(_json(document).encode(), 1)
 """
 NEWER: Final = """

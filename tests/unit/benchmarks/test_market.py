@@ -11,6 +11,7 @@ from benchmarks import market
 from benchmarks.injection import HIT_MS, Background, background
 from pipeline.backtest.exchange import NEW_YORK
 from pipeline.backtest.session import Bounds, load
+from pipeline.errors import ConfigurationError
 from tests.unit.core.streams import DAY_MS, in_order
 from tests.unit.core.streams import background as made
 
@@ -53,6 +54,17 @@ def test_a_broad_drop_is_found_a_narrow_one_is_not_and_none_changes_another() ->
     assert all(outcome.delay_ms is None for outcome in narrow)
     last = drops[-1][1]
     assert dict(market.outcomes(found, [[last]], seed=1))[last] == together[last]
+
+
+@pytest.mark.slow
+def test_drops_are_about_entities_that_people_speak_of() -> None:
+    listing = [post.model_copy(update={"entity": "LISTED", "text": "$A $B $C $D up"}) for post in POSTS[::24]]
+    one_voice = [post.model_copy(update={"entity": "PUSHED", "author_id": "one"}) for post in POSTS[::24]]
+    found = background(load(in_order(POSTS, listing, one_voice), None, None, Bounds()), 0.05, NEW_YORK)
+    ((drop,),) = market.choose_drops(found, [found.recording.spans.test[0]], [(24, 1)], seed=1)
+    assert set(drop.members) == {f"E{place}" for place in range(24)}
+    with pytest.raises(ConfigurationError, match="5 people speak of fewer than 25 entities at every moment"):
+        market.choose_drops(found, [found.recording.spans.test[0]], [(25, 1)], seed=1)
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 import random
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -11,8 +12,10 @@ from hypothesis import strategies as st
 from pipeline.core.corrections import settled_alerts
 from pipeline.core.detector_config import DetectorConfig, market_config
 from pipeline.core.market import MarketOperator
+from pipeline.core.market_breadth import membership
 from pipeline.core.market_rules import group_of
 from pipeline.core.market_state import MARKET_STATE_VERSION
+from pipeline.core.pane_digest import MANY
 from pipeline.core.spikes import make_operator
 from pipeline.core.trends import PANE_MS
 from pipeline.errors import StateVersionError
@@ -26,6 +29,9 @@ CONFIG = DetectorConfig()
 NAMES = [f"E{n:02}" for n in range(40)]
 DROP_MS = START_MS + 9 * DAY_MS + 15 * HOUR_MS
 QUIET = in_order(*(background(name, 9.9, 6, n) for n, name in enumerate(NAMES)))
+
+
+TAIL = [scored_post(f"tail-{n}", DROP_MS - 2 * DAY_MS + n * 6 * MINUTE_MS, 0.05, entity=f"T{n:03}") for n in range(400)]
 
 
 def told(posts: Sequence[ScoredPost], config: DetectorConfig = CONFIG, restart_every: int = 0) -> list[Alert]:
@@ -68,7 +74,7 @@ def test_a_drop_of_the_whole_market_opens_one_alert_that_names_its_members(dropp
     assert opened.market.exceeding >= len(NAMES) // 10
     assert len(opened.market.members) == opened.market.exceeding
     assert opened.market.factor > 3
-    assert f"{opened.market.exceeding} of 40 entities exceed" in opened.explanation
+    assert f"{opened.market.exceeding} of 40 entities with a history exceed" in opened.explanation
     assert [alert.revision for alert in alerts] == list(range(len(alerts)))
     assert [Alert.model_validate_json(alert.to_json()) for alert in alerts] == alerts
 
@@ -89,6 +95,22 @@ def test_the_market_speaks_before_its_members_of_the_same_moment(dropped: list[A
 def test_a_market_of_which_everybody_says_one_thing_is_found() -> None:
     alerts = of_the_market(told(in_order(QUIET, drop(each=1))))
     assert alerts[0].event_time_ms <= DROP_MS + 40 * MINUTE_MS
+
+
+@pytest.mark.slow
+def test_a_long_tail_of_names_hardly_heard_of_does_not_hide_the_market(dropped: list[Alert]) -> None:
+    opened = of_the_market(told(in_order(DROPPED, TAIL)))[0].market
+    alone = of_the_market(dropped)[0].market
+    assert opened is not None
+    assert alone is not None
+    assert opened.entities == len(NAMES)
+    assert opened.factor == pytest.approx(alone.factor, rel=0.25)
+
+
+@pytest.mark.slow
+def test_names_hardly_heard_of_are_not_the_market() -> None:
+    unheard_of = [f"U{n:02}" for n in range(20)]
+    assert of_the_market(told(in_order(QUIET, drop(unheard_of)))) == []
 
 
 @pytest.mark.slow
@@ -232,6 +254,22 @@ def test_a_state_survives_its_encoding_and_a_newer_one_is_refused() -> None:
     newer = (MARKET_STATE_VERSION + 1).to_bytes(2, "big") + encoded[2:]
     with pytest.raises(StateVersionError, match=f"version {MARKET_STATE_VERSION + 1}"):
         operator.decode_state(newer)
+
+
+def test_members_of_a_state_that_did_not_tell_what_they_remember_count() -> None:
+    operator = MarketOperator(market_config(CONFIG))
+    members = TrendHost(make_operator(CONFIG, tells_panes=True), CONFIG.out_of_orderness_ms)
+    state = operator.new_state()
+    for step in [*members.on_posts(background("E1", 1, 6, 1)), members.finish()]:
+        for pane in step.panes:
+            operator.on_event(state, pane, 0)
+    state.last = {"E2": next(iter(state.digests.values()))["E1"]._replace(entity="E2")}
+    told_before: Any = {start: {"E1": digests["E1"][:-1]} for start, digests in state.digests.items()}
+    last_before: Any = {"E2": state.last["E2"][:-1]}
+    before = replace(state, digests=told_before, last=last_before)
+    decoded = operator.decode_state((2).to_bytes(2, "big") + operator.encode_state(before)[2:])
+    assert {digest.remembered for digests in decoded.digests.values() for digest in digests.values()} == {MANY}
+    assert membership(decoded, max(state.digests) + PANE_MS, HOUR_MS, operator.config).by_name.keys() == {"E1", "E2"}
 
 
 @pytest.mark.slow
