@@ -44,6 +44,11 @@ class Held(Generic[State]):
     newest_ms: int = BEFORE_ALL_MS
     timers: list[int] = field(default_factory=list)
 
+    @property
+    def is_blank(self) -> bool:
+        """Return whether this is what is held of an entity never seen."""
+        return self.newest_ms == BEFORE_ALL_MS and not self.timers
+
 
 def pane_end_ms(event_time_ms: int) -> int:
     """Return the exclusive end of the pane that holds this time."""
@@ -122,7 +127,10 @@ def decode_held(operator: Operator[State, Any], encoded: bytes) -> Held[State]:
 def _fire(operator: Operator[State, Any], held: Held[State], until_ms: int, steps: list[Step]) -> None:
     """Call the operator for each pending timer at or before ``until_ms``, also those that it asks for meanwhile."""
     while held.timers and held.timers[0] <= until_ms:
-        _keep(held, operator.on_timer(held.state, held.timers.pop(0)), steps)
+        step = operator.on_timer(held.state, held.timers.pop(0))
+        if step.is_gone:
+            held.state, held.newest_ms, held.timers = operator.new_state(), BEFORE_ALL_MS, []
+        _keep(held, step, steps)
 
 
 def _keep(held: Held[State], step: Step, steps: list[Step]) -> None:

@@ -16,6 +16,7 @@ from pipeline.core.decide import decide, trend_of
 from pipeline.core.detect import Assessment, Known, assess
 from pipeline.core.detector_config import DetectorConfig
 from pipeline.core.entity_state import EntityState, decode, encode
+from pipeline.core.forgetting import begins_anew, look_ms, may_go
 from pipeline.core.pane_digest import PaneDigest, digest_of
 from pipeline.core.panes import Pane, PaneRules, mention_of, pane_start, summarise
 from pipeline.core.thresholds import OwnRate, observe
@@ -160,7 +161,7 @@ class PaneOperator(Generic[State]):
 
     def _absorb(self, state: State, start: int, until: int) -> None:
         baseline = state.decided.baseline
-        if baseline is None:
+        if baseline is None or begins_anew(state.history.newest_ms, start, self.config):
             baseline = state.decided.baseline = fresh(start)
             state.decided.own_rate = OwnRate(start)
         for pane in state.history.between(baseline.as_of_ms, until - PANE_MS):
@@ -244,7 +245,13 @@ class NegativeSpikeOperator(PaneOperator[EntityState]):
         posts[event_id] = mention
         if start in state.open_panes and state.decided.time_ms < start + PANE_MS:
             return NOTHING
-        return self._pane_changed(state, start)
+        step = self._pane_changed(state, start)
+        return step if step is NOTHING else step._replace(timers=(*step.timers, look_ms(entity, start, self.config)))
+
+    def on_timer(self, state: EntityState, timer_ms: int) -> Step:
+        """Close the panes that end by ``timer_ms``; an entity that was silent for months is gone then."""
+        step, newest_ms = super().on_timer(state, timer_ms), max([state.history.newest_ms, *state.open_panes])
+        return step._replace(is_gone=True) if may_go(newest_ms, timer_ms, self.config) else step
 
     def _starts(self, state: EntityState) -> Iterable[int]:
         return state.mentions

@@ -33,7 +33,8 @@ Event = TypeVar("Event", contravariant=True)
 class Step(NamedTuple):
     """What one call decided. ``timers`` are event times at which the operator wants to be called again.
 
-    ``panes`` are for the operator of the group, where the operator was asked to tell them.
+    ``panes`` are for the operator of the group, where the operator was asked to tell them. ``is_gone``: the host need not keep
+    the state, nor anything else about the key: it is to be as one never seen.
     """
 
     trends: tuple[Trend, ...] = ()
@@ -41,6 +42,7 @@ class Step(NamedTuple):
     timers: tuple[int, ...] = ()
     late: tuple[ScoredPost, ...] = ()
     panes: "tuple[PaneDigest, ...]" = ()
+    is_gone: bool = False
 
 
 NOTHING = Step()

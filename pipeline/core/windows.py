@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from pipeline.core.packed_pane import PackedPane, packed, whole
 from pipeline.core.panes import UNITS, ZERO, Pane, Totals
+from pipeline.times import BEFORE_ALL_MS
 
 OLD_AUTHORS = 8
 THIN_AFTER_MS = 10_800_000
@@ -63,6 +64,11 @@ class PaneHistory:
     def newest(self) -> Pane:
         """Return the newest pane."""
         return whole(self._panes[-1])
+
+    @property
+    def newest_ms(self) -> int:
+        """Return the start of the newest pane, or long ago where there is none."""
+        return self._starts[-1] if self._starts else BEFORE_ALL_MS
 
     @property
     def base(self) -> Totals:

@@ -150,7 +150,12 @@ class TrendHost(Generic[State]):
 
     def _fire_one(self, timer: tuple[int, str]) -> Step:
         self._registered.discard(timer)
-        step = self._operator.on_timer(self._states[timer[1]], timer[0])
+        state = self._states.get(timer[1])
+        if state is None:
+            return NOTHING  # gone meanwhile
+        step = self._operator.on_timer(state, timer[0])
+        if step.is_gone:
+            del self._states[timer[1]], self._newest_ms[timer[1]]
         if step.timers:
             self._register(step, timer[1])
         return step

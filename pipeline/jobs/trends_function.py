@@ -119,12 +119,19 @@ class FoldingFunction(KeyedProcessFunction):  # type: ignore[misc]
         if ready:
             self._waiting.update(kept)
         step, unread = self._apply(held, ready, until_ms)
-        self._stored.update([encode_held(self._operator, held).decode(ONE_BYTE)])
         due = due_ms(held, map(_time_of, kept))
         if due is not None:
             _wake(mark, due, timers)
+        self._store(key, held)
         yield from self._rows(key, step)
         yield from unread
+
+    def _store(self, key: str, held: Held[Any]) -> None:
+        if held.is_blank:
+            self._stored.clear()
+            del self._decoded[key], self._marks[key]
+        else:
+            self._stored.update([encode_held(self._operator, held).decode(ONE_BYTE)])
 
     def _held(self, key: str) -> Held[Any]:
         """Return the decoded state of a key; the most recently folded ones are kept."""

@@ -37,6 +37,8 @@ LATE_BY_MS = 3 * HOUR_MS
 def recorded_posts() -> tuple[list[ScoredPost], set[str]]:
     """Return posts in order of arrival, and the ids of those that are late whatever the watermark."""
     ordered = in_order(
+        background("forgotten", 2, 24, 9, START_MS - 200 * DAY_MS),
+        background("forgotten", DAYS + 1, 24, 10),
         *(background(entity, DAYS + 1, 24, seed) for seed, entity in enumerate(ORDERED)),
         shift("spike", SPIKE_MS, 16),
         flood("flooded", SPIKE_MS + 2 * HOUR_MS, 60),

@@ -7,7 +7,10 @@ from dataclasses import astuple
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from pipeline.core.alerts import make_alert_id
+from pipeline.core.detector_config import DetectorConfig
 from pipeline.core.entity_state import Decided, EntityState
+from pipeline.events import Rule
 from pipeline.jobs.trends import Snapshot
 
 WRITTEN = Path(__file__).parent / "states" / "version_2.json"
@@ -24,9 +27,26 @@ def written_as_version_2() -> OldSnapshot:
     """Return the snapshot that stands in WRITTEN: an alert is open, old panes are packed, states are deflated."""
     document = json.loads(WRITTEN.read_text("ascii"))
     states, groups = ({name: b64decode(encoded) for name, encoded in document[part].items()} for part in ("states", "groups"))
+    states = {name: _with_ids_of_today(encoded) for name, encoded in states.items()}
     timers = [(timer_ms, entity) for timer_ms, entity in document["timers"]]
     known = Snapshot(document["watermark_ms"], states, timers, document["newest_ms"], groups)
     return OldSnapshot(document["posts"], known)
+
+
+def _with_ids_of_today(encoded: bytes) -> bytes:
+    """Return the state as if that release had had today's configuration, on which the ids of alerts depend."""
+    document, config_hash = document_of(encoded), DetectorConfig().config_hash
+    incidents = [each for checkpoint in document["checkpoints"] for each in checkpoint[3:] if each is not None]
+    for incident in incidents:
+        incident[0] = make_alert_id(config_hash, document["entity"], Rule(incident[1]), incident[2])
+    for told in document["told_alerts"]:
+        first_pane_ms = told["starts_at_ms"]
+        told |= {
+            "alert_id": make_alert_id(config_hash, document["entity"], Rule(told["rule"]), first_pane_ms),
+            "config_hash": config_hash,
+        }
+    body = json.dumps(document).encode()
+    return encoded[:2] + (body if encoded[2:3] == b"{" else zlib.compress(body, 1))
 
 
 def document_of(encoded: bytes) -> dict[str, Any]:

@@ -22,10 +22,11 @@ def states() -> dict[str, bytes]:
     return host.snapshot().states
 
 
-def told_after(host: TrendHost[EntityState], first: int) -> list[bytes]:
-    """Return what the host tells of the posts from this one on, and of the end."""
-    steps = [*host.on_posts(POSTS[first:]), host.finish()]
-    return [record.to_json() for step in steps for record in (*step.trends, *step.alerts)]
+def told_after(host: TrendHost[EntityState], first: int) -> tuple[list[bytes], dict[str, bytes]]:
+    """Return what the host tells of the posts from this one on, and of the end, and what it knows just before the end."""
+    steps = [*host.on_posts(POSTS[first:])]
+    known = host.snapshot().states
+    return [record.to_json() for step in [*steps, host.finish()] for record in (*step.trends, *step.alerts)], known
 
 
 def test_decoding_and_encoding_again_gives_the_same_bytes() -> None:
@@ -55,7 +56,6 @@ def test_what_version_2_wrote_goes_on_as_if_nothing_had_happened() -> None:
     restored.restore(old.snapshot)
     assert {encoded[:2] for encoded in restored.snapshot().states.values()} == {STATE_VERSION.to_bytes(2, "big")}
     assert told_after(restored, old.posts) == told_after(plain, old.posts)
-    assert restored.snapshot() == plain.snapshot()
 
 
 def test_version_2_can_still_be_written_for_tests() -> None:

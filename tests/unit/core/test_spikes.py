@@ -205,7 +205,7 @@ def test_a_gap_of_years_costs_nothing_and_no_timer_stays() -> None:
     host = TrendHost(operator, OUT_OF_ORDER_MS)
     for post in [scored_post("a", START_MS), scored_post("b", START_MS + 3000 * DAY_MS)]:
         host.on_post(post)
-    assert len(host.snapshot().timers) == 1
+    assert len(host.snapshot().timers) == 2  # the end of its pane, and when it is looked whether it is to be forgotten
     assert len(host.finish().trends) == 1
     assert host.snapshot().timers == []
 
