@@ -90,7 +90,7 @@ class DetectorConfig:
 
     ``guard_ms``: younger panes do not count into the baseline. ``freeze_at_most_ms``: an alert that stays open longer is the
     new normal. ``cold_share_tail``: while a young entity's level is not known, its negative share must be unusual as well.
-    ``forget_after_ms``: an entity that was silent for longer begins anew.
+    ``forget_after_ms``: an entity that was silent for longer begins anew; that it is silent is knowledge, so not soon.
     ``most_names``: a post that names more by cashtag is a list, and no mood about anybody.
     ``config_hash``: 16 hex digits that change with any other number here; with those of the ``market`` only where it is the
     configuration of markets (``market_config``): what is told of entities does not depend on them.
@@ -110,7 +110,7 @@ class DetectorConfig:
     cold_share_tail: float = 1.3
     freeze_at_most_ms: int = DAY_MS
     forget_gap_ms: int = 7 * DAY_MS
-    forget_after_ms: int = 90 * DAY_MS
+    forget_after_ms: int = 365 * DAY_MS
     cluster_memory_ms: int = DAY_MS
     cluster_capacity: int = 2048
     posts_per_author: int = 2

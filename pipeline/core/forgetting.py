@@ -1,4 +1,4 @@
-"""Entities that nobody speaks of any more: after months of silence one begins anew, so nothing of it need be kept.
+"""Entities that nobody speaks of any more: after a year of silence one begins anew, so nothing of it need be kept.
 
 That it begins anew is decided pane by pane in event time, like everything else. When its state goes, after the same silence and a
 margin, is for the host's timers: nobody can tell whether it went before the next pane or with it.
@@ -27,9 +27,9 @@ def may_go(newest_ms: int, watermark_ms: int, config: DetectorConfig) -> bool:
 def look_ms(entity: str, start_ms: int, config: DetectorConfig) -> int:
     """Return when to look whether a pane was the last for long.
 
-    Each entity has one such moment in a span of that length: so few are pending at once, and not all entities are looked at
-    together.
+    Each entity has such a moment of its own every quarter of that span: so few are pending at once, and not all entities are
+    looked at together.
     """
-    every_ms = config.forget_after_ms
-    earliest_ms = start_ms + every_ms + MARGIN_MS + PANE_MS
+    every_ms = config.forget_after_ms // 4
+    earliest_ms = start_ms + config.forget_after_ms + MARGIN_MS + PANE_MS
     return earliest_ms + (crc32(entity.encode("utf-8", "replace")) * PANE_MS - earliest_ms) % every_ms

@@ -249,7 +249,7 @@ class NegativeSpikeOperator(PaneOperator[EntityState]):
         return step if step is NOTHING else step._replace(timers=(*step.timers, look_ms(entity, start, self.config)))
 
     def on_timer(self, state: EntityState, timer_ms: int) -> Step:
-        """Close the panes that end by ``timer_ms``; an entity that was silent for months is gone then."""
+        """Close the panes that end by ``timer_ms``; an entity that was silent for too long is gone then."""
         step, newest_ms = super().on_timer(state, timer_ms), max([state.history.newest_ms, *state.open_panes])
         return step._replace(is_gone=True) if may_go(newest_ms, timer_ms, self.config) else step
 

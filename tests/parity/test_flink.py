@@ -37,7 +37,7 @@ LATE_BY_MS = 3 * HOUR_MS
 def recorded_posts() -> tuple[list[ScoredPost], set[str]]:
     """Return posts in order of arrival, and the ids of those that are late whatever the watermark."""
     ordered = in_order(
-        background("forgotten", 2, 24, 9, START_MS - 200 * DAY_MS),
+        background("forgotten", 2, 24, 9, START_MS - 500 * DAY_MS),
         background("forgotten", DAYS + 1, 24, 10),
         *(background(entity, DAYS + 1, 24, seed) for seed, entity in enumerate(ORDERED)),
         shift("spike", SPIKE_MS, 16),

@@ -1,4 +1,4 @@
-"""Entities that went silent for months: they begin anew, their state goes, and nobody can tell when it went."""
+"""Entities that went silent for too long, here three months: they begin anew, their state goes, and nobody can tell when."""
 
 import random
 
@@ -15,7 +15,7 @@ from pipeline.jobs.trends import TrendHost
 from pipeline.times import AFTER_ALL_MS, BEFORE_ALL_MS
 from tests.unit.core.streams import DAY_MS, HOUR_MS, START_MS, background, delayed, in_order, shift
 
-CONFIG = DetectorConfig()
+CONFIG = DetectorConfig(forget_after_ms=90 * DAY_MS)
 NAMES = [f"E{n}" for n in range(6)]
 
 
@@ -85,9 +85,9 @@ def test_when_a_state_goes_changes_nothing(seed: int) -> None:
 
 
 @pytest.mark.slow
-def test_a_state_goes_within_twice_the_silence_and_the_others_stay() -> None:
+def test_a_state_goes_soon_after_that_and_the_others_stay() -> None:
     host = TrendHost(NegativeSpikeOperator(CONFIG), CONFIG.out_of_orderness_ms)
-    for post in in_order(era(0, 1), background("lasting", 190, 6, 1)):
+    for post in in_order(era(0, 1), background("lasting", 125, 6, 1)):
         host.on_post(post)
     known = host.snapshot()
     assert known.states.keys() == known.newest_ms.keys() == {"lasting"}
@@ -119,8 +119,8 @@ def test_entities_are_looked_at_one_by_one_and_not_before_they_may_go() -> None:
     assert len(set(looks.values())) == len(looks)
     for at_ms in looks.values():
         assert may_go(START_MS, at_ms, CONFIG)
-        assert at_ms - START_MS <= 2 * CONFIG.forget_after_ms + MARGIN_MS + PANE_MS
-    assert look_ms("E1", START_MS + PANE_MS, CONFIG) in (looks["E1"], looks["E1"] + CONFIG.forget_after_ms)
+        assert at_ms - START_MS <= 5 * CONFIG.forget_after_ms // 4 + MARGIN_MS + PANE_MS
+    assert look_ms("E1", START_MS + PANE_MS, CONFIG) in (looks["E1"], looks["E1"] + CONFIG.forget_after_ms // 4)
 
 
 def test_a_silence_counts_from_pane_to_pane() -> None:
