@@ -14,6 +14,7 @@ from typing import Any, Final
 import yaml
 
 import pipeline
+from infra import log4j
 from infra.ports import LOOPBACK
 from infra.processes import Command, run
 from infra.runtime import flink_home
@@ -84,15 +85,8 @@ CONFIG: Final[dict[str, Any]] = (
 JOB_MANAGER: Final = "org.apache.flink.runtime.entrypoint.StandaloneSessionClusterEntrypoint"
 TASK_MANAGER: Final = "org.apache.flink.runtime.taskexecutor.TaskManagerRunner"
 CLIENT: Final = "org.apache.flink.client.cli.CliFrontend"
-LOG_LEVELS: Final = {"log4j.properties": "INFO", "log4j-cli.properties": "WARN"}
-LOGGING: Final = """\
-rootLogger.level = {level}
-rootLogger.appenderRef.console.ref = console
-appender.console.type = CONSOLE
-appender.console.name = console
-appender.console.layout.type = PatternLayout
-appender.console.layout.pattern = [%d] %p %m (%c)%n%throwable
-"""
+CLIENT_LOGGING: Final = "log4j-cli.properties"
+SERVER_LOGGING: Final = "log4j.properties"
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,9 +161,9 @@ class FlinkCluster:
         """Write the configuration and pack what the jobs need of this project."""
         for name in ("conf", "checkpoints", "savepoints", TEMPORARY, "log"):
             (self.folder / name).mkdir(parents=True, exist_ok=True)
-        (self.folder / "conf" / "config.yaml").write_text(yaml.safe_dump(self.config, width=10_000), "utf-8")
-        for name, level in LOG_LEVELS.items():
-            (self.folder / "conf" / name).write_text(LOGGING.format(level=level), "utf-8")
+        self._conf("config.yaml").write_text(yaml.safe_dump(self.config, width=10_000), "utf-8")
+        log4j.write_console(self._conf(CLIENT_LOGGING), "warn")
+        log4j.write_rolling(self._conf(SERVER_LOGGING), "info")
         ship(self.shipped)
 
     @property
@@ -195,7 +189,7 @@ class FlinkCluster:
         """
         resume = () if savepoint is None else ("-s", savepoint)
         leftovers = f"-Djava.io.tmpdir={self.temporary}"  # the client leaves a folder for each job it hands over
-        client = self._java((*CLIENT_JVM, leftovers), "log4j-cli.properties", CLIENT)
+        client = self._java((*CLIENT_JVM, leftovers, *log4j.options(self._conf(CLIENT_LOGGING))), CLIENT)
         argv = (*client, "run", "--detached", *resume, "-j", str(self.connector), "-pyfs", str(self.shipped))
         output = self._submitted((*argv, "-py", str(script), *arguments), script)
         submitted = re.search(r"submitted with JobID ([0-9a-f]{32})", output)
@@ -241,15 +235,18 @@ class FlinkCluster:
         return tuple(packaged["env"]["java"]["opts"]["all"].split())
 
     def _start(self, name: str, jvm: Sequence[str], main_class: str, metrics_port: int) -> Command:
-        java = self._java(jvm, "log4j.properties", main_class)
+        log = self.folder / f"{name}.log"
+        java = self._java((*jvm, *log4j.options(self._conf(SERVER_LOGGING), log)), main_class)
         metrics = f"-Dmetrics.reporter.prometheus.port={metrics_port}"
         argv = (*java, "--configDir", str(self.folder / "conf"), metrics)
-        return Command(name, argv, self.folder / f"{name}.log", env=self.env, cwd=self.folder)
+        return Command(name, argv, log, env=self.env, cwd=self.folder, writes_log=True)
 
-    def _java(self, jvm: Sequence[str], logging: str, main_class: str) -> tuple[str, ...]:
+    def _conf(self, name: str) -> Path:
+        return self.folder / "conf" / name
+
+    def _java(self, jvm: Sequence[str], main_class: str) -> tuple[str, ...]:
         jars = sorted(map(str, (flink_home(self.python) / "lib").glob("*.jar")))
-        log = f"-Dlog4j.configurationFile={self.folder / 'conf' / logging}"
-        return str(self.java), *jvm, *self._openings, IGNORE_UNKNOWN, log, "-cp", ":".join(jars), main_class
+        return str(self.java), *jvm, *self._openings, IGNORE_UNKNOWN, "-cp", ":".join(jars), main_class
 
     def _task_managers(self) -> int | None:
         """Return how many task managers are registered, or None while the job manager does not answer."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from infra import log4j
 from infra.ports import LOOPBACK, is_listening
 from infra.processes import Command, run
 
@@ -35,15 +36,8 @@ PROPERTIES: Final[dict[str, str]] = {
     "replica.fetch.max.bytes": str(MAX_RECORD_BYTES),
     "log.retention.ms": "-1",  # retention is the topic table's, by record timestamp: a replay of 2014 must not expire
 }
-LOGGING: Final = """\
-status = warn
-rootLogger.level = info
-rootLogger.appenderRef.console.ref = console
-appender.console.type = Console
-appender.console.name = console
-appender.console.layout.type = PatternLayout
-appender.console.layout.pattern = [%d] %p %m (%c)%n
-"""
+TOOL_LOGGING: Final = "log4j2-tool.properties"
+SERVER_LOGGING: Final = "log4j2.properties"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,18 +71,22 @@ class KafkaServer:
         self.folder.mkdir(parents=True, exist_ok=True)
         lines = "".join(f"{key}={value}\n" for key, value in self.properties.items())
         self._config.write_text(lines, "utf-8")
-        (self.folder / "log4j2.properties").write_text(LOGGING, "utf-8")
+        log4j.write_console(self.folder / TOOL_LOGGING, "info")
+        log4j.write_rolling(self.folder / SERVER_LOGGING, "info")
         if (self.folder / "data" / "meta.properties").is_file():
             return
         # the leading letter: the storage tool takes an id that begins with a minus for an option
         cluster = "G" + urlsafe_b64encode(uuid.uuid4().bytes).decode()[1:22]
         tool = "kafka.tools.StorageTool", "format", "--standalone", "-t", cluster, "-c", str(self._config)
-        run([*self._java("-Xmx256m", "-XX:TieredStopAtLevel=1"), *tool], {}, FORMAT_TIMEOUT_S, "formatting Kafka's storage")
+        quick = "-Xmx256m", "-XX:TieredStopAtLevel=1", *log4j.options(self.folder / TOOL_LOGGING)
+        run([*self._java(*quick), *tool], {}, FORMAT_TIMEOUT_S, "formatting Kafka's storage")
 
     def command(self) -> Command:
         """Return how to start it."""
-        argv = (*self._java(*self.jvm_options), "kafka.Kafka", str(self._config))
-        return Command("kafka", argv, self.folder / "kafka.log", env={}, cwd=self.folder)
+        log = self.folder / "kafka.log"
+        options = *self.jvm_options, *log4j.options(self.folder / SERVER_LOGGING, log)
+        argv = (*self._java(*options), "kafka.Kafka", str(self._config))
+        return Command("kafka", argv, log, env={}, cwd=self.folder, writes_log=True)
 
     def ready(self) -> bool:
         """Tell whether the broker has registered and is out of recovery: only then does it open its client port."""
@@ -99,5 +97,4 @@ class KafkaServer:
         return self.folder / "server.properties"
 
     def _java(self, *options: str) -> tuple[str, ...]:
-        logging = f"-Dlog4j2.configurationFile={self.folder / 'log4j2.properties'}"
-        return str(self.java), *options, logging, "-cp", ":".join(map(str, self.jars))
+        return str(self.java), *options, "-cp", ":".join(map(str, self.jars))

@@ -22,6 +22,7 @@ import psutil
 from pipeline.adapters.waiting import wait_until
 from pipeline.environment import STACK_PROCESS
 from pipeline.errors import Stop, Unavailable
+from pipeline.log_files import turn_over
 
 MARKER: Final = STACK_PROCESS
 TAIL_LINES: Final = 15
@@ -32,13 +33,22 @@ SAME_START_S: Final = 0.5  # psutil derives start times from clock ticks: they a
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """What to run: name of the service, argument list, additions to the environment, and the file that takes its output."""
+    """What to run: name of the service, argument list, additions to the environment, and its log.
+
+    The log takes its output, unless it ``writes_log`` itself, and bounds it: then NAME.out takes what it prints beside that.
+    """
 
     name: str
     argv: tuple[str, ...]
     log: Path
     env: Mapping[str, str]
     cwd: Path | None = None
+    writes_log: bool = False
+
+    @property
+    def output(self) -> Path:
+        """Return the file that takes what it prints."""
+        return beside(self.log) if self.writes_log else self.log
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,18 +67,21 @@ class Started:
 
 
 def start(command: Command, owner: str, *, die_with_parent: bool = False) -> Started:
-    """Start ``command`` detached, its output appended to its log.
+    """Start ``command`` detached, its output appended to its log; a log that has grown too long becomes NAME.log.1.
 
     ``owner`` names the stack (its home): together with the service's name it is the marker. With ``die_with_parent``
     (tests) Linux ends the process when this one dies, however that happens.
     """
     marker = f"{owner}#{command.name}"
     command.log.parent.mkdir(parents=True, exist_ok=True)
-    with command.log.open("ab") as log:
+    turn_over(command.log)
+    if command.writes_log:
+        turn_over(command.output, over_bytes=0)  # so that nobody takes an earlier one's last words for its
+    with command.output.open("ab") as output:
         process = subprocess.Popen(
             command.argv,
             stdin=subprocess.DEVNULL,
-            stdout=log,
+            stdout=output,
             stderr=subprocess.STDOUT,
             env={**os.environ, **command.env, MARKER: marker},
             cwd=command.cwd,
@@ -149,7 +162,7 @@ def wait_ready(process: Started, ready: Callable[[], bool], timeout_s: float) ->
     if in_time and is_alive(process):
         return
     problem = f"is not ready after {timeout_s:g} s" if not in_time else "ended while starting"
-    raise Unavailable(f"{process.name} {problem}. The end of {process.log}:\n{tail(Path(process.log))}")
+    raise Unavailable(f"{process.name} {problem}. {_last_words(Path(process.log))}")
 
 
 def tail(path: Path, lines: int = TAIL_LINES) -> str:
@@ -158,6 +171,11 @@ def tail(path: Path, lines: int = TAIL_LINES) -> str:
         return "(no log)"
     text = path.read_text("utf-8", "replace").splitlines()
     return "\n".join(text[-lines:]) or "(empty log)"
+
+
+def beside(log: Path) -> Path:
+    """Return the file that takes what a process prints that writes its log itself."""
+    return log.with_suffix(".out")
 
 
 def run(argv: Sequence[str], env: Mapping[str, str], timeout_s: float, what: str) -> str:
@@ -170,6 +188,12 @@ def run(argv: Sequence[str], env: Mapping[str, str], timeout_s: float, what: str
     if result.returncode != 0:
         raise Stop(f"{what} failed (exit code {result.returncode}):\n{_telling(output)}")
     return output
+
+
+def _last_words(log: Path) -> str:
+    """Return the end of a log, and of what was printed beside it: there a Java says why it never came to its log."""
+    files = [each for each in (log, beside(log)) if each == log or (each.is_file() and each.stat().st_size)]
+    return "\n".join(f"The end of {each}:\n{tail(each)}" for each in files)
 
 
 def _telling(output: str) -> str:

@@ -16,6 +16,7 @@ from infra.processes import Command, Startable, Started, is_alive, owned, start,
 from infra.redis_server import RedisServer
 from infra.runtime import flink_connector_jar, flink_python, java_binary, kafka_jars, redis_binary
 from pipeline.adapters.kafka_admin import KafkaAdmin
+from pipeline.environment import STACK_LOG
 from pipeline.errors import ConfigurationError, Unavailable
 from pipeline.settings import ENV_PREFIX, KafkaSettings, Settings
 
@@ -51,8 +52,9 @@ class GroupMember:
     def command(self) -> Command:
         """Return how to start it. It shows its metrics and its health on a port of its own."""
         argv = (sys.executable, "-m", "pipeline.cli", *self.arguments, "--home", str(self.home.folder))
-        env = {"PYTHONUNBUFFERED": "1", f"{ENV_PREFIX}{metrics_setting(self.name)}": str(self.home.metrics_port(self.name))}
-        return Command(self.name, argv, self.home.folder / "logs" / f"{self.name}.log", env)
+        log = self.home.folder / "logs" / f"{self.name}.log"
+        port = {f"{ENV_PREFIX}{metrics_setting(self.name)}": str(self.home.metrics_port(self.name))}
+        return Command(self.name, argv, log, {"PYTHONUNBUFFERED": "1", STACK_LOG: str(log)} | port)
 
     def ready(self) -> bool:
         """Tell whether the group has all its members; a broker that does not answer for a moment is no reason to give up."""

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Final
 
 from pydantic import BaseModel
@@ -9,6 +10,7 @@ from pydantic import BaseModel
 from pipeline.settings import ENV_PREFIX, Settings
 
 STACK_PROCESS: Final = f"{ENV_PREFIX}STACK_PROCESS"  # no setting: what `up` marks its processes with
+STACK_LOG: Final = f"{ENV_PREFIX}STACK_LOG"  # no setting: the file to which `up` appends what its workers and notifier print
 
 
 def unknown_variables(environ: Mapping[str, str] = os.environ) -> list[str]:
@@ -16,8 +18,14 @@ def unknown_variables(environ: Mapping[str, str] = os.environ) -> list[str]:
 
     They are no error: an orchestrator may put its own of that name beside them (GROUNDSWELL_SERVICE_HOST).
     """
-    ours = (name for name in sorted(environ) if name.upper().startswith(ENV_PREFIX) and name != STACK_PROCESS)
+    marks = STACK_PROCESS, STACK_LOG
+    ours = (name for name in sorted(environ) if name.upper().startswith(ENV_PREFIX) and name not in marks)
     return [name for name in ours if not is_setting(name)]
+
+
+def stack_log(environ: Mapping[str, str] = os.environ) -> Path | None:
+    """Return the file to which what this process prints is appended; None where `up` did not start it."""
+    return Path(environ[STACK_LOG]) if STACK_LOG in environ else None
 
 
 def is_setting(variable: str) -> bool:

@@ -5,10 +5,14 @@ A process makes one ``Metrics`` and passes it down; a name that is not in the ta
 
 import logging
 import sys
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Final
 
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from pipeline.log_files import cut
 
 COUNTERS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "accepted_total": ("records taken from the input topics", ("topic",)),
@@ -80,23 +84,25 @@ class Metrics:
         (histogram.labels(**labels) if labels else histogram).observe(value)
 
 
-def setup_logging(log_format: str, level: str) -> None:
+def setup_logging(log_format: str, level: str, appended_to: Path | None = None) -> None:
     """Send structured logs to stderr: JSON, one event a line, or coloured text where a person looks on.
 
     What libraries log or warn of (from WARNING on) comes in the same form, under their name.
+    Where stderr is ``appended_to`` a file, that is cut before it grows too long (``pipeline.log_files``).
     """
     as_json = log_format == "json" or (log_format == "auto" and not sys.stderr.isatty())
     renderer: structlog.typing.Processor = (
         structlog.processors.JSONRenderer(ensure_ascii=False) if as_json else structlog.dev.ConsoleRenderer()
     )
+    shared = [*_SHARED, *([] if appended_to is None else [_cutting(appended_to)])]
     number = logging.getLevelNamesMapping()[level]
     structlog.configure(
-        processors=[*_SHARED, renderer],
+        processors=[*shared, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(number),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
     )
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_of_libraries(renderer))
+    handler.setFormatter(_of_libraries(shared, renderer))
     logging.basicConfig(handlers=[handler], level=max(number, logging.WARNING), force=True)
     logging.captureWarnings(True)
     for name in _CHATTY:
@@ -112,8 +118,18 @@ _SHARED: Final[list[structlog.typing.Processor]] = [
 ]
 
 
-def _of_libraries(renderer: structlog.typing.Processor) -> logging.Formatter:
+def _cutting(log: Path) -> structlog.typing.Processor:
+    """Return what looks at the length of the log before each line."""
+
+    def look(_logger: object, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+        cut(log)
+        return event
+
+    return look
+
+
+def _of_libraries(shared: Sequence[structlog.typing.Processor], renderer: structlog.typing.Processor) -> logging.Formatter:
     return structlog.stdlib.ProcessorFormatter(
-        foreign_pre_chain=[structlog.stdlib.add_logger_name, *_SHARED],
+        foreign_pre_chain=[structlog.stdlib.add_logger_name, *shared],
         processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
     )

@@ -26,6 +26,7 @@ from pipeline.adapters.kafka_source import KafkaSource
 from pipeline.adapters.redis_store import RedisProfileStore, connect
 from pipeline.adapters.stopping import STOP_SIGNALS, stop_on_signals
 from pipeline.adapters.time_ordered import TimeOrderedSource
+from pipeline.environment import stack_log
 from pipeline.errors import GroundswellError, Stop, Unavailable
 from pipeline.settings import KafkaSettings, Settings
 from pipeline.telemetry import Metrics, setup_logging
@@ -66,7 +67,7 @@ class WorkOptions:
 def run_worker(options: WorkOptions, replica: int, stop: threading.Event) -> None:
     """Connect, work until ``stop`` is set (or nothing is left, with ``until_idle``), and disconnect."""
     settings = options.settings(replica)
-    setup_logging(settings.log_format, settings.log_level)
+    setup_logging(settings.log_format, settings.log_level, stack_log())
     structlog.contextvars.bind_contextvars(replica=replica)
     rules = WorkerRules.from_settings(settings).restarting(options.restart_profiles)
     metrics = Metrics()

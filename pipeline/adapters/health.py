@@ -2,16 +2,19 @@
 
 import json
 from collections.abc import Callable
+from http.client import HTTPConnection, HTTPException
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import Final, NamedTuple, Self
 
 from prometheus_client import generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
-from pipeline.errors import ConfigurationError
+from pipeline.errors import ConfigurationError, Unavailable
 from pipeline.telemetry import Metrics
+
+ANSWER_TIMEOUT_S: Final = 3.0  # as long as the health checks in Docker wait: a busy process answers late
 
 
 class Readiness(NamedTuple):
@@ -19,6 +22,22 @@ class Readiness(NamedTuple):
 
     ready: bool
     detail: str = ""
+
+
+def ask_readiness(host: str, port: int, timeout_s: float = ANSWER_TIMEOUT_S) -> Readiness:
+    """Return what the process that listens there says on /readyz. Raises Unavailable where nobody says anything like it."""
+    at = f"http://{host}:{port}/readyz"
+    connection = HTTPConnection(host, port, timeout=timeout_s)
+    try:
+        connection.request("GET", "/readyz")
+        told = json.loads(connection.getresponse().read())
+        return Readiness(bool(told["ready"]), str(told["detail"]))
+    except (OSError, HTTPException) as error:
+        raise Unavailable(f"{at} does not answer ({error})") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise Unavailable(f"{at} answers, and does not say whether it is ready") from error
+    finally:
+        connection.close()
 
 
 class HealthServer:

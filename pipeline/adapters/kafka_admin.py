@@ -86,6 +86,12 @@ class KafkaAdmin:
             ids[each["name"]] = str(each["topic_id"])
         return ids
 
+    def missing(self, names: Iterable[str]) -> list[str]:
+        """Return those of the topics that do not exist, in the order given."""
+        asked = list(names)
+        codes = {each["name"]: each["error_code"] for each in self._client.describe_topics(asked)}
+        return [name for name in asked if codes.get(name) == UnknownTopicOrPartitionError.errno]
+
     def create(self, topics: Iterable[TopicState]) -> None:
         """Create topics with the given partitions, replication and settings, and wait until they can be used.
 

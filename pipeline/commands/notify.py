@@ -9,6 +9,7 @@ import typer
 
 from pipeline import settings as settings_module
 from pipeline.commands.options import HomeOption
+from pipeline.environment import stack_log
 from pipeline.errors import ConfigurationError
 from pipeline.settings import NotifySettings, Settings
 
@@ -41,7 +42,7 @@ def notify(
     from pipeline.telemetry import setup_logging
 
     settings = settings_module.load(home)
-    setup_logging(settings.log_format, settings.log_level)
+    setup_logging(settings.log_format, settings.log_level, stack_log())
     receivers = make_receivers(settings.notify)
     if reopen:
         _reopen(settings, reopen)

@@ -4,9 +4,11 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from infra.home import Home
+from infra.ports import LOOPBACK
 from infra.processes import Started, is_alive
 from infra.stack import running_cluster
 from pipeline.adapters.flink_rest import FlinkJob, FlinkRest
+from pipeline.adapters.health import ask_readiness
 from pipeline.adapters.kafka_admin import KafkaAdmin
 from pipeline.errors import Unavailable
 from pipeline.jobs.accounting import Account, account
@@ -14,12 +16,13 @@ from pipeline.settings import Settings
 from pipeline.topics import EVENTS, POSTS
 
 GOOD_STATES: Final = ("running", "RUNNING")
+EVERYWHERE: Final = ("", "0.0.0.0")  # hosts to listen on, and none to ask
 START: Final = "start it with: groundswell up"
 
 
 @dataclass(frozen=True, slots=True)
 class ServiceState:
-    """One service: ``state`` is running, stopped, dead or unreachable; for the trends job it is Flink's word."""
+    """One service: ``state`` is running, not ready, stopped, dead or unreachable; for the trends job it is Flink's word."""
 
     name: str
     state: str
@@ -54,7 +57,7 @@ class Report:
 def report(home: Home, settings: Settings) -> Report:
     """Ask every service of the stack, and the servers for the numbers."""
     started = home.started()
-    services = [_process(each) for each in started.values()]
+    services = [_process(each, _health(home, settings, each.name)) for each in started.values()]
     services += [ServiceState(name, "stopped", START) for name in home.stopped()]
     cluster = running_cluster(home)
     if "flink-jobmanager" in started and cluster is not None:
@@ -77,10 +80,30 @@ def read_account(settings: Settings) -> Account:
         return account(admin.offsets(topics), progress, committed)
 
 
-def _process(started: Started) -> ServiceState:
-    if is_alive(started):
-        return ServiceState(started.name, "running", f"process {started.pid}")
-    return ServiceState(started.name, "dead", f"its log: {started.log}; {START}")
+def _process(started: Started, health: tuple[str, int] | None) -> ServiceState:
+    if not is_alive(started):
+        return ServiceState(started.name, "dead", f"its log: {started.log}; {START}")
+    why_not = "" if health is None else _why_not_ready(*health)
+    if why_not:
+        return ServiceState(started.name, "not ready", f"process {started.pid}: {why_not}; its log: {started.log}")
+    return ServiceState(started.name, "running", f"process {started.pid}")
+
+
+def _health(home: Home, settings: Settings, name: str) -> tuple[str, int] | None:
+    """Return host and port on which a worker or the notifier says whether it is ready; servers of others say it nowhere."""
+    section = settings.worker if name.startswith("worker") else settings.notify if name == "notifier" else None
+    port = home.read().get("metrics", {}).get(name)
+    if section is None or port is None:
+        return None
+    return LOOPBACK if section.metrics_host in EVERYWHERE else section.metrics_host, port
+
+
+def _why_not_ready(host: str, port: int) -> str:
+    try:
+        readiness = ask_readiness(host, port)
+    except Unavailable as error:
+        return f"{error}; it starts, or is stuck"
+    return "" if readiness.ready else readiness.detail or "it does not say why"
 
 
 def _jobs(rest_url: str) -> list[ServiceState]:

@@ -1,7 +1,9 @@
 """`trends`: scored posts in, trends and alerts out; in the stack's Flink, or in this process."""
 
+import shlex
 from contextlib import closing
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 from uuid import uuid4
 
 import typer
@@ -10,7 +12,10 @@ from rich.console import Console
 from pipeline import settings as settings_module
 from pipeline.commands.options import HomeOption
 from pipeline.errors import ConfigurationError
-from pipeline.settings import Settings
+from pipeline.settings import ENV_PREFIX, KafkaSettings, Settings
+
+if TYPE_CHECKING:
+    from pipeline.jobs.trends_job import TrendsJob
 
 
 def register(app: typer.Typer) -> None:
@@ -32,14 +37,14 @@ def trends(
     if not flink:
         if stop or from_beginning:
             raise ConfigurationError("--in-process always reads from the beginning and ends with Ctrl-C; drop the other option")
-        _run_here(settings)
+        _run_here(settings, home)
     elif stop:
         _stop(settings)
     else:
-        _submit(settings, from_beginning)
+        _submit(settings, home, from_beginning)
 
 
-def _submit(settings: Settings, from_beginning: bool) -> None:
+def _submit(settings: Settings, home: Path | None, from_beginning: bool) -> None:
     from infra.flink_job import ensure_running
     from infra.home import Home
     from infra.stack import flink_cluster, running_cluster
@@ -48,9 +53,11 @@ def _submit(settings: Settings, from_beginning: bool) -> None:
     place = Home(settings.home)
     if running_cluster(place) is None:
         raise _no_stack()
+    job = describe(settings)
+    refuse_missing_topics(settings.kafka, job, home)
     with place.exclusive(), Console(stderr=True).status("submitting the trends job"):
         cluster = flink_cluster(place, settings, place.ports(settings.stack))
-        submitted = ensure_running(cluster, describe(settings), settings.stack.start_timeout_s, from_beginning=from_beginning)
+        submitted = ensure_running(cluster, job, settings.stack.start_timeout_s, from_beginning=from_beginning)
     how = f"submitted, from {submitted.resumed_from or 'the beginning'}" if submitted.fresh else "runs already"
     typer.echo(f"trends job {submitted.job_id}: {how}")
 
@@ -74,7 +81,22 @@ def _no_stack() -> ConfigurationError:
     return ConfigurationError("no stack with Flink was started here; run: groundswell up (or use: trends --in-process)")
 
 
-def _run_here(settings: Settings) -> None:
+def refuse_missing_topics(kafka: KafkaSettings, job: "TrendsJob", home: Path | None) -> None:
+    """Raise ConfigurationError where a topic that the job reads or writes does not exist.
+
+    Flink would start its tasks again and again, and tell of it only in a trace when the start's time is over.
+    """
+    from pipeline.adapters.kafka_admin import KafkaAdmin
+
+    with KafkaAdmin(kafka) as admin:
+        missing = admin.missing((job.scored, job.trends, job.alerts, job.late, job.dead_letters))
+    if missing:
+        prefix, at = f"{ENV_PREFIX}KAFKA__TOPIC_PREFIX", f" --home {shlex.quote(str(home))}" if home is not None else ""
+        what = f"{prefix} = {kafka.topic_prefix!r}: Kafka at {kafka.bootstrap} has no topic {', '.join(missing)}"
+        raise ConfigurationError(what, f"create it: {prefix}={shlex.quote(kafka.topic_prefix)} groundswell provision{at}")
+
+
+def _run_here(settings: Settings, home: Path | None) -> None:
     import structlog
 
     from pipeline.adapters.health import HealthServer
@@ -90,6 +112,7 @@ def _run_here(settings: Settings) -> None:
 
     setup_logging(settings.log_format, settings.log_level)
     job = describe(settings)
+    refuse_missing_topics(settings.kafka, job, home)
     host = make_host(job.detector)
     group = f"{job.group}.in-process.{uuid4()}"  # never committed: the state lives as long as the process
     metrics, at = Metrics(), settings.trends

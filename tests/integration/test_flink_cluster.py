@@ -10,6 +10,7 @@ from infra.flink_cluster import FlinkCluster
 from infra.ports import LOOPBACK
 from infra.versions import FLINK_VERSION
 from pipeline.errors import Stop
+from pipeline.log_files import LOG_BYTES
 
 pytestmark = [pytest.mark.integration, pytest.mark.flink, pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -49,6 +50,16 @@ def test_a_job_sees_the_projects_code_on_client_and_cluster(flink: FlinkCluster,
     rest.close()
 
 
+def test_both_processes_bound_their_logs_themselves(flink: FlinkCluster) -> None:
+    for name in ("flink-jobmanager", "flink-taskmanager"):
+        assert " INFO " in (flink.folder / f"{name}.log").read_text("utf-8")
+        assert " INFO " not in (flink.folder / f"{name}.out").read_text("utf-8")
+    assert ask(flink.rest_port, "/jobmanager/log").startswith("[")
+    assert ask(flink.rest_port, "/jobmanager/stdout") == (flink.folder / "flink-jobmanager.out").read_text("utf-8")
+    rolling = (flink.folder / "conf" / "log4j.properties").read_text("utf-8")
+    assert f"policy.size = {LOG_BYTES}\n" in rolling
+
+
 def test_a_script_that_fails_is_refused_with_its_traceback(flink: FlinkCluster, tmp_path: Path) -> None:
     script = tmp_path / "broken.py"
     script.write_text(BROKEN, "utf-8")
@@ -60,8 +71,12 @@ def test_a_script_that_fails_is_refused_with_its_traceback(flink: FlinkCluster, 
     ("part", "metric"), [(0, "flink_jobmanager_numRegisteredTaskManagers 1.0"), (1, "flink_taskmanager_Status_JVM_Memory")]
 )
 def test_both_processes_show_their_metrics(flink: FlinkCluster, part: int, metric: str) -> None:
-    connection = HTTPConnection(LOOPBACK, flink.metrics_ports[part], timeout=20)
-    connection.request("GET", "/metrics")
+    assert metric in re.sub(r"\{[^}]*\}", "", ask(flink.metrics_ports[part], "/metrics"))
+
+
+def ask(port: int, path: str) -> str:
+    connection = HTTPConnection(LOOPBACK, port, timeout=20)
+    connection.request("GET", path)
     text = connection.getresponse().read().decode()
     connection.close()
-    assert metric in re.sub(r"\{[^}]*\}", "", text)
+    return text

@@ -1,16 +1,24 @@
 """The fixtures' servers are the real ones, with the settings that the product relies on."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
+from infra import log4j
+from infra.kafka_server import KafkaServer
+from infra.processes import running
+from infra.runtime import java_binary, kafka_jars
 from infra.versions import OLDEST_KAFKA
 from pipeline.adapters import redis_admin, redis_store
 from pipeline.adapters.kafka_admin import KafkaAdmin, TopicState
 from pipeline.adapters.redis_delivery_log import RedisDeliveryLog
 from pipeline.adapters.streams import TopicPartition
 from pipeline.errors import ConfigurationError, Unavailable
+from pipeline.log_files import LOG_BYTES
 from pipeline.settings import KafkaSettings
+from tests.conftest import SMALL_BROKER
+from tests.ports import free_ports
 
 pytestmark = pytest.mark.integration
 
@@ -31,6 +39,21 @@ def test_kafka_keeps_topics_apart_by_prefix(kafka_bootstrap: str, topic_prefix: 
 def test_kafka_makes_no_topic_by_itself(kafka_bootstrap: str) -> None:
     with KafkaAdmin(KafkaSettings(bootstrap=kafka_bootstrap)) as admin:
         assert admin.broker_configs()["auto.create.topics.enable"] == "false"
+
+
+def test_kafka_keeps_its_log_within_two_generations(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The start alone logs some 40 kB."""
+    bound, longest_record = 8_000, 30_000
+    monkeypatch.setattr(log4j, "ROLLING", log4j.ROLLING.replace(str(LOG_BYTES), str(bound)))
+    port, controller_port = free_ports(2)
+    server = KafkaServer(tmp_path, java_binary(), kafka_jars(cache), port, controller_port, SMALL_BROKER)
+    server.prepare()
+    with running(server, str(tmp_path)):
+        pass
+    logs = {each.name: each.stat().st_size for each in tmp_path.glob("kafka*.*")}
+    assert set(logs) == {"kafka.log", "kafka.log.1", "kafka.out"}
+    assert 0 < logs["kafka.log"] < bound + longest_record
+    assert logs["kafka.log.1"] < bound + longest_record
 
 
 def test_an_absent_broker_is_unavailable(unused_port: int) -> None:

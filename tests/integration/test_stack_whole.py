@@ -36,6 +36,13 @@ def test_records_are_accounted_for_and_a_lost_task_manager_leaves_no_orphans(sta
     assert set(states.values()) == {"running"}
     assert {"kafka", "redis", "flink-jobmanager", "flink-taskmanager", "worker-1", "notifier"} == set(states)
 
+    worker = psutil.Process(stack.home.started()["worker-1"].pid)
+    worker.suspend()
+    stuck = next(each for each in stack.status()["services"] if each["name"] == "worker-1")
+    worker.resume()
+    assert stuck["state"] == "not ready"
+    assert "/readyz does not answer (timed out)" in stuck["detail"]
+
     lost = stack.home.started()["flink-taskmanager"]
     assert wait_until(lambda: len(members(lost.marker)) > 1, 120), "Flink's Python worker never started"
     children = [each for each in members(lost.marker) if each.pid != lost.pid]

@@ -5,9 +5,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from pipeline.adapters.health import HealthServer, Readiness
-from pipeline.errors import ConfigurationError
+from pipeline.adapters.health import HealthServer, Readiness, ask_readiness
+from pipeline.errors import ConfigurationError, Unavailable
 from pipeline.telemetry import Metrics
+from tests.flink_answers import answering
 
 
 class State:
@@ -64,3 +65,16 @@ def test_a_port_that_is_taken_is_named_with_the_settings_that_move_it(server: He
     told = rf"metrics port {server.port} on 127.0.0.1 .*set GROUNDSWELL_.*NOTIFY.*__METRICS_PORT to another"
     with pytest.raises(ConfigurationError, match=told):
         HealthServer(Metrics(), lambda: Readiness(True), port=server.port)
+
+
+@pytest.mark.parametrize("told", [Readiness(True, "fine"), Readiness(False, "a record is in flight for 200 s")])
+def test_a_process_that_is_asked_says_what_it_knows(server: HealthServer, state: State, told: Readiness) -> None:
+    state.readiness = told
+    assert ask_readiness("127.0.0.1", server.port) == told
+
+
+def test_who_does_not_answer_or_is_somebody_else_is_unavailable(unused_port: int) -> None:
+    with pytest.raises(Unavailable, match=f"http://127.0.0.1:{unused_port}/readyz does not answer"):
+        ask_readiness("127.0.0.1", unused_port)
+    with answering({"/readyz": 404}) as url, pytest.raises(Unavailable, match="does not say whether it is ready"):
+        ask_readiness("127.0.0.1", int(url.rpartition(":")[2]))

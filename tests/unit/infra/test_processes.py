@@ -13,7 +13,9 @@ import pytest
 
 from infra.processes import Command, Started, is_alive, members, owned, run, start, stop, tail, wait_ready
 from pipeline.adapters.waiting import wait_until
+from pipeline.environment import STACK_LOG
 from pipeline.errors import Stop, Unavailable
+from pipeline.log_files import LOG_BYTES
 
 FOREVER = "import threading; threading.Event().wait()"
 DEAF = f"import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); {FOREVER}"
@@ -46,6 +48,19 @@ print('born', flush=True)
 signal.sigwait({signal.SIGUSR1})
 ctypes.CDLL(None).syscall({'x86_64': 60}.get(platform.machine(), 93), 0)
 """  # exit of this one thread, once it is told
+TALKATIVE = """
+import sys, threading
+from pipeline.environment import stack_log
+from pipeline.log_files import LOG_BYTES
+from pipeline.telemetry import setup_logging
+import logging, structlog
+setup_logging("json", "INFO", stack_log())
+print("x" * LOG_BYTES, file=sys.stderr)
+structlog.get_logger().info("ours")
+print("y" * LOG_BYTES, file=sys.stderr)
+logging.getLogger("library").warning("theirs")
+print("beside", file=sys.stderr)
+"""
 FERTILE = "import os\nprint('born', flush=True)\nwhile True:\n    if os.fork() == 0: os._exit(0)\n    os.wait()"
 
 
@@ -168,6 +183,49 @@ def test_waiting_ends_at_its_time_limit(processes: Processes) -> None:
     process = processes.start("slow", FOREVER)
     with pytest.raises(Unavailable, match="not ready after 0.2 s"):
         wait_ready(process, lambda: False, 0.2)
+
+
+def test_a_log_that_has_grown_too_long_is_the_generation_before_when_its_process_starts(tmp_path: Path) -> None:
+    log = tmp_path / "one.log"
+    command = Command("one", (sys.executable, "-c", "print('new')"), log, {})
+    for before in ("oldest", "old"):
+        log.write_text(before + "x" * LOG_BYTES, "utf-8")
+        end_of(command, str(tmp_path))
+    assert log.read_text("utf-8") == "new\n"
+    assert (tmp_path / "one.log.1").read_text("utf-8").startswith("oldx")
+    end_of(command, str(tmp_path))
+    assert log.read_text("utf-8") == "new\nnew\n"
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["one.log", "one.log.1"]
+
+
+def test_a_process_of_ours_keeps_its_log_short_while_it_runs(tmp_path: Path) -> None:
+    log = tmp_path / "worker-1.log"
+    end_of(Command("worker-1", (sys.executable, "-c", TALKATIVE), log, {STACK_LOG: str(log)}), str(tmp_path))
+    before, now = (tmp_path / "worker-1.log.1").read_text("utf-8"), log.read_text("utf-8")
+    assert '"event": "ours"' in before
+    assert before.endswith("y\n")
+    assert '"event": "theirs"' in now
+    assert now.endswith("beside\n")
+    assert len(now) < LOG_BYTES / 10
+
+
+def test_what_a_server_prints_beside_its_own_log_is_told_with_it_and_no_earlier_ones_words(tmp_path: Path) -> None:
+    log = tmp_path / "kafka.log"
+    log.write_text("logged\n", "utf-8")
+    for words in ("earlier", "no memory"):
+        command = Command("kafka", (sys.executable, "-c", f"raise SystemExit({words!r})"), log, {}, writes_log=True)
+        process = start(command, str(tmp_path))
+        with pytest.raises(Unavailable) as caught:
+            wait_ready(process, lambda: False, 20)
+    assert str(caught.value) == (
+        f"kafka ended while starting. The end of {log}:\nlogged\nThe end of {tmp_path / 'kafka.out'}:\nno memory"
+    )
+    assert (tmp_path / "kafka.out.1").read_text("utf-8") == "earlier\n"
+
+
+def end_of(command: Command, owner: str) -> None:
+    process = start(command, owner)
+    assert wait_until(lambda: not is_alive(process), 30)
 
 
 def has_ended(pid: int) -> bool:

@@ -20,5 +20,6 @@ def test_which_variables_are_settings(variable: str, known: bool) -> None:
 
 
 def test_variables_that_look_like_settings_and_are_none_are_told_but_not_what_marks_a_process() -> None:
-    environ = {"GROUNDSWELL_WORKR__GROUP": "x", "GROUNDSWELL_LOGLEVEL": "DEBUG", "GROUNDSWELL_STACK_PROCESS": "x", "PATH": ""}
+    marks = {"GROUNDSWELL_STACK_PROCESS": "x", "GROUNDSWELL_STACK_LOG": "x.log"}
+    environ = {"GROUNDSWELL_WORKR__GROUP": "x", "GROUNDSWELL_LOGLEVEL": "DEBUG", "PATH": ""} | marks
     assert unknown_variables(environ) == ["GROUNDSWELL_LOGLEVEL", "GROUNDSWELL_WORKR__GROUP"]

@@ -12,8 +12,10 @@ import pytest
 
 from infra.home import Home
 from infra.processes import Started
-from pipeline.commands.stack_status import report
-from pipeline.settings import KafkaSettings, Settings
+from pipeline.adapters.health import HealthServer, Readiness
+from pipeline.commands.stack_status import ServiceState, report
+from pipeline.settings import KafkaSettings, NotifySettings, Settings, WorkerSettings
+from pipeline.telemetry import Metrics
 from tests.flink_answers import answering, cluster_of
 
 
@@ -77,6 +79,42 @@ def test_what_was_stopped_and_what_died_is_named_with_the_command_that_starts_it
     }
     assert all("groundswell up" in found[name].detail for name in ("kafka", "worker-1"))
     assert not report(home, away).healthy
+
+
+def state_of(name: str, home: Home, settings: Settings) -> ServiceState:
+    return next(each for each in report(home, settings).services if each.name == name)
+
+
+@pytest.mark.parametrize("name", ["worker-1", "notifier"])
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
+def test_a_process_that_lives_and_fails_its_own_question_is_not_ready_and_says_why(
+    home: Home, away: Settings, name: str, host: str
+) -> None:
+    home.remember(alive(name))
+    told = [Readiness(False, "a record is in flight for 700 s, longer than 600 s")]
+    listening = {"worker": WorkerSettings(metrics_host=host), "notify": NotifySettings(metrics_host=host)}
+    settings = away.model_copy(update=listening)
+    with HealthServer(Metrics(), lambda: told[-1], host) as server:
+        home.update(metrics={name: server.port})
+        found = state_of(name, home, settings)
+        assert (found.state, found.ok) == ("not ready", False)
+        assert found.detail == f"process {os.getpid()}: {told[0].detail}; its log: {name}.log"
+        told.append(Readiness(True, "0 records in flight"))
+        assert state_of(name, home, settings) == ServiceState(name, "running", f"process {os.getpid()}")
+
+
+def test_a_process_that_lives_and_does_not_answer_is_not_ready(home: Home, away: Settings, unused_port: int) -> None:
+    home.remember(alive("worker-1"))
+    home.update(metrics={"worker-1": unused_port})
+    found = state_of("worker-1", home, away)
+    assert found.state == "not ready"
+    assert f"http://127.0.0.1:{unused_port}/readyz does not answer" in found.detail
+
+
+def test_servers_of_others_are_not_asked_what_they_do_not_know(home: Home, away: Settings, unused_port: int) -> None:
+    home.remember(alive("flink-taskmanager"))
+    home.update(metrics={"flink-taskmanager": unused_port})
+    assert state_of("flink-taskmanager", home, away).state == "running"
 
 
 @pytest.mark.parametrize(
