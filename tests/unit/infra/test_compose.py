@@ -44,6 +44,12 @@ def _environment(service: str) -> dict[str, str]:
     return found
 
 
+def test_the_log_of_each_service_is_bounded() -> None:
+    for name, service in SERVICES.items():
+        assert service["logging"]["driver"] == "json-file", name
+        assert service["logging"]["options"].keys() == {"max-size", "max-file"}, name
+
+
 def _port(service: str) -> str:
     return str(SERVICES[service]["ports"][0]).rsplit(":", 1)[1]
 
