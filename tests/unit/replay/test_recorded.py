@@ -21,6 +21,16 @@ def test_reads_what_was_written(tmp_path: Path, name: str) -> None:
     assert list(read_scored(write(tmp_path / name, posts))) == posts
 
 
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_byte_order_mark_and_foreign_line_ends_are_no_fault_of_a_file(tmp_path: Path, packed: bool) -> None:
+    posts = background("A", 1, 10, 1)
+    data = b"\xef\xbb\xbf" + b"".join(post.to_json() + b"\r\n" for post in posts)
+    path = tmp_path / "posts.jsonl"
+    path.write_bytes(gzip.compress(data) if packed else data)
+    assert is_scored(path)
+    assert list(read_scored(path)) == posts
+
+
 def test_an_unsorted_file_is_refused_with_the_command_that_sorts_it(tmp_path: Path) -> None:
     posts = background("A", 1, 10, 1)
     path = write(tmp_path / "posts.jsonl", [*posts[1:], posts[0]])
