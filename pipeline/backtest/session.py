@@ -16,7 +16,7 @@ from pipeline.backtest.evaluate import Evaluation, Spans, Truth, evaluate
 from pipeline.backtest.event_study import EventStudy, event_study
 from pipeline.backtest.exchange import NEW_YORK, Exchange
 from pipeline.backtest.fit import fit_prepared
-from pipeline.backtest.posts import ByEntity, once_in_order
+from pipeline.backtest.posts import ByEntity
 from pipeline.backtest.prepared import Posts, Told
 from pipeline.backtest.prices import LEAST_SESSIONS, Prices, read_prices
 from pipeline.backtest.sharded import Prepare, prepare_here
@@ -25,6 +25,7 @@ from pipeline.core.detector_config import DETECTOR_VERSION, DetectorConfig
 from pipeline.core.shown import counted, utc
 from pipeline.errors import ConfigurationError
 from pipeline.events import ScoredPost
+from pipeline.replay.recorded import once_in_order
 from pipeline.times import DAY_MS, HOUR_MS
 
 LIBRARIES = ("groundswell", "numpy", "pydantic", "matplotlib")

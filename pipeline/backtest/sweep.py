@@ -18,13 +18,13 @@ from pipeline.adapters.json_lines import read_objects, write_lines
 from pipeline.backtest.evaluate import Evaluation, Spans, Truth, evaluate
 from pipeline.backtest.fit import fit_prepared
 from pipeline.backtest.grid import Point, configured
-from pipeline.backtest.posts import ByEntity, once_in_order
+from pipeline.backtest.posts import ByEntity
 from pipeline.backtest.prepared import Posts
 from pipeline.backtest.session import Recording
 from pipeline.backtest.sharded import prepare_here
 from pipeline.core.detector_config import DETECTOR_VERSION, DetectorConfig
 from pipeline.pool import AHEAD, pool
-from pipeline.replay.recorded import read_scored
+from pipeline.replay.recorded import once_in_order, read_scored
 
 RESULTS = "sweep.jsonl"
 

@@ -5,8 +5,8 @@ import pytest
 
 from pipeline.errors import ConfigurationError
 from pipeline.events import ScoredPost
-from pipeline.replay.recorded import arrival, between, is_scored, merged, read_scored, unsorted
-from tests.unit.core.streams import START_MS, background, scored_post
+from pipeline.replay.recorded import arrival, between, is_scored, merged, once_in_order, read_scored, unsorted
+from tests.unit.core.streams import HOUR_MS, START_MS, background, scored_post
 
 
 def write(path: Path, posts: list[ScoredPost]) -> Path:
@@ -102,3 +102,21 @@ def test_arrival_order_goes_by_when_a_post_was_available() -> None:
     late = scored_post("late", START_MS, available_at_ms=START_MS + 1_000)
     posts = [late, scored_post("prompt", START_MS + 10)]
     assert [post.event_id for post in sorted(posts, key=arrival)] == ["prompt", "late"]
+
+
+def test_posts_said_twice_count_once_and_nameless_ones_not_at_all() -> None:
+    first, second = scored_post("1", START_MS + 5), scored_post("2", START_MS)
+    assert once_in_order([first, second, first, scored_post("3", START_MS, entity="")]) == [second, first]
+    other = scored_post("1", START_MS + 5, entity="B")
+    assert len(once_in_order([first, other])) == 2
+
+
+def test_a_later_version_of_a_post_takes_the_earlier_one_not_away() -> None:
+    first = scored_post("1", START_MS)
+    later = first.model_copy(update={"event_time_ms": START_MS + HOUR_MS})
+    assert once_in_order([later, first]) == [first, later]
+
+
+def test_of_two_versions_of_one_time_the_same_one_counts_whatever_their_order() -> None:
+    mild, harsh = scored_post("1", START_MS, negative=0.1), scored_post("1", START_MS, negative=0.9)
+    assert once_in_order([mild, harsh]) == once_in_order([harsh, mild])
