@@ -22,6 +22,7 @@ class Tally:
     """What was played and what came out. ``steps`` counts alert records by rule and status."""
 
     posts: int = 0
+    nameless: int = 0
     late: int = 0
     trends: int = 0
     first_ms: int | None = None
@@ -36,7 +37,10 @@ class Tally:
         self.posts += 1
         self.first_ms = post.event_time_ms if self.first_ms is None else min(self.first_ms, post.event_time_ms)
         self.last_ms = post.event_time_ms if self.last_ms is None else max(self.last_ms, post.event_time_ms)
-        self.entities.add(post.entity)
+        if post.entity:
+            self.entities.add(post.entity)
+        else:
+            self.nameless += 1
         self.models.add(f"{post.model}@{post.model_revision}")
 
     def summary(self, config: DetectorConfig) -> dict[str, Any]:
@@ -44,6 +48,7 @@ class Tally:
         return {
             "posts": self.posts,
             "entities": len(self.entities),
+            "without_entity": self.nameless,
             "late": self.late,
             "trends": self.trends,
             "alerts": len(self.alerts),
