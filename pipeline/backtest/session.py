@@ -26,6 +26,7 @@ from pipeline.core.detector_config import DETECTOR_VERSION, DetectorConfig
 from pipeline.core.shown import utc
 from pipeline.errors import ConfigurationError
 from pipeline.events import ScoredPost
+from pipeline.replay.play import make_folder
 from pipeline.replay.recorded import once_in_order
 from pipeline.times import DAY_MS, HOUR_MS
 
@@ -72,10 +73,7 @@ class Outcome:
 
 def check_wishes(out: Path, files: Sequence[Path]) -> None:
     """Find out before minutes of scoring, not behind them, that the results could not be written or files not be read."""
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigurationError(f"--out {out} cannot be written: {error}; name a folder that can") from error
+    make_folder(out)
     for path in files:
         if not path.is_file():
             raise ConfigurationError(f"{path} is not a file; check the path")

@@ -111,6 +111,14 @@ def paced(
         yield post
 
 
+def make_folder(out: Path) -> None:
+    """Make the folder of the results: before minutes of scoring, not behind them, it shows that it could not be written."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigurationError(f"--out {out} cannot be written: {error}; name a folder that can") from error
+
+
 def write(steps: Iterable[Step], out: Path) -> None:
     """Write trends.jsonl and alerts.jsonl into the folder ``out``: as they come under the name NAME.partial, moved at the end.
 
@@ -118,7 +126,7 @@ def write(steps: Iterable[Step], out: Path) -> None:
     """
     partial = [out / f"{name}.partial" for name in RECORDS]
     try:
-        out.mkdir(parents=True, exist_ok=True)
+        make_folder(out)
         with ExitStack() as files:
             trends, alerts = (files.enter_context(path.open("wb")) for path in partial)
             for step in steps:
