@@ -216,6 +216,8 @@ def measure(posts: Sequence[ScoredPost], options: argparse.Namespace) -> dict[st
     """Return every number of the benchmark."""
     exchange = read_exchange(options.timezone, options.hours)
     recording = halves(posts)
+    for note in recording.notes:
+        print(note, file=sys.stderr)
     rows: list[dict[str, Any]] = []
     rates = {}
     for rate in options.rates:

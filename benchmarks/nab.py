@@ -97,7 +97,7 @@ def _series(row: dict[str, Any], where: str) -> Counts:
         counts = np.array([count for _, count in row["counts"]], dtype=np.float64)
         labels = tuple(_ms(label) for label in row["labels"])
         spans = sorted((_ms(start), _ms(end)) for start, end in row["windows"])
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         form = "counts [[time, number]], labels [time], windows [[from, to]]; a time is ISO or epoch milliseconds"
         raise ConfigurationError(f"{where}, series {row['entity']!r}: {error}; expected {form}") from None
     if (np.diff(times) <= 0).any():
@@ -124,7 +124,9 @@ def _utc(time_ms: int) -> str:
     return datetime.fromtimestamp(time_ms / 1000, UTC).isoformat()
 
 
-def _ms(time: str | int) -> int:
+def _ms(time: Any) -> int:
+    if not isinstance(time, str | int):
+        raise TypeError(f"{time!r} is no time")
     time_ms = time if isinstance(time, int) else iso_ms(time)
     if not EARLIEST_MS <= time_ms < LATEST_MS:
         raise ValueError(f"the time {time!r} lies outside 2000 to 2100; multiply epoch seconds by 1000")

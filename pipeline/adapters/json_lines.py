@@ -3,6 +3,7 @@
 import gzip
 import json
 import zlib
+from codecs import BOM_UTF8
 from collections.abc import Iterable, Iterator
 from io import BufferedReader
 from pathlib import Path
@@ -27,7 +28,7 @@ def unpacked(raw: BufferedReader) -> IO[bytes]:
 
 
 def read_lines(path: Path) -> Iterator[tuple[int, bytes]]:
-    """Yield every line with its number, the first one being 1.
+    """Yield every line with its number, the first one being 1; that has no byte order mark, though the file may.
 
     Raises ConfigurationError for a file that cannot be read, also where it ends too early.
     """
@@ -35,7 +36,7 @@ def read_lines(path: Path) -> Iterator[tuple[int, bytes]]:
     try:
         with path.open("rb") as raw:
             for number, line in enumerate(unpacked(raw), 1):
-                yield number, line
+                yield number, line.removeprefix(BOM_UTF8) if number == 1 else line
     except (OSError, EOFError, zlib.error) as error:
         if isinstance(error, OSError) and error.strerror:
             raise ConfigurationError(f"{path} cannot be read ({error.strerror}); give a file of lines, plain or gzip") from error
@@ -51,7 +52,7 @@ def read_texts(path: Path) -> Iterator[tuple[str, str]]:
     for number, line in read_lines(path):
         where = f"{path} line {number}"
         try:
-            text = line.decode("utf-8-sig" if number == 1 else "utf-8")
+            text = line.decode()
         except UnicodeDecodeError as error:
             raise ConfigurationError(f"{where} is not UTF-8 text ({error}); save the file in UTF-8") from error
         yield where, text.rstrip("\r\n")

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from pipeline.adapters.json_lines import read_lines
 from pipeline.backtest.detections import Detection, detections
 from pipeline.errors import ConfigurationError
@@ -48,8 +50,11 @@ def read_alerts(run: Path) -> list[Alert]:
 def _parse(line: bytes, path: Path, number: int) -> Alert:
     try:
         return Alert.model_validate_json(line)
-    except ValueError as error:
-        raise ConfigurationError(f"{path} line {number} is not an alert: {' '.join(str(error).splitlines()[:3])}") from None
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(map(str, first["loc"])) or "the line"
+        fix = "give the folder of a run, or its alerts.jsonl"
+        raise ConfigurationError(f"{path} line {number} is not an alert: {where}: {first['msg']}; {fix}") from None
 
 
 def compare(before: Iterable[Alert], after: Iterable[Alert]) -> Comparison:

@@ -126,9 +126,10 @@ def _identity(alert: Alert) -> tuple[str, int]:
 def too_early(alerts: Sequence[Alert], posts: Sequence[ScoredPost], out_of_orderness_ms: int) -> list[Alert]:
     """Return alerts said to be available before they happened, or whose evidence came after the alert, by either time.
 
-    A pane closes ``out_of_orderness_ms`` after its end, which is the alert's event time: until then a post may come in.
+    A pane closes ``out_of_orderness_ms`` after its end, which is the alert's event time: until then a post may come in. ``posts``
+    are in event-time order; of one that has several versions the first counts.
     """
-    times = {post.event_id: (post.event_time_ms, known_ms(post)) for post in posts}
+    times = {post.event_id: (post.event_time_ms, known_ms(post)) for post in reversed(posts)}
     return [alert for alert in alerts if _is_early(alert, times, alert.event_time_ms + out_of_orderness_ms)]
 
 

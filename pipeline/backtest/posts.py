@@ -5,16 +5,9 @@ from collections.abc import Iterable
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.core.trends import post_order
 from pipeline.events import ScoredPost
 
 Ints = npt.NDArray[np.int64]
-
-
-def once_in_order(posts: Iterable[ScoredPost]) -> list[ScoredPost]:
-    """Return the posts that name somebody in event-time order, each post and entity once."""
-    unique = {(post.event_id, post.entity): post for post in posts if post.entity}
-    return sorted(unique.values(), key=post_order)
 
 
 class ByEntity:

@@ -74,6 +74,8 @@ def read_prices(path: Path, exchange: Exchange = NEW_YORK) -> Prices:
     closes = _closes(list(_rows(path)))
     if not closes:
         raise ConfigurationError(f"prices: {path} holds no prices; expected JSON lines with ticker, date, close")
+    if all(map(isnan, closes.values())):
+        raise ConfigurationError(f"prices: no line of {path} has a close or adj_close above 0; name the closing price so")
     tickers = tuple(sorted({ticker for ticker, _ in closes}))
     days = sorted({day for _, day in closes})
     matrix = np.array([[closes.get((ticker, day), np.nan) for ticker in tickers] for day in days], dtype=np.float64)

@@ -4,6 +4,7 @@ import json
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from hashlib import sha256
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from pipeline.core.shown import utc
 from pipeline.events import Trend
 
 MOST_ENTITIES = 40
+MOST_NAME_CHARS = 200  # a file system takes 255 bytes
 ENTITY = "entity-"
 RIGHT = {True: "yes", False: "no", None: "–"}
 
@@ -91,10 +93,17 @@ def write_report(report: ReportInput, out: Path, as_page: bool, as_files: bool) 
 
 
 def write_pictures(drawn: Mapping[str, bytes], folder: Path) -> None:
-    """Write each picture as NAME.png; what cannot stand in a file name is percent-encoded."""
+    """Write each picture as NAME.png; what cannot stand in a file name is percent-encoded, what is too long ends in its hash."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, png in drawn.items():
-        (folder / f"{quote(name, safe='')}.png").write_bytes(png)
+        (folder / f"{_file_name(name)}.png").write_bytes(png)
+
+
+def _file_name(name: str) -> str:
+    encoded = quote(name, safe="")
+    if len(encoded) <= MOST_NAME_CHARS:
+        return encoded
+    return f"{encoded[:MOST_NAME_CHARS]}-{sha256(name.encode()).hexdigest()[:12]}"
 
 
 def worth_showing(scores: Evaluation) -> list[str]:

@@ -16,15 +16,18 @@ from pipeline.backtest.evaluate import Evaluation, Spans, Truth, evaluate
 from pipeline.backtest.event_study import EventStudy, event_study
 from pipeline.backtest.exchange import NEW_YORK, Exchange
 from pipeline.backtest.fit import fit_prepared
-from pipeline.backtest.posts import ByEntity, once_in_order
+from pipeline.backtest.notes import about_posts, about_prices, about_span, about_truth
+from pipeline.backtest.posts import ByEntity
 from pipeline.backtest.prepared import Posts, Told
 from pipeline.backtest.prices import LEAST_SESSIONS, Prices, read_prices
 from pipeline.backtest.sharded import Prepare, prepare_here
 from pipeline.backtest.truth import price_incidents, read_truth
 from pipeline.core.detector_config import DETECTOR_VERSION, DetectorConfig
-from pipeline.core.shown import counted, utc
+from pipeline.core.shown import utc
 from pipeline.errors import ConfigurationError
 from pipeline.events import ScoredPost
+from pipeline.replay.play import make_folder
+from pipeline.replay.recorded import once_in_order
 from pipeline.times import DAY_MS, HOUR_MS
 
 LIBRARIES = ("groundswell", "numpy", "pydantic", "matplotlib")
@@ -70,10 +73,7 @@ class Outcome:
 
 def check_wishes(out: Path, files: Sequence[Path]) -> None:
     """Find out before minutes of scoring, not behind them, that the results could not be written or files not be read."""
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigurationError(f"--out {out} cannot be written: {error}; name a folder that can") from error
+    make_folder(out)
     for path in files:
         if not path.is_file():
             raise ConfigurationError(f"{path} is not a file; check the path")
@@ -112,10 +112,14 @@ def load(
         prices=table,
         losses=() if table is None else price_incidents(table, by_entity.entities),
     )
-    if table is not None and table.left_out:
-        why = "are no sessions: fewer than half of the tickers have a price"
-        notes += (f"prices: {counted(len(table.left_out), 'day')}, {table.left_out[0]} the first, {why}",)
-    return Recording(known, by_entity, facts, spans, notes)
+    found = [
+        *notes,
+        *about_posts(posts, ordered),
+        *(about_span(known, spans.test) if (bounds.from_ms, bounds.to_ms) == (None, None) else ()),
+        *(() if facts.planted is None else about_truth(facts.planted, spans.test)),
+        *(() if table is None else about_prices(table)),
+    ]
+    return Recording(known, by_entity, facts, spans, tuple(found))
 
 
 def choose_spans(bounds: Bounds, first_ms: int, end_ms: int) -> Spans:

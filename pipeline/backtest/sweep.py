@@ -18,13 +18,14 @@ from pipeline.adapters.json_lines import read_objects, write_lines
 from pipeline.backtest.evaluate import Evaluation, Spans, Truth, evaluate
 from pipeline.backtest.fit import fit_prepared
 from pipeline.backtest.grid import Point, configured
-from pipeline.backtest.posts import ByEntity, once_in_order
+from pipeline.backtest.posts import ByEntity
 from pipeline.backtest.prepared import Posts
 from pipeline.backtest.session import Recording
 from pipeline.backtest.sharded import prepare_here
 from pipeline.core.detector_config import DETECTOR_VERSION, DetectorConfig
+from pipeline.errors import ConfigurationError
 from pipeline.pool import AHEAD, pool
-from pipeline.replay.recorded import read_scored
+from pipeline.replay.recorded import once_in_order, read_scored
 
 RESULTS = "sweep.jsonl"
 
@@ -167,7 +168,11 @@ def _start(data: SweepData, config: DetectorConfig) -> None:
 def _score_point(point: Point) -> dict[str, Any]:
     if _worker is None:
         raise RuntimeError("the process was not initialised")
-    return score_point(point, _worker.posts, _worker.by_entity, _worker.config, _worker.data)
+    try:
+        return score_point(point, _worker.posts, _worker.by_entity, _worker.config, _worker.data)
+    except (ArithmeticError, ValueError) as error:
+        shown = ", ".join(f"{name}={value}" for name, value in point.items())
+        raise ConfigurationError(f"grid: {shown}: no detector can compute with that ({error}); name other values") from error
 
 
 def score_point(point: Point, posts: Posts, by_entity: ByEntity, config: DetectorConfig, data: SweepData) -> dict[str, Any]:

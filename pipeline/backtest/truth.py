@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pipeline.adapters.json_lines import read_objects
+from pipeline.adapters.json_lines import SHOWN_CHARS, read_objects, text_field
 from pipeline.backtest.prices import Prices
 from pipeline.contract import EARLIEST_MS, LATEST_MS
 from pipeline.errors import ConfigurationError
@@ -56,19 +56,22 @@ def read_truth(path: Path, known_entities: Iterable[str]) -> tuple[Incident, ...
 
 
 def _incident(row: dict[str, object], where: str) -> Incident:
-    values = [row.get(name) for name in Incident._fields]
-    for name, value, wanted in zip(Incident._fields, values, (str, str, int, int), strict=True):
-        if not isinstance(value, wanted) or isinstance(value, bool):
-            raise ConfigurationError(f"truth: {where}: {name} = {value!r}; expected {wanted.__name__}")
-    entity, kind, from_ms, to_ms = values
-    incident = Incident(str(entity), str(kind), int(str(from_ms)), int(str(to_ms)))
-    if incident.to_ms <= incident.from_ms:
-        raise ConfigurationError(f"truth: {where}: to_ms = {to_ms} is not after from_ms = {from_ms}")
-    for name, value in (("from_ms", incident.from_ms), ("to_ms", incident.to_ms)):
-        if not EARLIEST_MS <= value < LATEST_MS:
-            fix = "write epoch milliseconds of 2000 to 2100"
-            raise ConfigurationError(f"truth: {where}: {name} = {value} is no such time; {fix}")
-    return incident
+    at = f"truth: {where}"
+    entity, kind = (text_field(row, name, at) for name in ("entity", "kind"))
+    from_ms, to_ms = (_time_ms(row, name, at) for name in ("from_ms", "to_ms"))
+    if to_ms <= from_ms:
+        raise ConfigurationError(f"{at}: to_ms = {to_ms} is not after from_ms = {from_ms}; write when it was over")
+    return Incident(entity, kind, from_ms, to_ms)
+
+
+def _time_ms(row: dict[str, object], name: str, at: str) -> int:
+    fix = "write epoch milliseconds of 2000 to 2100"
+    if name not in row:
+        raise ConfigurationError(f"{at}: field {name!r} is missing; {fix}")
+    value = row[name]
+    if isinstance(value, bool) or not isinstance(value, int) or not EARLIEST_MS <= value < LATEST_MS:
+        raise ConfigurationError(f"{at}: {name} = {value!r:.{SHOWN_CHARS}} is no such time; {fix}")
+    return value
 
 
 def _with_hints(unknown: list[str], known: set[str]) -> str:

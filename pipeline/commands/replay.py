@@ -66,6 +66,7 @@ def replay(  # noqa: PLR0913 - one parameter an option
     if publish is not None:
         check_prefix(publish, settings.kafka.topic_prefix)
     factor = parse_speed(speed)
+    play.make_folder(out)
     config, tally, begun = detector_config(settings.trends), play.Tally(), perf_counter()
     scoring = scoring_for(settings, mapping, encoder)
     posts = _posts(paths, scoring, (from_ms - round(warm_up * DAY_MS), to_ms), arrival)

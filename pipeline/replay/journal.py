@@ -59,12 +59,15 @@ class Journal:
 
 @contextmanager
 def journal_of(target: Path) -> Iterator[Journal]:
-    """Yield the journal beside ``target``; it goes when ``target`` stands. Waits while another run holds it."""
+    """Yield the journal beside ``target``; it goes when ``target`` stands or it holds nothing. Waits while another run has it."""
     target.parent.mkdir(parents=True, exist_ok=True)
     path = target.with_name(f"{target.name}.journal")
     with path.open("a+b") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         file.seek(0)
-        yield Journal.over(file)
-        if target.is_file():
-            path.unlink(missing_ok=True)
+        journal = Journal.over(file)
+        try:
+            yield journal
+        finally:
+            if target.is_file() or not journal.raw_posts:
+                path.unlink(missing_ok=True)

@@ -22,6 +22,7 @@ class Tally:
     """What was played and what came out. ``steps`` counts alert records by rule and status."""
 
     posts: int = 0
+    nameless: int = 0
     late: int = 0
     trends: int = 0
     first_ms: int | None = None
@@ -36,7 +37,10 @@ class Tally:
         self.posts += 1
         self.first_ms = post.event_time_ms if self.first_ms is None else min(self.first_ms, post.event_time_ms)
         self.last_ms = post.event_time_ms if self.last_ms is None else max(self.last_ms, post.event_time_ms)
-        self.entities.add(post.entity)
+        if post.entity:
+            self.entities.add(post.entity)
+        else:
+            self.nameless += 1
         self.models.add(f"{post.model}@{post.model_revision}")
 
     def summary(self, config: DetectorConfig) -> dict[str, Any]:
@@ -44,6 +48,7 @@ class Tally:
         return {
             "posts": self.posts,
             "entities": len(self.entities),
+            "without_entity": self.nameless,
             "late": self.late,
             "trends": self.trends,
             "alerts": len(self.alerts),
@@ -106,6 +111,14 @@ def paced(
         yield post
 
 
+def make_folder(out: Path) -> None:
+    """Make the folder of the results: before minutes of scoring, not behind them, it shows that it could not be written."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigurationError(f"--out {out} cannot be written: {error}; name a folder that can") from error
+
+
 def write(steps: Iterable[Step], out: Path) -> None:
     """Write trends.jsonl and alerts.jsonl into the folder ``out``: as they come under the name NAME.partial, moved at the end.
 
@@ -113,7 +126,7 @@ def write(steps: Iterable[Step], out: Path) -> None:
     """
     partial = [out / f"{name}.partial" for name in RECORDS]
     try:
-        out.mkdir(parents=True, exist_ok=True)
+        make_folder(out)
         with ExitStack() as files:
             trends, alerts = (files.enter_context(path.open("wb")) for path in partial)
             for step in steps:

@@ -11,6 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from pipeline.adapters.json_lines import has_lines, read_lines, read_objects
 from pipeline.contract import EARLIEST_MS
+from pipeline.core.panes import mention_of
 from pipeline.core.shown import utc
 from pipeline.core.trends import post_order
 from pipeline.errors import ConfigurationError
@@ -49,6 +50,20 @@ def read_scored(path: Path) -> Iterator[ScoredPost]:
                 raise unsorted(path, number, before_ms, post.event_time_ms)
             before_ms = post.event_time_ms
             yield post
+
+
+def once_in_order(posts: Iterable[ScoredPost]) -> list[ScoredPost]:
+    """Return the posts that name somebody in event-time order, each post, entity and time once.
+
+    Of two versions of one time that which sorts first stays, whatever their order in the files. A version of another time is
+    kept: live, both count, and dropping the earlier one for the later would be to know the future.
+    """
+    unique: dict[tuple[str, str, int], ScoredPost] = {}
+    for post in posts:
+        if post.entity:
+            key = post.event_id, post.entity, post.event_time_ms
+            unique[key] = min(post, unique[key], key=mention_of) if key in unique else post
+    return sorted(unique.values(), key=post_order)
 
 
 def merged(files: Sequence[Iterable[ScoredPost]]) -> Iterator[ScoredPost]:

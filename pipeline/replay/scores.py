@@ -11,9 +11,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from pipeline.adapters.files import published_file
-from pipeline.core.trends import post_order
 from pipeline.errors import ConfigurationError
 from pipeline.events import ScoredPost
+from pipeline.replay.recorded import once_in_order
 
 
 def kept_scores(raw: Path, identity: str, cache: Path) -> Path:
@@ -29,14 +29,14 @@ def kept_scores(raw: Path, identity: str, cache: Path) -> Path:
 
 
 def keep_scores(target: Path, posts: Iterable[ScoredPost]) -> int:
-    """Write the posts in event-time order, each post and entity once; return their number.
+    """Write what ``once_in_order`` returns of the posts; return their number.
 
     Equal posts give equal bytes; an interruption leaves no half file.
     """
-    unique = {(post.event_id, post.entity): post for post in posts if post.entity}
+    unique = once_in_order(posts)
     try:
         with published_file(target) as scratch, scratch.open("wb") as raw, gzip.GzipFile("", "wb", 6, raw, mtime=0) as out:
-            for post in sorted(unique.values(), key=post_order):
+            for post in unique:
                 out.write(post.to_json() + b"\n")
     except OSError as error:
         raise ConfigurationError(

@@ -41,7 +41,7 @@ def test_runs_are_read_from_folders_or_files_and_bad_lines_are_named(tmp_path: P
     path.write_bytes(alert("1", "A", START_MS).to_json() + b"\n")
     assert read_alerts(tmp_path) == read_alerts(path) == [alert("1", "A", START_MS)]
     path.write_text('{"alert_id": "x"}\n')
-    with pytest.raises(ConfigurationError, match="line 1 is not an alert"):
+    with pytest.raises(ConfigurationError, match=r"line 1 is not an alert: \w+: Field required; give the folder of a run"):
         read_alerts(tmp_path)
     with pytest.raises(ConfigurationError, match="absent cannot be read"):
         read_alerts(tmp_path / "absent")

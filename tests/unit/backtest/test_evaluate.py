@@ -5,7 +5,7 @@ import pytest
 
 from pipeline.backtest.detections import detections, dominant_share, matched
 from pipeline.backtest.evaluate import Spans, Truth, evaluate, quantiles
-from pipeline.backtest.posts import ByEntity, once_in_order
+from pipeline.backtest.posts import ByEntity
 from pipeline.backtest.prices import Prices
 from pipeline.backtest.tiers import NEW, poisson_interval, tier_of_entity
 from pipeline.backtest.truth import Incident, price_incidents
@@ -182,13 +182,6 @@ def test_poisson_interval_is_that_of_the_tables() -> None:
 def test_matching_ignores_other_entities() -> None:
     (found,) = matched(detections([alert("x", "B", TEST[0] + 10 * HOUR_MS)]), [incident("A", 10)], 0)
     assert found.hits == ()
-
-
-def test_posts_said_twice_count_once_and_nameless_ones_not_at_all() -> None:
-    first, second = scored_post("1", START_MS + 5), scored_post("2", START_MS)
-    assert once_in_order([first, second, first, scored_post("3", START_MS, entity="")]) == [second, first]
-    other = scored_post("1", START_MS + 5, entity="B")
-    assert len(once_in_order([first, other])) == 2
 
 
 def test_quantiles_interpolate() -> None:

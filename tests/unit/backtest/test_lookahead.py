@@ -51,6 +51,18 @@ def test_evidence_from_after_the_alert_is_found() -> None:
     assert [record.alert_id for record in lookahead(posts, CONFIG, None, cheat).early] == ["x"]
 
 
+def test_a_later_version_of_what_an_alert_shows_makes_it_not_early() -> None:
+    posts = [scored_post(str(i), START_MS + i * HOUR_MS) for i in range(20)]
+    shown = posts[3]
+    evidence = Evidence(event_id=shown.event_id, text="", author_id="a", event_time_ms=shown.event_time_ms, negative=0.9)
+
+    def honest(known: Sequence[ScoredPost], config: DetectorConfig) -> Sequence[Alert]:
+        return [alert("x", "A", START_MS + 5 * HOUR_MS, evidence=(evidence,))]
+
+    later = shown.model_copy(update={"event_time_ms": START_MS + 30 * HOUR_MS})
+    assert lookahead([*posts, later], CONFIG, None, honest).early == ()
+
+
 def test_an_alert_available_before_it_happened_is_found() -> None:
     posts = [scored_post(str(i), START_MS + i * HOUR_MS) for i in range(20)]
 

@@ -133,6 +133,12 @@ def test_an_empty_file_is_refused(tmp_path: Path) -> None:
         read_prices(path)
 
 
+def test_a_file_whose_closes_have_another_name_is_refused(tmp_path: Path) -> None:
+    path = write_rows(tmp_path / "p.jsonl", {"ticker": "A", "date": "2014-01-01", "Close": 1.0})
+    with pytest.raises(ConfigurationError, match=r"no line of .*p\.jsonl has a close or adj_close above 0; name the closing"):
+        read_prices(path)
+
+
 def write_rows(path: Path, *rows: dict[str, object]) -> Path:
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return path

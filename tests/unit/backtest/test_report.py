@@ -74,6 +74,11 @@ def test_pictures_of_entities_with_odd_names_stay_in_their_folder(tmp_path: Path
     assert [path.name for path in (tmp_path / "pictures").iterdir()] == ["entity-..%2FA%20B.png"]
 
 
+def test_pictures_of_entities_with_long_names_are_written_each(tmp_path: Path) -> None:
+    write_pictures({f"entity-{'贵州茅台' * 30}{end}": end.encode() for end in "AB"}, tmp_path / "pictures")
+    assert sorted(path.read_bytes() for path in (tmp_path / "pictures").iterdir()) == [b"A", b"B"]
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(240)
 def test_a_sweep_tunes_early_and_says_how_many_were_tried(tmp_path: Path) -> None:

@@ -224,3 +224,25 @@ def test_days_that_are_no_sessions_are_told(tmp_path: Path) -> None:
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     (note,) = load(recorded(), path, None, BOUNDS).notes
     assert note == "prices: 24 days, 2023-10-07 the first, are no sessions: fewer than half of the tickers have a price"
+
+
+def test_what_does_not_count_is_told() -> None:
+    posts = in_order(recorded(), [scored_post("x", SPIKE_MS, entity="")], recorded()[:3])
+    lines = f"of {len(posts):,}"
+    assert load(posts, None, None, BOUNDS).notes == (
+        f"posts: 1 line {lines} without an entity, left out",
+        f"posts: 3 lines {lines} said before (event_id, entity, time), counted once",
+    )
+
+
+def test_a_second_half_that_one_wrong_clock_has_made_is_told() -> None:
+    posts = [*recorded(), scored_post("x", START_MS + 20_000 * DAY_MS)]
+    (note,) = load(posts, None, None, Bounds()).notes
+    assert note.endswith(f"and holds 1 of {len(posts):,} posts; choose with --from and --to")
+    assert load(posts, None, None, replace(BOUNDS, to_ms=START_MS + 18 * DAY_MS)).notes == ()
+
+
+def test_a_truth_of_other_times_is_told(tmp_path: Path) -> None:
+    bounds = replace(BOUNDS, from_ms=SPIKE_MS + HOUR_MS)
+    (note,) = load(recorded(), None, write_truth(tmp_path / "t.jsonl"), bounds).notes
+    assert note.startswith("truth: none of its 1 incident begins in 2023-11-29")

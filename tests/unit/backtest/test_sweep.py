@@ -18,6 +18,7 @@ from pipeline.backtest.prices import Prices
 from pipeline.backtest.session import Bounds, Recording, load
 from pipeline.backtest.sharded import prepare_here
 from pipeline.core.detector_config import DetectorConfig
+from pipeline.errors import ConfigurationError
 from tests.unit.backtest.alarms import alert
 from tests.unit.core.streams import DAY_MS, START_MS, background, in_order, shift
 
@@ -60,6 +61,14 @@ def test_no_point_of_a_grid_is_left_out(tmp_path: Path, recording: Recording) ->
     todo: list[Point] = [{"share_weight": 0.1 * number} for number in range(1, 6)]
     found = list(sweeps.sweep(data, CONFIG, todo, tmp_path / sweeps.RESULTS, 1))
     assert [result["point"] for result in found] == todo
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+def test_a_point_that_no_detector_can_compute_with_is_named(tmp_path: Path, recording: Recording) -> None:
+    data = sweeps.write_data(recording, CONFIG, tmp_path, "UTC")
+    with pytest.raises(ConfigurationError, match=r"share_strength=1e\+308: no detector can compute with that"):
+        list(sweeps.sweep(data, CONFIG, [{"share_strength": 1e308}], tmp_path / sweeps.RESULTS, 1))
 
 
 def test_a_sweep_goes_on_where_it_stopped_and_forgets_a_half_written_line(tmp_path: Path, recording: Recording) -> None:

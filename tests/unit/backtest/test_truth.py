@@ -37,12 +37,15 @@ def test_unknown_entities_are_named_with_the_nearest_known_one(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("bad", "message"),
     [
-        (row(to_ms=START_MS), f"to_ms = {START_MS} is not after from_ms = {START_MS}"),
+        (row(to_ms=START_MS), f"to_ms = {START_MS} is not after from_ms = {START_MS}; write when it was over"),
         (row(from_ms=1_612_880_000, to_ms=1_612_890_000), "from_ms = 1612880000 is no such time; write epoch milliseconds"),
         (row(to_ms=START_MS * 1_000), f"to_ms = {START_MS}000 is no such time; write epoch milliseconds"),
-        (row(from_ms="now"), "from_ms = 'now'; expected int"),
-        ({"entity": "A", "kind": "x", "from_ms": 1}, "to_ms = None; expected int"),
-        (row(from_ms=True), "from_ms = True; expected int"),
+        (row(from_ms="now"), "from_ms = 'now' is no such time; write epoch milliseconds"),
+        (row(to_ms=10**400), "to_ms = 10{79} is no such time; write epoch milliseconds"),
+        ({"entity": "A", "kind": "x", "from_ms": START_MS}, "field 'to_ms' is missing; write epoch milliseconds"),
+        ({"entity": "A", "from_ms": START_MS, "to_ms": END_MS}, "field 'kind' is missing; every line needs it"),
+        (row() | {"entity": 600519}, "entity = 600519 is no string; put it in quotes"),
+        (row(from_ms=True), "from_ms = True is no such time; write epoch milliseconds"),
     ],
 )
 def test_bad_lines_are_named(tmp_path: Path, bad: dict[str, object], message: str) -> None:

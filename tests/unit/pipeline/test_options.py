@@ -67,6 +67,17 @@ def test_a_warm_up_is_a_number_of_days(days: str, tmp_path: Path) -> None:
     assert "Invalid value for '--warm-up'" in answer.output
 
 
+def test_a_replay_that_could_not_be_written_scores_nothing(tmp_path: Path) -> None:
+    posts, taken = tmp_path / "raw.jsonl", tmp_path / "taken"
+    posts.write_text('{"event_id": "1", "event_time_ms": 1388534400000, "author_id": "a", "entity": "A", "text": "crash"}\n')
+    taken.touch()
+    app = typer.Typer()
+    commands.register_all(app)
+    answer = CliRunner().invoke(app, ["replay", str(posts), "--out", str(taken), "--encoder", "fake"])
+    assert "cannot be written" in str(answer.exception)
+    assert set(tmp_path.iterdir()) == {posts, taken}
+
+
 def test_up_refuses_an_unknown_encoder_before_it_starts_anything() -> None:
     app = typer.Typer()
     commands.register_all(app)

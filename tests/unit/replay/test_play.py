@@ -28,6 +28,13 @@ def test_writes_trends_alerts_and_a_summary_that_counts_them(tmp_path: Path) -> 
     assert {Rule.NEGATIVE_SPIKE, Rule.COORDINATED_ACTIVITY} <= {alert.rule for alert in alerts}
 
 
+def test_posts_about_nobody_are_counted_as_such_and_nobody_is_no_entity() -> None:
+    tally = Tally()
+    list(play([scored_post("1", START_MS), scored_post("2", START_MS, entity="")], CONFIG, tally))
+    summary = tally.summary(CONFIG)
+    assert (summary["posts"], summary["entities"], summary["without_entity"]) == (2, 1, 1)
+
+
 def test_a_warm_up_teaches_and_says_nothing() -> None:
     from_ms = START_MS + 11 * DAY_MS
     tally = Tally()

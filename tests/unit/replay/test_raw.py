@@ -139,6 +139,13 @@ def test_posts_that_cannot_be_scored_are_told_and_a_file_of_them_is_refused(tmp_
         read_posts(raw_file(tmp_path, [blank]), scoring(tmp_path, []))
 
 
+def test_a_file_refused_at_its_first_row_leaves_nothing_beside_it(tmp_path: Path) -> None:
+    path = raw_file(tmp_path, [{**ROWS[0], "event_time_ms": "x"}])
+    with pytest.raises(ConfigurationError, match="event_time_ms"):
+        read_posts(path, scoring(tmp_path, []))
+    assert list(tmp_path.iterdir()) == [path]
+
+
 def test_an_interrupted_scoring_goes_on_where_it_stood(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rows: list[dict[str, object]] = [{**ROWS[0], "event_id": "blank", "text": "\u200b"}, *ROWS]
     whole = list(read_posts(raw_file(tmp_path, rows), scoring(tmp_path, [])))

@@ -5,8 +5,8 @@ import pytest
 
 from pipeline.errors import ConfigurationError
 from pipeline.events import ScoredPost
-from pipeline.replay.recorded import arrival, between, is_scored, merged, read_scored, unsorted
-from tests.unit.core.streams import START_MS, background, scored_post
+from pipeline.replay.recorded import arrival, between, is_scored, merged, once_in_order, read_scored, unsorted
+from tests.unit.core.streams import HOUR_MS, START_MS, background, scored_post
 
 
 def write(path: Path, posts: list[ScoredPost]) -> Path:
@@ -19,6 +19,16 @@ def write(path: Path, posts: list[ScoredPost]) -> Path:
 def test_reads_what_was_written(tmp_path: Path, name: str) -> None:
     posts = background("A", 2, 20, 1)
     assert list(read_scored(write(tmp_path / name, posts))) == posts
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_byte_order_mark_and_foreign_line_ends_are_no_fault_of_a_file(tmp_path: Path, packed: bool) -> None:
+    posts = background("A", 1, 10, 1)
+    data = b"\xef\xbb\xbf" + b"".join(post.to_json() + b"\r\n" for post in posts)
+    path = tmp_path / "posts.jsonl"
+    path.write_bytes(gzip.compress(data) if packed else data)
+    assert is_scored(path)
+    assert list(read_scored(path)) == posts
 
 
 def test_an_unsorted_file_is_refused_with_the_command_that_sorts_it(tmp_path: Path) -> None:
@@ -92,3 +102,21 @@ def test_arrival_order_goes_by_when_a_post_was_available() -> None:
     late = scored_post("late", START_MS, available_at_ms=START_MS + 1_000)
     posts = [late, scored_post("prompt", START_MS + 10)]
     assert [post.event_id for post in sorted(posts, key=arrival)] == ["prompt", "late"]
+
+
+def test_posts_said_twice_count_once_and_nameless_ones_not_at_all() -> None:
+    first, second = scored_post("1", START_MS + 5), scored_post("2", START_MS)
+    assert once_in_order([first, second, first, scored_post("3", START_MS, entity="")]) == [second, first]
+    other = scored_post("1", START_MS + 5, entity="B")
+    assert len(once_in_order([first, other])) == 2
+
+
+def test_a_later_version_of_a_post_takes_the_earlier_one_not_away() -> None:
+    first = scored_post("1", START_MS)
+    later = first.model_copy(update={"event_time_ms": START_MS + HOUR_MS})
+    assert once_in_order([later, first]) == [first, later]
+
+
+def test_of_two_versions_of_one_time_the_same_one_counts_whatever_their_order() -> None:
+    mild, harsh = scored_post("1", START_MS, negative=0.1), scored_post("1", START_MS, negative=0.9)
+    assert once_in_order([mild, harsh]) == once_in_order([harsh, mild])
