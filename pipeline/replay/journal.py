@@ -1,6 +1,7 @@
 """Scored posts of a run that is not done yet, turn by turn, so that an interrupted scoring goes on where it stood.
 
-Lines of JSON: the scored posts of a turn, then one mark that says how many raw posts they came from. What stands behind the
+Lines of JSON: the scored posts of a turn, dead letters of those that cannot be scored, and one mark that says how many raw
+posts they came from. What stands behind the
 last mark was cut off in the middle and is scored again. One run at a time holds the file; another waits for it.
 """
 
@@ -15,6 +16,7 @@ from typing import IO, Final, Self
 from pipeline.events import DeadLetter, ScoredPost
 
 MARK: Final = b'{"raw_posts":'
+LETTER: Final = b'{"dead_letter":'
 
 
 @dataclass(slots=True)
@@ -45,6 +47,7 @@ class Journal:
         if refused and not self.why:
             self.why = f"{refused[0].field} = {refused[0].value}: {refused[0].reason}; {refused[0].fix}"
         self.file.writelines(post.to_json() + b"\n" for post in posts)
+        self.file.writelines(LETTER + letter.to_json() + b"}\n" for letter in refused)
         mark = {"raw_posts": self.raw_posts, "refused": self.refused, "why": self.why}
         self.file.write(json.dumps(mark, separators=(",", ":")).encode() + b"\n")
         self.file.flush()
@@ -53,8 +56,15 @@ class Journal:
         """Yield every scored post, in the order of writing."""
         self.file.seek(0)
         for line in self.file:
-            if not line.startswith(MARK):
+            if not line.startswith((MARK, LETTER)):
                 yield ScoredPost.model_validate_json(line)
+
+    def letters(self) -> Iterator[bytes]:
+        """Yield every dead letter as JSON, in the order of writing."""
+        self.file.seek(0)
+        for line in self.file:
+            if line.startswith(LETTER):
+                yield line.removeprefix(LETTER).removesuffix(b"}\n")
 
 
 @contextmanager

@@ -13,13 +13,13 @@ import structlog
 from pydantic import ValidationError
 
 import workers
-from pipeline.adapters.json_lines import has_lines
+from pipeline.adapters.json_lines import has_lines, read_lines, write_lines
 from pipeline.contract import EARLIEST_MS
 from pipeline.errors import ConfigurationError, InvalidRecord
 from pipeline.events import ScoredPost, SocialPost
 from pipeline.replay.journal import Journal, journal_of
 from pipeline.replay.recorded import is_scored, read_scored, unsorted
-from pipeline.replay.scores import keep_scores, kept_scores
+from pipeline.replay.scores import keep_scores, kept_scores, refused_beside
 from pipeline.replay.scoring_pool import scored_turns
 from pipeline.settings import Settings
 from producers.mapping import FieldMapping
@@ -92,6 +92,7 @@ def read_posts(path: Path, scoring: Scoring) -> Iterator[ScoredPost]:
     kept = kept_scores(path, scoring.identity, scoring.settings.cache)
     if not kept.is_file():
         _score(path, kept, scoring)
+    _tell_of_refused(path, refused_beside(kept))
     return read_scored(_given(path, kept, scoring) if scoring.given else kept)
 
 
@@ -107,8 +108,15 @@ def _score(path: Path, kept: Path, scoring: Scoring) -> None:
         if journal.refused and journal.refused == journal.raw_posts:
             raise ConfigurationError(f"{path}: all {journal.refused} posts cannot be scored, the first for {journal.why}")
         if journal.refused:
-            log.warning("posts_left_out", file=path.name, posts=journal.refused, first=journal.why)
+            write_lines(refused_beside(kept), journal.letters())
         keep_scores(kept, journal.posts())
+
+
+def _tell_of_refused(path: Path, letters: Path) -> None:
+    """Say so in every run, also where the scores are those of an earlier one."""
+    if letters.is_file():
+        refused = sum(1 for _ in read_lines(letters))
+        log.warning("posts_left_out", file=path.name, posts=refused, dead_letters=str(letters))
 
 
 def _go_on(path: Path, journal: Journal, scoring: Scoring) -> None:

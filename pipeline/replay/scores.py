@@ -9,11 +9,19 @@ import hashlib
 import os
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Final
 
 from pipeline.adapters.files import published_file
 from pipeline.errors import ConfigurationError
 from pipeline.events import ScoredPost
 from pipeline.replay.recorded import once_in_order
+
+SCORES: Final = ".scored.jsonl.gz"
+
+
+def refused_beside(kept: Path) -> Path:
+    """Return where the dead letters of raw posts stand that cannot be scored; there is no such file without them."""
+    return kept.with_name(f"{kept.name.removesuffix(SCORES)}.refused.jsonl")
 
 
 def kept_scores(raw: Path, identity: str, cache: Path) -> Path:
@@ -21,7 +29,7 @@ def kept_scores(raw: Path, identity: str, cache: Path) -> Path:
     with raw.open("rb") as content:
         digest = hashlib.file_digest(content, "sha256")
     digest.update(identity.encode())
-    name = f"{raw.name.split('.')[0]}.{digest.hexdigest()[:12]}.scored.jsonl.gz"
+    name = f"{raw.name.split('.')[0]}.{digest.hexdigest()[:12]}{SCORES}"
     beside = raw.with_name(name)
     if beside.is_file() or os.access(raw.parent, os.W_OK):
         return beside

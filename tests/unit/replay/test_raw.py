@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
+from pipeline.adapters.json_lines import read_lines
 from pipeline.contract import LATEST_MS
 from pipeline.errors import ConfigurationError
+from pipeline.events import DeadLetter
 from pipeline.inprocess import turns
 from pipeline.replay import raw, scoring_pool
 from pipeline.replay.raw import Scoring, read_posts, read_raw
@@ -132,9 +134,13 @@ def test_a_recording_is_scored_alike_whatever_day_it_is(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_posts_that_cannot_be_scored_are_told_and_a_file_of_them_is_refused(tmp_path: Path) -> None:
     blank: dict[str, object] = {**ROWS[0], "text": "\u200b"}
-    with capture_logs() as logs:
-        assert len(list(read_posts(raw_file(tmp_path, [blank, *ROWS[1:]]), scoring(tmp_path, [])))) == len(ROWS) - 1
-    assert [entry["event"] for entry in logs] == ["posts_left_out"]
+    for _ in ("scored now", "scores kept"):
+        with capture_logs() as logs:
+            assert len(list(read_posts(raw_file(tmp_path, [blank, *ROWS[1:]]), scoring(tmp_path, [])))) == len(ROWS) - 1
+        assert [(entry["event"], entry["posts"]) for entry in logs] == [("posts_left_out", 1)]
+        (letter,) = (DeadLetter.model_validate_json(line) for _, line in read_lines(Path(logs[0]["dead_letters"])))
+        assert (letter.topic, letter.field) == ("posts", "text")
+        assert json.loads(letter.payload)["event_id"] == blank["event_id"]
     with pytest.raises(ConfigurationError, match="all 1 posts cannot be scored, the first for text"):
         read_posts(raw_file(tmp_path, [blank]), scoring(tmp_path, []))
 
