@@ -20,6 +20,7 @@ MOST_POINTS = 10_000
 PRIOR = "prior."
 NOT_FITTED = ("prior.strength_days",)
 DIVISORS = ("half_life_ms", "own_rate_half_life_ms", "own_rate_strength_ms", "share_strength")
+COUNTED = ("cluster_capacity", "posts_per_author")  # with none of them no post counts
 
 Point = dict[str, float | int]
 
@@ -118,14 +119,16 @@ def _yaml_hint(value: Any) -> str:
 
 
 def _check_point(point: Point, config: DetectorConfig) -> None:
-    """Refuse what no detector can be: windows out of order, a rate outside (0, 1], a divisor of nothing."""
+    """Refuse what no detector can be: windows out of order, a rate outside (0, 1], a divisor of nothing, no memory."""
     chosen = configured(config, point)
     shown = ", ".join(f"{name}={value}" for name, value in point.items())
     if not 0 < chosen.false_alerts_per_entity_day <= 1:
         raise ConfigurationError(f"grid: {shown}: false_alerts_per_entity_day must lie in (0, 1]")
-    for name in DIVISORS:
+    for name in (*DIVISORS, *COUNTED):
         if getattr(chosen, name) <= 0:
             raise ConfigurationError(f"grid: {shown}: {name} must be above 0")
+    if chosen.forget_after_ms < chosen.longest_ms:
+        raise ConfigurationError(f"grid: {shown}: forget_after_ms is less than the longest window, {chosen.longest_ms}")
     for lane in chosen.lanes:
         if list(lane.windows_ms) != sorted(set(lane.windows_ms)) or lane.windows_ms[0] <= 0:
             raise ConfigurationError(f"grid: {shown}: windows_ms {lane.windows_ms} of {lane.rule} must ascend")
