@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from pipeline.core.detector_config import DetectorConfig
 from pipeline.core.entity_state import STATE_VERSION, EntityState, decode, encode
-from pipeline.jobs.trends import TrendHost, make_host
+from pipeline.jobs.trends import Snapshot, TrendHost, make_host
 from tests.unit.core.old_states import as_version_1, document_of, encoded_as_version_2, written_as_version_2
 from tests.unit.core.streams import eventful
 
@@ -22,10 +22,13 @@ def states() -> dict[str, bytes]:
     return host.snapshot().states
 
 
-def told_after(host: TrendHost[EntityState], first: int) -> tuple[list[bytes], dict[str, bytes]]:
-    """Return what the host tells of the posts from this one on, and of the end, and what it knows just before the end."""
+def told_after(host: TrendHost[EntityState], first: int) -> tuple[list[bytes], Snapshot]:
+    """Return what the host tells of the posts from this one on, and of the end, and what it knows just before the end.
+
+    But for what version 2 did not know: how much members of a market remember, and when it is looked who went silent.
+    """
     steps = [*host.on_posts(POSTS[first:])]
-    known = host.snapshot().states
+    known = host.snapshot()._replace(timers=[], groups={})
     return [record.to_json() for step in [*steps, host.finish()] for record in (*step.trends, *step.alerts)], known
 
 
