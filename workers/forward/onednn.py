@@ -6,7 +6,9 @@ torch lays the weights out anew in every call, and goes over the widest rows onc
 import torch
 from torch import Tensor
 
-from workers.forward.trunk import Fusing, RowMap
+from workers.forward import passes
+from workers.forward.lanes import numbers
+from workers.forward.trunk import Fusing, Norm, RowMap
 
 
 class OneDnnLinear(Fusing):
@@ -24,9 +26,10 @@ class OneDnnLinear(Fusing):
         """Return GELU of the layer."""
         return self._applied(rows, "gelu", "none")
 
-    def added(self, rows: Tensor, to: Tensor) -> Tensor:
-        """Return the layer of (rows, inputs), added to (rows, outputs)."""
+    def normed(self, rows: Tensor, to: Tensor, norm: Norm) -> Tensor:
+        """Return the norm of the layer of (rows, inputs), added to (rows, outputs)."""
         found: Tensor = torch.ops.mkldnn._linear_pointwise.binary(rows, to, self.packed, self.bias, "add")
+        passes.norm(numbers(found), numbers(norm.weight), numbers(norm.bias), norm.epsilon)
         return found
 
     def _applied(self, rows: Tensor, then: str, kind: str) -> Tensor:

@@ -1,6 +1,7 @@
-"""What a layer of 8 bits does before and after its product, a pass over the rows each, compiled by numba for this processor.
+"""What a layer does before and after its product, a pass over the rows each, compiled by numba for this processor.
 
 torch goes over the rows a dozen times for the same. Every row is done by itself, in one order of sums for all numbers of rows.
+Rows are as wide as a multiple of LANES.
 """
 
 # mypy: ignore-errors
@@ -11,49 +12,43 @@ import numpy as np
 from numba import njit
 
 from workers.forward.gelu import CURVE, EDGE
+from workers.forward.lanes import LANES, greatest, least, load, lowest, most, spread, store, store_bytes, total
 
 LEVELS: Final = 127.0
 ZERO: Final = 128
 
 _COMPILED = {"nogil": True, "error_model": "numpy", "fastmath": {"contract"}}  # no check before a division; a * b + c in one step
-_LOWEST, _HIGHEST = np.int32(-(2**31)), np.int32(2**31 - 1)
-_SIGN, _OTHERS = np.int32(31), np.int32(2**31 - 1)
-_HALF, _LEAST = np.float32(0.5), np.float32(1e-12)
+_NOUGHT, _ONE, _HALF, _LEAST = np.float32(0), np.float32(1), np.float32(0.5), np.float32(1e-12)
 _LEVELS, _ROUNDED_ZERO = np.float32(LEVELS), np.float32(ZERO + 0.5)  # to whole numbers by cutting off
 _TOP = np.float32(EDGE)
 _CURVE = tuple(np.float32(one) for one in CURVE)
-
-
-@njit(inline="always")
-def _ordered(bits):
-    """Return whole numbers in the order of the floats of these bits, and back again."""
-    return np.int32(bits ^ np.int32(np.int32(bits >> _SIGN) & _OTHERS))
 
 
 @njit(**_COMPILED)
 def to_levels(rows, factors, levels, middles, halves):
     """Write each row, times the factors, as whole levels about ZERO, at most LEVELS away; its middle and half width aside.
 
-    rows: (n, inputs) float32; factors: (inputs,); levels: (n, inputs) uint8; middles, halves: (n,). The range is found among
-    whole numbers: a compiler finds no least of several floats at once, since one may be no number.
+    rows: (n, inputs) float32; factors: (inputs,); levels: (n, inputs) uint8; middles, halves: (n,). A row that holds no number
+    somewhere has a half width that is none.
     """
-    scaled = np.empty(rows.shape[1], np.float32)
-    bits = scaled.view(np.int32)
-    ends = np.empty(2, np.float32)
+    width = rows.shape[1]
+    given, found = rows.reshape(-1), levels.reshape(-1)
+    scaled = np.empty(width, np.float32)
     for row in range(len(rows)):
-        low, high = _HIGHEST, _LOWEST
-        for place in range(len(scaled)):
-            scaled[place] = rows[row, place] * factors[place]
-        for place in range(len(scaled)):
-            here = _ordered(bits[place])
-            low, high = min(low, here), max(high, here)
-        ends.view(np.int32)[0], ends.view(np.int32)[1] = _ordered(low), _ordered(high)
-        middle = (ends[0] + ends[1]) * _HALF
-        half = max((ends[1] - ends[0]) * _HALF, _LEAST)
+        first = row * width
+        low = high = load(given, first) * load(factors, 0)
+        wrong = spread(_NOUGHT)
+        for place in range(0, width, LANES):
+            own = load(given, first + place) * load(factors, place)
+            store(scaled, place, own)
+            low, high, wrong = least(low, own), most(high, own), own * _NOUGHT + wrong
+        bottom, top = lowest(low), greatest(high)
+        middle = (bottom + top) * _HALF
+        half = max((top - bottom) * _HALF, _LEAST)
         step = _LEVELS / half
-        for place in range(len(scaled)):
-            levels[row, place] = np.int32((scaled[place] - middle) * step + _ROUNDED_ZERO)
-        middles[row], halves[row] = middle, half
+        for place in range(0, width, LANES):
+            store_bytes(found, first + place, (load(scaled, place) - middle) * step + _ROUNDED_ZERO)
+        middles[row], halves[row] = middle, half + total(wrong)
 
 
 @njit(**_COMPILED)
@@ -62,35 +57,62 @@ def finish(rows, middles, halves, sums, bias):
 
     middles, halves: (n,); sums, bias: (outputs,). All float32.
     """
+    width, found = rows.shape[1], rows.reshape(-1)
     for row in range(len(rows)):
-        middle, half = middles[row], halves[row]
-        for place in range(rows.shape[1]):
-            rows[row, place] = rows[row, place] * half + (middle * sums[place] + bias[place])
+        for place in range(0, width, LANES):
+            at = row * width + place
+            store(found, at, _said(load(found, at), place, (halves[row], middles[row]), sums, bias))
 
 
 @njit(**_COMPILED)
 def finish_curved(rows, middles, halves, sums, bias):
     """Do the same and take GELU of it."""
+    width, found = rows.shape[1], rows.reshape(-1)
     for row in range(len(rows)):
-        middle, half = middles[row], halves[row]
-        for place in range(rows.shape[1]):
-            rows[row, place] = _gelu(rows[row, place] * half + (middle * sums[place] + bias[place]))
+        for place in range(0, width, LANES):
+            at = row * width + place
+            store(found, at, _gelu(_said(load(found, at), place, (halves[row], middles[row]), sums, bias)))
 
 
 @njit(**_COMPILED)
 def finish_added(rows, middles, halves, sums, bias, to):
     """Do the same and add ``to`` (n, outputs)."""
+    width, found, past = rows.shape[1], rows.reshape(-1), to.reshape(-1)
     for row in range(len(rows)):
-        middle, half = middles[row], halves[row]
-        for place in range(rows.shape[1]):
-            rows[row, place] = rows[row, place] * half + (middle * sums[place] + bias[place]) + to[row, place]
+        for place in range(0, width, LANES):
+            at = row * width + place
+            store(found, at, _said(load(found, at), place, (halves[row], middles[row]), sums, bias) + load(past, at))
+
+
+@njit(**_COMPILED)
+def norm(rows, weight, bias, epsilon):
+    """Normalise each row (n, width) in place, as torch's layer_norm does. All float32, or all bfloat16 as their bits."""
+    width, found = rows.shape[1], rows.reshape(-1)
+    for first in range(0, rows.size, width):
+        whole, squares = spread(_NOUGHT), spread(_NOUGHT)
+        for at in range(first, first + width, LANES):
+            whole = whole + load(found, at)
+        mean = total(whole) / np.float32(width)
+        for at in range(first, first + width, LANES):
+            away = load(found, at) - mean
+            squares = away * away + squares
+        scale = _ONE / np.sqrt(total(squares) / np.float32(width) + np.float32(epsilon))
+        for place in range(0, width, LANES):
+            own = (load(found, first + place) - mean) * scale
+            store(found, first + place, own * load(weight, place) + load(bias, place))
+
+
+@njit(inline="always")
+def _said(product, place, of_row, sums, bias):
+    half, middle = of_row
+    return product * half + (load(sums, place) * middle + load(bias, place))
 
 
 @njit(inline="always")
 def _gelu(value):
-    near = min(max(value, -_TOP), _TOP)
+    near = least(most(value, spread(-_TOP)), spread(_TOP))
     square = near * near
-    curve = _CURVE[0]
+    curve = spread(_CURVE[0])
     for place in range(1, len(_CURVE)):
         curve = curve * square + _CURVE[place]
     return value * (near * curve + _HALF)

@@ -16,10 +16,12 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from pipeline.errors import ModelError
 from workers.forward import passes
+from workers.forward.lanes import LANES
 from workers.forward.packing import pack
 from workers.forward.passes import LEVELS, ZERO
-from workers.forward.trunk import Fusing, LinearFactory, RowMap, Trunk, float_linear
+from workers.forward.trunk import Fusing, LinearFactory, Norm, RowMap, Trunk, float_linear
 
 SMOOTHING: Final = 0.5
 _TRIAL_TEXTS: Final = 32
@@ -30,10 +32,13 @@ Row = npt.NDArray[np.float32]
 class Int8Linear(Fusing):
     """A layer of 8-bit sums by oneDNN. evened rows = middle + half · unit, so W·rows = half · (W·unit) + middle · (sum of W).
 
-    typical: (inputs,) the root mean square of each input; their number is even. wide: what ``adds_wide`` says.
+    typical: (inputs,) the root mean square of each input. wide: what ``adds_wide`` says. Raises ModelError for a number of
+    inputs or outputs that is no multiple of LANES.
     """
 
     def __init__(self, weight: Tensor, bias: Tensor, typical: Tensor, wide: bool) -> None:
+        if weight.shape[0] % LANES or weight.shape[1] % LANES:
+            raise ModelError(f"a layer of {tuple(weight.shape)} cannot be had in int8: no multiples of {LANES}; use fp32")
         largest = weight.abs().amax(dim=0)
         spread = typical.clamp(min=1e-4) ** SMOOTHING / largest.clamp(min=1e-6) ** (1 - SMOOTHING)
         weight = weight * spread
@@ -57,10 +62,11 @@ class Int8Linear(Fusing):
         passes.finish_curved(found.numpy(), *ranges, *self._after)
         return found
 
-    def added(self, rows: Tensor, to: Tensor) -> Tensor:
-        """Return the layer of (rows, inputs), added to (rows, outputs)."""
+    def normed(self, rows: Tensor, to: Tensor, norm: Norm) -> Tensor:
+        """Return the norm of the layer of (rows, inputs), added to (rows, outputs)."""
         found, *ranges = self._multiplied(rows)
         passes.finish_added(found.numpy(), *ranges, *self._after, to.numpy())
+        passes.norm(found.numpy(), norm.weight.numpy(), norm.bias.numpy(), norm.epsilon)
         return found
 
     def _multiplied(self, rows: Tensor) -> tuple[Tensor, Row, Row]:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from workers.forward.packing import row_counts
-from workers.forward.trunk import Fusing, Linear, LinearFactory, RowMap, added, curved
+from workers.forward.trunk import Fusing, Linear, LinearFactory, Norm, RowMap, curved, normed
 
 Use = Callable[[RowMap, Tensor, int], Tensor]
 """What the trunk does with a layer: from it, (rows, inputs) and the number of outputs to (rows, outputs)."""
@@ -33,9 +33,9 @@ class FilledRows(Fusing):
         """Return GELU of the layer."""
         return curved(self.layer, self._filled(rows))[: len(rows)]
 
-    def added(self, rows: Tensor, to: Tensor) -> Tensor:
-        """Return the layer of (rows, inputs), added to (rows, outputs)."""
-        return added(self.layer, self._filled(rows), self._filled(to))[: len(rows)]
+    def normed(self, rows: Tensor, to: Tensor, norm: Norm) -> Tensor:
+        """Return the norm of the layer of (rows, inputs), added to (rows, outputs)."""
+        return normed(self.layer, self._filled(rows), self._filled(to), norm)[: len(rows)]
 
     def _filled(self, rows: Tensor) -> Tensor:
         count = self._counts[bisect_left(self._counts, len(rows))]
@@ -75,7 +75,7 @@ def use_of(name: str) -> Use:
     """Return what the trunk does with the layer of this name."""
     if name.endswith("intermediate.dense"):
         return _curve
-    return _add if name.endswith("output.dense") else _plain
+    return _norm if name.endswith("output.dense") else _plain
 
 
 def steady_counts(layer: RowMap, inputs: int, counts: Sequence[int], dtype: torch.dtype) -> list[int]:
@@ -98,5 +98,6 @@ def _curve(layer: RowMap, rows: Tensor, _outputs: int) -> Tensor:
     return curved(layer, rows)
 
 
-def _add(layer: RowMap, rows: Tensor, outputs: int) -> Tensor:
-    return added(layer, rows, rows.new_ones((len(rows), outputs)))
+def _norm(layer: RowMap, rows: Tensor, outputs: int) -> Tensor:
+    ones = rows.new_ones((len(rows), outputs))
+    return normed(layer, rows, ones, Norm(ones[0], 0 * ones[0], epsilon=1e-12))

@@ -45,6 +45,19 @@ class Linear:
         return linear(rows, self.weight, self.bias)
 
 
+@dataclass(frozen=True, slots=True)
+class Norm:
+    """A layer normalisation."""
+
+    weight: Tensor
+    bias: Tensor
+    epsilon: float
+
+    def __call__(self, rows: Tensor) -> Tensor:
+        """Apply it to (rows, hidden)."""
+        return layer_norm(rows, (rows.shape[-1],), self.weight, self.bias, self.epsilon)
+
+
 class Fusing(ABC):
     """A linear layer that does what comes after it in the same pass. No protocol: to ask for one takes ten microseconds."""
 
@@ -57,8 +70,8 @@ class Fusing(ABC):
         """Return GELU of the layer."""
 
     @abstractmethod
-    def added(self, rows: Tensor, to: Tensor) -> Tensor:
-        """Return the layer of (rows, inputs), added to (rows, outputs)."""
+    def normed(self, rows: Tensor, to: Tensor, norm: Norm) -> Tensor:
+        """Return the norm of the layer of (rows, inputs), added to (rows, outputs)."""
 
 
 def curved(layer: RowMap, rows: Tensor) -> Tensor:
@@ -66,9 +79,9 @@ def curved(layer: RowMap, rows: Tensor) -> Tensor:
     return layer.curved(rows) if isinstance(layer, Fusing) else gelu(layer(rows))
 
 
-def added(layer: RowMap, rows: Tensor, to: Tensor) -> Tensor:
-    """Return the layer of (rows, inputs), added to (rows, outputs)."""
-    return layer.added(rows, to) if isinstance(layer, Fusing) else to + layer(rows)
+def normed(layer: RowMap, rows: Tensor, to: Tensor, norm: Norm) -> Tensor:
+    """Return the norm of the layer of (rows, inputs), added to (rows, outputs)."""
+    return layer.normed(rows, to, norm) if isinstance(layer, Fusing) else norm(to + layer(rows))
 
 
 LinearFactory = Callable[[str, Tensor, Tensor], RowMap]
@@ -87,19 +100,6 @@ class Sizes:
 
 
 @dataclass(frozen=True, slots=True)
-class Norm:
-    """A layer normalisation."""
-
-    weight: Tensor
-    bias: Tensor
-    epsilon: float
-
-    def __call__(self, rows: Tensor) -> Tensor:
-        """Apply it to (rows, hidden)."""
-        return layer_norm(rows, (rows.shape[-1],), self.weight, self.bias, self.epsilon)
-
-
-@dataclass(frozen=True, slots=True)
 class Layer:
     """One transformer layer: (rows, hidden) to (rows, hidden)."""
 
@@ -114,8 +114,8 @@ class Layer:
     def __call__(self, rows: Tensor, attend: Attend) -> Tensor:
         """Apply the layer."""
         mixed = attend(self.query_key_value(rows), self.heads)
-        rows = self.attention_norm(added(self.attended, mixed, rows))
-        return self.output_norm(added(self.narrow, curved(self.widen, rows), rows))
+        rows = normed(self.attended, mixed, rows, self.attention_norm)
+        return normed(self.narrow, curved(self.widen, rows), rows, self.output_norm)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,14 +136,19 @@ class Span:
     members: Tensor
 
 
+Attending = Callable[[Bin, list[Span], int], Attend]
+"""Makes the attention of a bin, of its spans and of how many rows there are."""
+
+
 class Trunk:
-    """The stack of layers over the embeddings."""
+    """The stack of layers over the embeddings. attending: how its texts attend to themselves; by buckets unless set."""
 
     def __init__(self, words: Tensor, positions: Tensor, norm: Norm, layers: list[Layer]) -> None:
         self.words = words
         self.positions = positions
         self.norm = norm
         self.layers = layers
+        self.attending: Attending = lambda _packed, spans, rows: bucketed(spans, rows)
 
     @property
     def device(self) -> torch.device:
@@ -160,7 +165,7 @@ class Trunk:
         """Return the rows that leave the last layer, and where each text lies in them."""
         spans = spans_of(packed, self.device)
         rows = self.embed(packed)
-        attend = bucketed(spans, len(rows))
+        attend = self.attending(packed, spans, len(rows))
         for layer in self.layers:
             rows = layer(rows, attend)
         return rows, spans

@@ -25,6 +25,7 @@ from pipeline.settings import EncoderSettings
 from workers.encoder import DIMENSIONS, Encodings, TokenIds
 from workers.forward import lora, pooling
 from workers.forward.ahead import TOKENS
+from workers.forward.attention import HEAD, compiled
 from workers.forward.graphs import PackedTrunk, to_host
 from workers.forward.heads import SentimentHead, Whitening, load_sentiment, load_whitening
 from workers.forward.onednn import is_offered, onednn_linear
@@ -224,8 +225,11 @@ def load_encoder(settings: EncoderSettings, cache: Path, mode: Mode | None = Non
     def make(linear: LinearFactory) -> Trunk:
         return build(weights, read_sizes(folder), lora.merging(adapter, linear), dtype)
 
+    trunk = make(_layers(chosen, device, rows, make))
+    if device.type == "cpu" and trunk.layers[0].heads * HEAD == DIMENSIONS:
+        trunk.attending = compiled(dtype)
     parts = Parts(
-        trunk=make(_layers(chosen, device, rows, make)),
+        trunk=trunk,
         whitening=load_whitening(trained.part("whitening")).to(device),
         sentiment=load_sentiment(trained.part("sentiment")).to(device),
         wording=load_wording(trained.part("wording")).to(device),

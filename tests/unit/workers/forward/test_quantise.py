@@ -4,12 +4,13 @@ import pytest
 import torch
 from torch import Tensor
 
+from pipeline.errors import ModelError
 from tests.unit.workers.tiny_model import HEADS, LAYERS, tiny_weights
 from workers.forward.packing import pack, row_counts
 from workers.forward.passes import LEVELS, ZERO
 from workers.forward.quantise import Int8Linear, adds_wide, int8_linear, largest_pair, typical_inputs
 from workers.forward.steady import steady_counts
-from workers.forward.trunk import LinearFactory, RowMap, Sizes, Trunk, added, build, curved, float_linear
+from workers.forward.trunk import LinearFactory, Norm, RowMap, Sizes, Trunk, build, curved, float_linear, normed
 
 
 def example(rows: int = 48, inputs: int = 96, outputs: int = 64) -> tuple[Tensor, Tensor, Tensor]:
@@ -35,9 +36,10 @@ def test_the_answer_is_near_the_float_layer() -> None:
 
 def test_all_three_uses_are_near_the_float_layer() -> None:
     rows, weight, bias = example()
-    to, exact, layer = rows[:, :64], torch.nn.functional.linear(rows, weight, bias), layer_of(rows, weight, bias)
+    to, exact, layer = rows[:, :64].contiguous(), torch.nn.functional.linear(rows, weight, bias), layer_of(rows, weight, bias)
     assert torch.nn.functional.cosine_similarity(curved(layer, rows), torch.nn.functional.gelu(exact), dim=1).min() > 0.999
-    assert torch.equal(added(layer, rows, to), layer(rows) + to)
+    norm = Norm(torch.rand(64), torch.rand(64), 1e-12)
+    torch.testing.assert_close(normed(layer, rows, to, norm), norm(layer(rows) + to))
 
 
 @pytest.mark.parametrize("count", [1, 7, 16, 33])
@@ -70,6 +72,12 @@ def test_the_largest_products_do_not_overflow(seed: int, wide: bool) -> None:
 
 def test_a_weight_shares_its_levels_only_with_its_neighbour_of_like_sign() -> None:
     assert largest_pair(torch.tensor([[3.0, -3.0, 1.0, 2.0], [2.0, 1.0, 2.0, 0.0], [-2.0, -2.0, 0.0, 3.0]])).tolist() == [3, 3, 4]
+
+
+@pytest.mark.parametrize("shape", [(64, 90), (72, 96)])
+def test_a_layer_that_passes_would_read_beyond_is_refused(shape: tuple[int, int]) -> None:
+    with pytest.raises(ModelError, match=rf"\({shape[0]}, {shape[1]}\).*16; use fp32"):
+        Int8Linear(torch.ones(shape), torch.zeros(shape[0]), torch.ones(shape[1]), wide=True)
 
 
 def test_a_constant_row_is_its_middle() -> None:

@@ -5,7 +5,7 @@ from torch import Tensor
 from workers.forward.onednn import is_offered, onednn_linear
 from workers.forward.packing import row_counts
 from workers.forward.steady import FilledRows, steady_counts, steady_linear
-from workers.forward.trunk import LinearFactory, added, curved, float_linear
+from workers.forward.trunk import LinearFactory, Norm, curved, float_linear, normed
 
 BFLOAT16 = pytest.param(torch.bfloat16, onednn_linear, marks=pytest.mark.skipif(not is_offered(), reason="needs AVX-512"))
 
@@ -24,12 +24,12 @@ def test_numbers_of_rows_that_change_a_layers_bits_are_found_and_filled_up() -> 
     assert steady_counts(FilledRows(restless, steady), 32, counts, torch.float32) == counts
 
 
-def test_filling_changes_neither_gelu_nor_what_is_added() -> None:
-    rows, to = torch.randn(30, 32), torch.randn(30, 1)
+def test_filling_changes_neither_gelu_nor_the_norm_of_what_is_added() -> None:
+    rows, to, norm = torch.randn(30, 32), torch.randn(30, 4), Norm(torch.rand(4), torch.rand(4), 1e-12)
     filled = FilledRows(restless, [16, 48, 64])
     whole = restless(torch.cat([rows, torch.zeros(18, 32)]))[:30]
     assert torch.equal(filled(rows), whole)
-    assert torch.equal(added(filled, rows, to), to + whole)
+    assert torch.equal(normed(filled, rows, to, norm), norm(to + whole))
     assert torch.equal(curved(filled, rows), torch.nn.functional.gelu(whole))
 
 
@@ -50,8 +50,9 @@ def test_layers_of_the_encoders_shapes_are_steady(
     counts = row_counts(1024)
     weight, bias = torch.randn(outputs, inputs), torch.randn(outputs)
     layer = steady_linear(factory, 1024, dtype)(name, weight, bias)
+    norm = Norm(torch.ones(outputs, dtype=dtype), torch.zeros(outputs, dtype=dtype), 1e-12)
     use = {"query_key_value": layer, "intermediate.dense": lambda rows: curved(layer, rows)}.get(
-        name, lambda rows: added(layer, rows, rows.new_ones((len(rows), outputs)))
+        name, lambda rows: normed(layer, rows, rows.new_ones((len(rows), outputs)), norm)
     )
     assert steady_counts(use, inputs, counts, dtype) == counts
     rows = torch.randn(48, inputs).to(dtype)

@@ -10,8 +10,9 @@ from pipeline.errors import ConfigurationError, ModelError
 from pipeline.settings import EncoderSettings
 from tests.unit.workers.tiny_model import tiny_config, tiny_weights, write_model, write_trained
 from workers.encoder import Encodings, TokenIds
+from workers.forward.attention import by_texts
 from workers.forward.packing import pack
-from workers.forward.trunk import Sizes, build, float_linear
+from workers.forward.trunk import Attending, Sizes, build, float_linear
 from workers.model.model_store import MANIFEST
 from workers.model.transformer import MODES, Mode, TransformerEncoder, choose_mode, load_encoder
 from workers.training.refit import refit_intents
@@ -44,7 +45,8 @@ def rows_of(answers: Encodings, index: int) -> bytes:
     return b"".join(part[index].tobytes() for part in (answers.vectors, answers.sentiment, answers.intents))
 
 
-def test_the_packed_trunk_computes_what_transformers_computes() -> None:
+@pytest.mark.parametrize("attending", [None, by_texts])
+def test_the_packed_trunk_computes_what_transformers_computes(attending: Attending | None) -> None:
     from transformers import BertConfig, BertModel  # seconds, which only this test needs
 
     model = BertModel(BertConfig(**tiny_config()), add_pooling_layer=False)
@@ -52,6 +54,7 @@ def test_the_packed_trunk_computes_what_transformers_computes() -> None:
     weights = tiny_weights()
     assert set(model.load_state_dict(weights, strict=False).missing_keys) <= {"embeddings.position_ids"}
     trunk = build(weights, Sizes(12, 2, 1e-12), float_linear(torch.float32), torch.float32)
+    trunk.attending = attending or trunk.attending
     tokens: list[TokenIds] = [np.arange(4, 4 + length, dtype=np.int32) for length in (1, 3, 16, 17, 40)]
     with torch.inference_mode():
         for packed in pack(tokens, 64):
