@@ -5,7 +5,8 @@ it; integer sums are exact in any order, and all that follows is element by elem
 layer otherwise than many, in the last bit; ``workers.forward.steady`` tries at load whether a layer of the encoder does.)
 
 Inputs that are large in every text would take all levels for themselves, so each input is divided by what is typical of it and
-its weights are multiplied by the same (Xiao et al. 2022, "SmoothQuant", with its exponent of one half).
+its weights are multiplied by the same (Xiao et al. 2022, "SmoothQuant", with its exponent of one half; 0.8 before attention,
+where the weights bear it better: a tenth less of an error in vectors and probabilities than with a half, on posts).
 """
 
 from collections.abc import Callable, Mapping
@@ -24,6 +25,7 @@ from workers.forward.passes import LEVELS, ZERO
 from workers.forward.trunk import Fusing, LinearFactory, Norm, RowMap, Trunk, float_linear
 
 SMOOTHING: Final = 0.5
+SMOOTHING_OF_ATTENTION: Final = 0.8
 _TRIAL_TEXTS: Final = 32
 _TRIAL_TOKENS: Final = 24
 Row = npt.NDArray[np.float32]
@@ -32,15 +34,15 @@ Row = npt.NDArray[np.float32]
 class Int8Linear(Fusing):
     """A layer of 8-bit sums by oneDNN. evened rows = middle + half · unit, so W·rows = half · (W·unit) + middle · (sum of W).
 
-    typical: (inputs,) the root mean square of each input. wide: what ``adds_wide`` says. Raises ModelError for a number of
-    inputs or outputs that is no multiple of LANES.
+    typical: (inputs,) the root mean square of each input. wide: what ``adds_wide`` says. smoothing: the exponent of typical.
+    Raises ModelError for a number of inputs or outputs that is no multiple of LANES.
     """
 
-    def __init__(self, weight: Tensor, bias: Tensor, typical: Tensor, wide: bool) -> None:
+    def __init__(self, weight: Tensor, bias: Tensor, typical: Tensor, wide: bool, smoothing: float = SMOOTHING) -> None:
         if weight.shape[0] % LANES or weight.shape[1] % LANES:
             raise ModelError(f"a layer of {tuple(weight.shape)} cannot be had in int8: no multiples of {LANES}; use fp32")
         largest = weight.abs().amax(dim=0)
-        spread = typical.clamp(min=1e-4) ** SMOOTHING / largest.clamp(min=1e-6) ** (1 - SMOOTHING)
+        spread = typical.clamp(min=1e-4) ** smoothing / largest.clamp(min=1e-6) ** (1 - smoothing)
         weight = weight * spread
         self.evened = 1 / spread
         self.scale = (weight.abs().amax(dim=1) if wide else largest_pair(weight)).clamp(min=1e-12) / LEVELS
@@ -109,7 +111,8 @@ def int8_linear(typical: Mapping[str, Tensor]) -> LinearFactory:
     wide = adds_wide()
 
     def make(name: str, weight: Tensor, bias: Tensor) -> RowMap:
-        return Int8Linear(weight.float(), bias.float(), typical[name], wide)
+        smoothing = SMOOTHING_OF_ATTENTION if name.endswith("query_key_value") else SMOOTHING
+        return Int8Linear(weight.float(), bias.float(), typical[name], wide, smoothing)
 
     return make
 
