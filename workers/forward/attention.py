@@ -15,13 +15,13 @@ import torch
 from numba import njit
 from torch import Tensor
 
-from workers.forward.lanes import LANES, greatest, load, most, nearest, numbers, power_of_two, spread, store, total
+from workers.forward.lanes import LANES, greatest, load, most, nearest, numbers, power_of_two, spread, store, total, turned
 from workers.forward.packing import Bin, pack
 from workers.forward.trunk import Attend, Attending, Span
 
 HEAD: Final = 32  # numbers of a head: E5 small's; known beforehand, loops over them become straight lines
 _QUERIES: Final = 4
-_QUERY, _KEY, _VALUE, _MATCH, _MIXED, _EDGE, _SPARE = range(7)  # rows of the room
+_QUERY, _KEY, _VALUE, _MATCH, _MIXED, _EDGE = range(6)  # rows of the room
 _COMPILED: Final = {"nogil": True, "error_model": "numpy", "fastmath": {"contract"}}
 _NOUGHT, _ONE, _NEVER = np.float32(0), np.float32(1), np.float32(-1e30)  # the last: what a place without a token matches
 _SCALE = np.float32(log2(e) / np.sqrt(HEAD))  # of matches, as powers of two
@@ -44,7 +44,7 @@ def by_texts(packed: Bin, _spans: list[Span], _rows: int) -> Attend:
     first = np.flatnonzero(packed.positions[: packed.tokens] == 0)
     starts = np.append(first, packed.tokens)
     longest = int(np.diff(starts).max())
-    room = np.zeros((_SPARE + 1, (longest + LANES + _QUERIES) * HEAD), np.float32)
+    room = np.zeros((_EDGE + 1, (longest + LANES + _QUERIES) * HEAD), np.float32)
 
     def attend(triples: Tensor, _heads: int) -> Tensor:
         out = triples.new_empty((len(triples), triples.shape[1] // 3))
@@ -80,20 +80,17 @@ def _mark_edge(edge, length):
 
 @njit(inline="always")
 def _lay_out(given, first, hidden, length, room):
-    """Copy a text's rows of one head: queries scaled, keys turned, (blocks, HEAD, LANES), with noughts after the last."""
-    queries, keys, values, spare = room[_QUERY], room[_KEY], room[_VALUE], room[_SPARE]
-    last = (length - 1) // LANES * LANES * HEAD
-    for place in range(last, last + LANES * HEAD, LANES):
-        store(keys, place, spread(_NOUGHT))
+    """Copy a text's rows of one head: queries scaled, keys turned, (blocks, HEAD, LANES), the last again where there is none."""
+    queries, keys, values = room[_QUERY], room[_KEY], room[_VALUE]
+    for token in range(0, length, LANES):
+        for part in range(0, HEAD, LANES):
+            at = first + token * 3 * hidden + hidden + part
+            turned(given, at, 3 * hidden, length - 1 - token, keys, token * HEAD + part * LANES)
     for token in range(length):
         for part in range(0, HEAD, LANES):
             at, to = first + token * 3 * hidden + part, token * HEAD + part
             store(queries, to, load(given, at) * _SCALE)
             store(values, to, load(given, at + 2 * hidden))
-            store(spare, 0, load(given, at + hidden))
-            turned = (token // LANES * HEAD + part) * LANES + token % LANES
-            for place in range(LANES):
-                keys[turned + place * LANES] = spare[place]
 
 
 @njit(inline="always")

@@ -74,12 +74,16 @@ def load(_typing, array, _index):
     """Return what stands from an index of a flat array on."""
 
     def make(context, builder, signature, given):
-        if array.dtype == types.float32:
-            return builder.load(_place(context, builder, signature.args[0], *given, _FLOATS), align=4)
-        halves = builder.load(_place(context, builder, signature.args[0], *given, _SHORTS), align=2)
-        return builder.bitcast(builder.shl(builder.zext(halves, _WHOLES), _each(_BRAIN_BITS)), _FLOATS)
+        return _loaded(context, builder, signature.args[0], *given)
 
     return lanes(array, types.intp), make
+
+
+def _loaded(context, builder, kind, array, index):
+    if kind.dtype == types.float32:
+        return builder.load(_place(context, builder, kind, array, index, _FLOATS), align=4)
+    halves = builder.load(_place(context, builder, kind, array, index, _SHORTS), align=2)
+    return builder.bitcast(builder.shl(builder.zext(halves, _WHOLES), _each(_BRAIN_BITS)), _FLOATS)
 
 
 @intrinsic
@@ -99,6 +103,40 @@ def store(_typing, array, _index, _value):
         return context.get_dummy_value()
 
     return types.void(array, types.intp, lanes), make
+
+
+@intrinsic
+def turned(_typing, rows, _index, _apart, _last, out, _to):
+    """Write LANES rows of as many numbers to a flat float32 array, columns as rows.
+
+    The first begins at an index, the next ones ``apart`` from each other; those after the ``last`` are that one again.
+    """
+
+    def make(context, builder, signature, given):
+        given_rows, index, apart, last, found, to = given
+        kinds = signature.args
+        block = [
+            _loaded(context, builder, kinds[0], given_rows, builder.add(index, builder.mul(apart, _smallest(builder, last, row))))
+            for row in range(LANES)
+        ]
+        for half in (1, 2, 4, 8):
+            block = [_woven(builder, block[row & ~half], block[row | half], half, bool(row & half)) for row in range(LANES)]
+        for row, value in enumerate(block):
+            at = builder.add(to, to.type(row * LANES))
+            builder.store(value, _place(context, builder, kinds[4], found, at, _FLOATS), align=4)
+        return context.get_dummy_value()
+
+    return types.void(rows, types.intp, types.intp, types.intp, out, types.intp), make
+
+
+def _smallest(builder, value, number):
+    return builder.select(builder.icmp_signed("<", value, value.type(number)), value, value.type(number))
+
+
+def _woven(builder, one, other, half, upper):
+    """Return every other run of ``half`` lanes of two: the lower ones, or the upper ones."""
+    chosen = [(place & ~half) + upper * half + bool(place & half) * LANES for place in range(LANES)]
+    return builder.shuffle_vector(one, other, ir.Constant(_WHOLES, chosen))
 
 
 @intrinsic
