@@ -31,6 +31,7 @@ from workers.forward.heads import SentimentHead, Whitening, load_sentiment, load
 from workers.forward.onednn import is_offered, onednn_linear
 from workers.forward.packed import packed_trunks
 from workers.forward.packing import Bin, pack
+from workers.forward.quantise import int8_linear, typical_inputs
 from workers.forward.sending import send
 from workers.forward.steady import steady_linear
 from workers.forward.trunk import LinearFactory, Sizes, Trunk, build, float_linear
@@ -294,11 +295,6 @@ def _trunk_weights(path: Path, device: torch.device) -> dict[str, Tensor]:
 def _layers(mode: Mode, device: torch.device, rows: int, make: Callable[[LinearFactory], Trunk]) -> LinearFactory:
     """Return the factory of a mode's layers for the trunk that ``make`` builds."""
     if mode == "int8":
-        from workers.forward.quantise import (  # numba takes most of a second, and no other mode needs it
-            int8_linear,
-            typical_inputs,
-        )
-
         return steady_linear(int8_linear(typical_inputs(make)), rows, torch.float32)
     if mode == "fp32":
         return steady_linear(float_linear(torch.float32), rows, torch.float32)

@@ -81,11 +81,11 @@ def tiny_config() -> dict[str, Any]:
     }
 
 
-def write_model(folder: Path) -> Path:
+def write_model(folder: Path, heads: int = HEADS) -> Path:
     """Write a model folder with its manifest."""
     folder.mkdir(parents=True)
     save_file(tiny_weights(), folder / "model.safetensors")
-    (folder / "config.json").write_text(json.dumps(tiny_config()), "utf-8")
+    (folder / "config.json").write_text(json.dumps(tiny_config() | {"num_attention_heads": heads}), "utf-8")
     _tokenizer().save(str(folder / "tokenizer.json"))
     manifest = {"name": "tiny", "origin": "test", "files": {name: sha256_of(folder / name) for name in FILES}}
     (folder / MANIFEST).write_text(json.dumps(manifest), "utf-8")

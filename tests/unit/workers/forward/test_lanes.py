@@ -42,6 +42,11 @@ def cut(one: Numbers, out: Numbers) -> None:
     lanes.store_bytes(out, 3, lanes.load(one, 0))
 
 
+@njit
+def transposed(rows: Numbers, index: int, apart: int, last: int, out: Numbers) -> None:
+    lanes.turned(rows, index, apart, last, out, 16)
+
+
 def test_lanes_are_calculated_one_by_one() -> None:
     other, out, two = VALUES[::-1].copy(), np.empty(64, np.float32), np.float32(2)
     calculated(VALUES, other, out, two)
@@ -77,3 +82,17 @@ def test_bytes_are_cut_off_and_nothing_beside_them_is_written() -> None:
     np.testing.assert_array_equal(out[3:19], given.astype(np.uint8))
     assert (out[:3] == 9).all()
     assert (out[19:] == 9).all()
+
+
+@pytest.mark.parametrize("last", [0, 6, 15, 40])
+@pytest.mark.parametrize("dtype", [np.float32, np.uint16])
+def test_rows_are_turned_and_the_last_stands_for_those_after_it(dtype: type, last: int) -> None:
+    apart, held = 21, min(last, lanes.LANES - 1)
+    rows = (np.arange(3 + held * apart + lanes.LANES) * 64).astype(dtype)  # where it ends, nothing more may be read
+    out = np.zeros((2 + lanes.LANES) * lanes.LANES, np.float32)
+    transposed(rows, 3, apart, last, out)
+    values = rows if dtype is np.float32 else torch.from_numpy(rows).view(torch.bfloat16).float().numpy()
+    block = np.stack([values[3 + min(row, held) * apart :][: lanes.LANES] for row in range(lanes.LANES)])
+    np.testing.assert_array_equal(out[16:-16].reshape(lanes.LANES, lanes.LANES), block.T)
+    assert not out[:16].any()
+    assert not out[-16:].any()
