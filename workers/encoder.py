@@ -15,7 +15,7 @@ Vectors = npt.NDArray[np.float32]
 TokenIds = npt.NDArray[np.int32]
 SENTIMENTS = ("negative", "neutral", "positive")
 DIMENSIONS = 384
-INT8_SCHEME: Final = "int8 smoothed, levels by pairs, GELU by a curve"
+INT8_SCHEME: Final = "int8 smoothed, more so before attention, levels by pairs, GELU by a curve"
 CUT_SCHEME: Final = "sentencepiece, capitals as sentences"
 """How int8 rounds, how texts become tokens: parts of a revision's name and of kept scores; other ways give other answers."""
 
