@@ -1,7 +1,8 @@
 """Lay the texts of a batch out as rows without padding, and say where each of them lies.
 
-A text's own length alone decides how it is computed: its attention runs in a bucket of lengths (a multiple of 16, the
-rest masked), and the rows of a bin are filled up to one of few numbers. So an answer does not depend on its neighbours.
+A text's own length alone decides how it is computed: what is no kernel of our own, pooling for one, goes by buckets of lengths
+(a multiple of 16, the rest masked), and the rows of a bin are filled up to one of few numbers. So an answer does not depend on
+its neighbours.
 """
 
 from collections.abc import Sequence
