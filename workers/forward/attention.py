@@ -15,14 +15,26 @@ import torch
 from numba import njit
 from torch import Tensor
 
-from workers.forward.lanes import LANES, greatest, load, most, nearest, numbers, power_of_two, spread, store, total, turned
+from workers.forward.lanes import (
+    COMPILED,
+    LANES,
+    greatest,
+    load,
+    most,
+    nearest,
+    numbers,
+    power_of_two,
+    spread,
+    store,
+    total,
+    turned,
+)
 from workers.forward.packing import Bin, pack
 from workers.forward.trunk import Attend, Attending, Span
 
 HEAD: Final = 32  # numbers of a head: E5 small's; known beforehand, loops over them become straight lines
 _QUERIES: Final = 4
 _QUERY, _KEY, _VALUE, _MATCH, _MIXED, _EDGE = range(6)  # rows of the room
-_COMPILED: Final = {"nogil": True, "error_model": "numpy", "fastmath": {"contract"}}
 _NOUGHT, _ONE, _NEVER = np.float32(0), np.float32(1), np.float32(-1e30)  # the last: what a place without a token matches
 _SCALE = np.float32(log2(e) / np.sqrt(HEAD))  # of matches, as powers of two
 _LEAST_POWER = np.float32(-100)  # no share so small that a processor is slow with it
@@ -55,7 +67,7 @@ def by_texts(packed: Bin, _spans: list[Span], _rows: int) -> Attend:
     return attend
 
 
-@njit(**_COMPILED)
+@njit(**COMPILED)
 def _attend(triples, starts, room, out):
     """Attend. triples: (rows, 3 * hidden): queries, keys, values; starts: (texts + 1,); out: (rows, hidden)."""
     hidden = out.shape[1]

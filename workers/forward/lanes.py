@@ -23,6 +23,8 @@ from numba.extending import intrinsic, models, overload, register_model
 from torch import Tensor
 
 LANES: Final = 16
+COMPILED: Final = {"nogil": True, "error_model": "numpy", "fastmath": {"contract"}}
+"""How numba shall compile: no check before a division; a * b + c in one step, nothing else out of its order."""
 _FLAGS = ("contract",)
 _WHOLE = ir.IntType(32)
 _FLOATS, _WHOLES = ir.VectorType(ir.FloatType(), LANES), ir.VectorType(_WHOLE, LANES)
@@ -177,8 +179,8 @@ def _across(operation, text):
     @intrinsic
     def within(_typing, _value):
         def fold(builder, value, half):
-            turned = ir.Constant(_WHOLES, [place ^ half for place in range(LANES)])
-            return operation(builder, value, builder.shuffle_vector(value, value, turned))
+            opposite = ir.Constant(_WHOLES, [place ^ half for place in range(LANES)])
+            return operation(builder, value, builder.shuffle_vector(value, value, opposite))
 
         def make(_context, builder, _signature, given):
             folded = reduce(lambda value, half: fold(builder, value, half), (8, 4, 2, 1), given[0])

@@ -12,19 +12,18 @@ import numpy as np
 from numba import njit
 
 from workers.forward.gelu import CURVE, EDGE
-from workers.forward.lanes import LANES, greatest, least, load, lowest, most, spread, store, store_bytes, total
+from workers.forward.lanes import COMPILED, LANES, greatest, least, load, lowest, most, spread, store, store_bytes, total
 
 LEVELS: Final = 127.0
 ZERO: Final = 128
 
-_COMPILED = {"nogil": True, "error_model": "numpy", "fastmath": {"contract"}}  # no check before a division; a * b + c in one step
 _NOUGHT, _ONE, _HALF, _LEAST = np.float32(0), np.float32(1), np.float32(0.5), np.float32(1e-12)
 _LEVELS, _ROUNDED_ZERO = np.float32(LEVELS), np.float32(ZERO + 0.5)  # to whole numbers by cutting off
 _TOP = np.float32(EDGE)
 _CURVE = tuple(np.float32(one) for one in CURVE)
 
 
-@njit(**_COMPILED)
+@njit(**COMPILED)
 def to_levels(rows, factors, levels, middles, halves):
     """Write each row, times the factors, as whole levels about ZERO, at most LEVELS away; its middle and half width aside.
 
@@ -51,7 +50,7 @@ def to_levels(rows, factors, levels, middles, halves):
         middles[row], halves[row] = middle, half + total(wrong)
 
 
-@njit(**_COMPILED)
+@njit(**COMPILED)
 def finish(rows, middles, halves, sums, bias):
     """Make of products (n, outputs) what the layer says, half * product + middle * sum + bias, in place.
 
@@ -64,7 +63,7 @@ def finish(rows, middles, halves, sums, bias):
             store(found, at, _said(load(found, at), place, (halves[row], middles[row]), sums, bias))
 
 
-@njit(**_COMPILED)
+@njit(**COMPILED)
 def finish_curved(rows, middles, halves, sums, bias):
     """Do the same and take GELU of it."""
     width, found = rows.shape[1], rows.reshape(-1)
@@ -74,7 +73,7 @@ def finish_curved(rows, middles, halves, sums, bias):
             store(found, at, _gelu(_said(load(found, at), place, (halves[row], middles[row]), sums, bias)))
 
 
-@njit(**_COMPILED)
+@njit(**COMPILED)
 def finish_added(rows, middles, halves, sums, bias, to):
     """Do the same and add ``to`` (n, outputs)."""
     width, found, past = rows.shape[1], rows.reshape(-1), to.reshape(-1)
@@ -84,7 +83,7 @@ def finish_added(rows, middles, halves, sums, bias, to):
             store(found, at, _said(load(found, at), place, (halves[row], middles[row]), sums, bias) + load(past, at))
 
 
-@njit(**_COMPILED)
+@njit(**COMPILED)
 def norm(rows, weight, bias, epsilon):
     """Normalise each row (n, width) in place, as torch's layer_norm does. All float32, or all bfloat16 as their bits."""
     width, found = rows.shape[1], rows.reshape(-1)

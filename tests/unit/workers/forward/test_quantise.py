@@ -6,6 +6,7 @@ from torch import Tensor
 
 from pipeline.errors import ModelError
 from tests.unit.workers.tiny_model import HEADS, LAYERS, tiny_weights
+from workers.forward import passes
 from workers.forward.packing import pack, row_counts
 from workers.forward.passes import LEVELS, ZERO
 from workers.forward.quantise import Int8Linear, adds_wide, int8_linear, largest_pair, typical_inputs
@@ -39,7 +40,10 @@ def test_all_three_uses_are_near_the_float_layer() -> None:
     to, exact, layer = rows[:, :64].contiguous(), torch.nn.functional.linear(rows, weight, bias), layer_of(rows, weight, bias)
     assert torch.nn.functional.cosine_similarity(curved(layer, rows), torch.nn.functional.gelu(exact), dim=1).min() > 0.999
     norm = Norm(torch.rand(64), torch.rand(64), 1e-12)
-    torch.testing.assert_close(normed(layer, rows, to, norm), norm(layer(rows) + to))
+    added = layer(rows) + to
+    torch.testing.assert_close(normed(layer, rows, to, norm), norm(added))
+    passes.norm(added.numpy(), norm.weight.numpy(), norm.bias.numpy(), norm.epsilon)
+    assert torch.equal(normed(layer, rows, to, norm), added)
 
 
 @pytest.mark.parametrize("count", [1, 7, 16, 33])
@@ -104,6 +108,15 @@ def test_an_input_that_is_large_in_every_text_does_not_take_all_levels() -> None
     exact = torch.nn.functional.linear(rows, weight, bias)
     cosine = torch.nn.functional.cosine_similarity(layer_of(rows, weight, bias)(rows), exact, dim=1)
     assert cosine.min() > 0.998
+
+
+@pytest.mark.parametrize(("name", "exponent"), [("layer", 0.5), ("layer.query_key_value", 0.8)])
+def test_what_goes_into_attention_is_evened_out_more(name: str, exponent: float) -> None:
+    rows, weight, bias = example()
+    typical, largest = rows.square().mean(0).sqrt(), weight.abs().amax(0)
+    layer = int8_linear({name: typical})(name, weight, bias)
+    assert isinstance(layer, Int8Linear)
+    torch.testing.assert_close(layer.evened, largest ** (1 - exponent) / typical**exponent)
 
 
 def test_every_layer_of_a_trunk_is_measured_the_same_each_time() -> None:

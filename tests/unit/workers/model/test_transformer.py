@@ -66,14 +66,18 @@ def test_the_packed_trunk_computes_what_transformers_computes(attending: Attendi
                     torch.testing.assert_close(rows[at[: len(tokens[member])]], expected, atol=2e-5, rtol=1e-4)
 
 
-def test_heads_of_a_size_without_a_kernel_attend_too(folder: Path) -> None:
+def test_heads_of_a_size_without_a_kernel_attend_too(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_model(folder / "wide" / "model", heads=6)
     (folder / "wide" / "trained").symlink_to(folder / "trained")
     encoder = encoder_in(folder / "wide", "fp32")
     tokens = encoder.tokenize(random_texts(5, seed=4))
     together, alone = encoder.encode(tokens), [encoder.encode([ids]) for ids in tokens]
     assert [rows_of(together, index) for index in range(5)] == [rows_of(one, 0) for one in alone]
-    assert not np.allclose(together.vectors, encoder_in(folder, "fp32").encode(tokens).vectors, atol=1e-3)
+    kernel = encoder_in(folder, "fp32")
+    monkeypatch.setattr("workers.forward.trunk.bucketed", lambda *_: pytest.fail("laid out in buckets"))
+    assert not np.allclose(together.vectors, kernel.encode(tokens).vectors, atol=1e-3)
+    with pytest.raises(pytest.fail.Exception, match="laid out in buckets"):
+        encoder.encode(tokens)
 
 
 @pytest.mark.parametrize("mode", MODES)
