@@ -20,6 +20,7 @@ def train(
     config: Annotated[Path, typer.Argument(help="The run, as YAML; workers/recipes holds the shipped one.")],
     out: Annotated[Path | None, typer.Option(help="Where checkpoints and weights go.")] = None,
     intents: Annotated[Path | None, typer.Option(help="Examples of intents (YAML); without it the default set.")] = None,
+    start: Annotated[Path | None, typer.Option(help="Published weights to go on from; without them the base.")] = None,
 ) -> None:
     """Train from CONFIG with the data in the folder GROUNDSWELL_DATA, and publish OUT/weights."""
     from workers.training.run import DEFAULT_INTENTS, run
@@ -27,7 +28,7 @@ def train(
     settings = settings_module.load()
     folder = out or settings.cache / "runs" / config.stem
     with telling("training", "steps") as teller:
-        weights = run(config, intents or DEFAULT_INTENTS, settings, folder, (teller.show, teller.tell))
+        weights = run(config, intents or DEFAULT_INTENTS, settings, folder, (teller.show, teller.tell), start)
     typer.echo(f"weights: {weights} (use them with GROUNDSWELL_ENCODER__WEIGHTS={weights})")
 
 

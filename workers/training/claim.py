@@ -2,6 +2,7 @@
 
 import json
 import platform
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
@@ -56,7 +57,9 @@ def _differences(standing: dict[str, Any], config: TrainConfig, inputs: dict[str
     except (ValidationError, KeyError, TypeError):
         return ["config"]
     keys = [key for key in TrainConfig.model_fields if key not in _FREE and getattr(before, key) != getattr(config, key)]
-    files = {f"{kind}/{name}": value for kind, some in inputs.items() for name, value in some.items()}
-    return keys + [
-        name for name, value in files.items() if standing.get(name.split("/")[0], {}).get(name.partition("/")[2]) != value
-    ]
+    own, there = _files(inputs), _files({kind: some for kind, some in standing.items() if kind not in ("config", "versions")})
+    return keys + [name for name in own | there if own.get(name) != there.get(name)]
+
+
+def _files(inputs: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
+    return {f"{kind}/{name}": value for kind, some in inputs.items() for name, value in some.items()}

@@ -16,6 +16,7 @@ from workers.encoder import TokenIds
 from workers.evaluation.metrics import Scores, score, without_class
 from workers.forward.heads import SentimentHead, fit_whitening
 from workers.forward.packing import pack
+from workers.training import starting
 from workers.training.averaging import Average
 from workers.training.checkpoints import Progress, restore, save
 from workers.training.config import TrainConfig
@@ -82,6 +83,8 @@ def train(config: TrainConfig, model: TunedModel, sets: Sequence[Prepared], fold
     sample = training_sample(sets, config)
     whitening = fit_whitening(base_vectors(model, sample, watch.counting(0, "whitening", len(sample))))
     model.whitening = whitening.to(model.trunk.device)
+    if model.started:
+        _show_intents(config, model, sets, watch)
     optimiser, average = _optimiser(model, config), Average(model, config.average)
     progress = restore(folder / "last", model, optimiser, average)
     watch.on_phase(f"going on after step {progress.step}" if progress.step else "training begins")
@@ -106,6 +109,16 @@ def train(config: TrainConfig, model: TunedModel, sets: Sequence[Prepared], fold
     else:
         average.apply()
     return progress
+
+
+def _show_intents(config: TrainConfig, model: TunedModel, sets: Sequence[Prepared], watch: Watch) -> None:
+    """Set the prototype of each intent to what the trunk makes of its texts: published weights carry none."""
+    assert model.whitening is not None
+    for index, (texts, classes) in starting.examples(config, sets).items():
+        vectors = tuned_vectors(model, texts, watch.counting(0, "intents", len(texts)))[0]
+        found = starting.prototypes(model.whitening(vectors.to(model.trunk.device)), classes)
+        with torch.no_grad():
+            model.intents[str(index)].copy_(found)
 
 
 def base_vectors(model: TunedModel, tokens: Sequence[TokenIds], advance: Advance) -> Tensor:

@@ -21,6 +21,7 @@ from workers.training.config import TrainConfig, read_config
 from workers.training.data import Prepared, data_hashes, prepared
 from workers.training.finish import Texts, finish, publish
 from workers.training.loop import Curves, NoCurves, Watch, train
+from workers.training.starting import begin_from, refuse_another_shape
 from workers.training.teaching import taught_hashes, with_teachers
 from workers.training.trial import Arms, tried
 from workers.training.tuned import TunedModel
@@ -31,21 +32,29 @@ Tellers = tuple[Callable[[int, int, str], None], Callable[[str], None]]
 
 @dataclass(frozen=True, slots=True)
 class Base:
-    """The base model of a run, and the run's texts."""
+    """The base model of a run, the run's texts, and published weights that it begins from, if any."""
 
     folder: Path
     sets: list[Prepared]
     device: torch.device
+    start: shipped.Shipped | None = None
 
     def model(self, config: TrainConfig) -> TunedModel:
         """Return the model before its first step, the same every time."""
         torch.manual_seed(config.seed)
         weights = load_file(self.folder / "model.safetensors", device=str(self.device))
-        return TunedModel(weights, read_sizes(self.folder), config, self.sets).to(self.device)
+        model = TunedModel(weights, read_sizes(self.folder), config, self.sets)
+        if self.start is not None:
+            begin_from(model, self.start)
+        return model.to(self.device)
 
 
-def run(config_path: Path, intents_path: Path, settings: Settings, folder: Path, tellers: Tellers) -> Path:
+def run(
+    config_path: Path, intents_path: Path, settings: Settings, folder: Path, tellers: Tellers, start: Path | None = None
+) -> Path:
     """Train, calibrate and publish; return the folder of the weights. ``tellers`` get progress and lines of text.
+
+    start: published weights whose trunk and sentiment head the run begins from; without them, the base model.
 
     Raises ConfigurationError for a wrong key or row, and for a folder of something else, before anything is computed.
     """
@@ -53,15 +62,19 @@ def run(config_path: Path, intents_path: Path, settings: Settings, folder: Path,
     device = find_device(config.device, "device")
     show, tell = tellers
     shipped.refuse_others(folder / "weights")
+    before = shipped.load(start) if start is not None else None
+    if before is not None:
+        refuse_another_shape(before, config)
     hashes = data_hashes(config.data, settings.data) | taught_hashes(config.data, config_path.parent)
     base_folder, manifest = model_store.verified(settings.encoder.model, settings.cache)
     _refuse_more_layers(config, read_sizes(base_folder).layers)
     tokenizer = TextTokenizer(base_folder, config.max_tokens)
     torch.set_num_threads(config.threads)
     tell("reading data")
-    base = Base(base_folder, with_teachers(prepared(config, settings.data, tokenizer), config_path.parent), device)
+    base = Base(base_folder, with_teachers(prepared(config, settings.data, tokenizer), config_path.parent), device, before)
     tell("; ".join(one.size for one in base.sets))
-    claim(folder, config, {"data": hashes, "base": manifest.files})
+    started = {} if before is None else {"start": before.hashes}
+    claim(folder, config, {"data": hashes, "base": manifest.files, **started})
     with closing(_curves(folder)) as curves:
         watch = _watch(config, curves, show, tell)
         facts = _augmentation(config, base, folder, watch)
@@ -71,7 +84,8 @@ def run(config_path: Path, intents_path: Path, settings: Settings, folder: Path,
     best = progress.best_step or progress.step
     tell(f"ended after step {progress.step}; the best weights are those of step {best}; measuring them on all dev texts")
     tensors, found = finish(config, model, Texts(base.sets, examples, tokenizer), watch, progress.step)
-    facts |= found | {"steps": progress.step, "best_step": best, "data": hashes, "intent_examples": sha256_of(intents_path)}
+    facts |= found | started
+    facts |= {"steps": progress.step, "best_step": best, "data": hashes, "intent_examples": sha256_of(intents_path)}
     publish(folder / "weights", tensors, config, manifest, facts)
     for name, scores in facts["dev"].items():
         tell(f"dev {name}: " + ", ".join(f"{key} {value}" for key, value in scores.items()))

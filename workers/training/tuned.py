@@ -66,7 +66,12 @@ class FullLinear(nn.Module):
 
 
 class TunedModel(nn.Module):
-    """Trunk, sentiment head and one head per intent set; ``base`` stays as it was, for distillation."""
+    """Trunk, sentiment head and one head per intent set; ``base`` stays as it was, for distillation.
+
+    started: whether it begins from published weights.
+    """
+
+    started = False
 
     def __init__(self, weights: dict[str, Tensor], sizes: Sizes, config: TrainConfig, sets: Sequence[Prepared]) -> None:
         super().__init__()
