@@ -15,6 +15,7 @@ from workers.model import shipped
 from workers.model.transformer import load_encoder
 from workers.training.config import Augment, TrainConfig, read_config
 from workers.training.run import DEFAULT_INTENTS, run
+from workers.training.starting import prototypes
 from workers.training.trial import Arms, tried
 
 pytestmark = pytest.mark.timeout(300)  # a dozen seconds of arithmetic, on a machine that may be busy
@@ -47,12 +48,19 @@ def place(tmp_path: Path) -> Path:
 def trained(
     place: Path, out: str, mode: str = "lora", steps: int = 12, more: str = "", told: list[str] | None = None
 ) -> shipped.Shipped:
-    recipe = place / f"{out}.yaml"
-    recipe.write_text(RECIPE.format(mode=mode, steps=steps) + more, "utf-8")
+    lines = [] if told is None else told
+    return _ran(place, out, RECIPE.format(mode=mode, steps=steps) + more, lines)
+
+
+def gone_on(place: Path, start: str, out: str, more: str, mode: str = "lora") -> shipped.Shipped:
+    return _ran(place, out, RECIPE.format(mode=mode, steps=2) + more, [], place / start / "weights")
+
+
+def _ran(place: Path, out: str, recipe: str, lines: list[str], start: Path | None = None) -> shipped.Shipped:
+    (place / f"{out}.yaml").write_text(recipe, "utf-8")
     encoder = EncoderSettings(model=str(place / "model"), device="cpu")
     settings = Settings().model_copy(update={"data": place, "cache": place / "cache", "encoder": encoder})
-    lines = [] if told is None else told
-    folder = run(recipe, place / "intents.yaml", settings, place / out, (lambda *_: None, lines.append))
+    folder = run(place / f"{out}.yaml", place / "intents.yaml", settings, place / out, (lambda *_: None, lines.append), start)
     return shipped.load(folder)
 
 
@@ -61,6 +69,7 @@ def test_training_lowers_the_loss_and_ships_what_the_encoder_loads(place: Path) 
     found = trained(place, "a", steps=40)
     assert found.record["dev"]["three"]["accuracy"] > 0.8
     assert found.record["intents"] == ["buy", "keep", "sell", "none"]
+    assert found.tensors["sentiment.hidden.weight"].dtype == torch.float16
     assert found.record["intent_examples"] == sha256_of(place / "intents.yaml")
     assert set(found.record["data"]) == {"three.jsonl", "dev.jsonl", "two.jsonl", "asks.jsonl", "asks_dev.jsonl"}
     encoder = load_encoder(EncoderSettings(model=str(place / "model"), weights=place / "a" / "weights", device="cpu"), place)
@@ -122,6 +131,51 @@ def test_a_share_of_what_was_learned_goes_back_to_the_base(place: Path, mode: st
     before = torch.zeros_like(whole[name]) if mode == "lora" else base[name].half()
     assert not torch.equal(whole[name], before)
     torch.testing.assert_close(half[name].float(), (whole[name].float() + before.float()) / 2, atol=1e-3, rtol=1e-2)
+
+
+STILL = "trunk_rate: 0\nhead_rate: 0\n"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", ["lora", "full"])
+def test_a_run_goes_on_from_published_weights(place: Path, mode: str) -> None:
+    before = trained(place, "a", mode, steps=40)
+    after = gone_on(place, "a", "b", STILL, mode)
+    for name, value in before.part("adapter").items():
+        torch.testing.assert_close(after.part("adapter")[name], value, rtol=1e-3, atol=1e-6)
+    for name, value in before.part("sentiment").items():
+        assert name == "cooling" or torch.equal(after.part("sentiment")[name], value)
+    # The intents' prototypes are not published, so that they are what the trunk makes of the intents' own texts.
+    assert after.record["dev"]["asks"]["accuracy"] >= 0.8
+    assert after.record["start"] == before.hashes
+
+
+@pytest.mark.slow
+def test_a_run_that_goes_on_keeps_to_the_weights_it_began_from(place: Path) -> None:
+    trained(place, "a", steps=2)
+    trained(place, "b", steps=2, more="seed: 8\n")
+    gone_on(place, "a", "c", "")
+    with pytest.raises(ConfigurationError, match=r"c holds a run with another start/adapter"):
+        gone_on(place, "b", "c", "")
+    with pytest.raises(ConfigurationError, match=r"c holds a run with another start/adapter"):
+        trained(place, "c", steps=2)
+
+
+@pytest.mark.slow
+def test_weights_of_another_shape_are_no_start(place: Path) -> None:
+    trained(place, "a", steps=2)
+    for other, more in (("rank", "lora: {rank: 8, alpha: 8, layers: 1}\n"), ("layers", "lora: {rank: 4, alpha: 8, layers: 2}\n")):
+        recipe = RECIPE.replace("lora: {{rank: 4, alpha: 8, layers: 1}}\n", "").format(mode="lora", steps=2) + more
+        with pytest.raises(ConfigurationError, match="--start: the weights of tiny have another mode, rank or number of tuned"):
+            _ran(place, other, recipe, [], place / "a" / "weights")
+        assert not (place / other).exists()
+    with pytest.raises(ConfigurationError, match="--start"):
+        gone_on(place, "a", "mode", "", "full")
+
+
+def test_a_prototype_is_the_mean_direction_of_its_class() -> None:
+    found = prototypes(torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.0, -1.0]]), np.array([0, 0, 1]))
+    torch.testing.assert_close(found, torch.tensor([[0.5**0.5, 0.5**0.5], [0.0, -1.0]]))
 
 
 AUGMENT = "augment: {trial_steps: 3, share: 0.5}\n"
