@@ -16,7 +16,7 @@ from pipeline.errors import ModelError
 from workers.encoder import SENTIMENTS
 from workers.model.ngrams import BUCKETS, NGrams
 
-COLUMNS: Final = 1 + len(SENTIMENTS)  # of a kind: how much a text looks like it, and what it says
+_COLUMNS: Final = 1 + len(SENTIMENTS)
 _LEVELS: Final = 127
 
 
@@ -41,7 +41,7 @@ class Wording:
 
 def said(told: Tensor) -> Tensor:
     """Return logits (texts, 3): the mean of what the kinds say, by how likely each kind is."""
-    by_kind = told.view(len(told), -1, COLUMNS)
+    by_kind = told.view(len(told), -1, _COLUMNS)
     share = torch.softmax(by_kind[:, :, 0], dim=1)
     return (share[:, :, None] * by_kind[:, :, 1:]).sum(1)
 
@@ -63,6 +63,6 @@ def load_wording(tensors: Mapping[str, Tensor]) -> Wording:
         tables = [tensors[f"{kind}.levels"].float() * tensors[f"{kind}.steps"] for kind in kinds]
     except (KeyError, RuntimeError) as error:
         raise ModelError(f"the wording does not fit ({error}); train again or reinstall") from error
-    if wrong := [tuple(table.shape) for table in tables if table.shape != (BUCKETS, COLUMNS)]:
-        raise ModelError(f"the wording has a table of {wrong[0]}, not {(BUCKETS, COLUMNS)}; train again or reinstall")
-    return Wording(torch.cat(tables, dim=1) if tables else torch.zeros((BUCKETS, COLUMNS)))
+    if wrong := [tuple(table.shape) for table in tables if table.shape != (BUCKETS, _COLUMNS)]:
+        raise ModelError(f"the wording has a table of {wrong[0]}, not {(BUCKETS, _COLUMNS)}; train again or reinstall")
+    return Wording(torch.cat(tables, dim=1) if tables else torch.zeros((BUCKETS, _COLUMNS)))

@@ -1,6 +1,6 @@
 """How sure the sentiment head may be of each text: fitted on dev texts, every set of them counting alike."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -8,9 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from workers.forward.heads import SentimentHead, temperature
-from workers.training.data import Prepared
-from workers.training.loop import DevAnswers
+from workers.forward.heads import temperature
 
 PENALTIES: Final = (1.0, 0.1, 0.03, 0.01, 0.003)
 _ITERATIONS: Final = 100
@@ -40,28 +38,6 @@ def fit_cooling(sets: Sequence[Evidence]) -> Tensor:
     return _fit(sets, min(losses, key=losses.__getitem__))
 
 
-def calibrated(head: SentimentHead, sets: Sequence[Prepared], answers: Mapping[int, DevAnswers]) -> Tensor:
-    """Return the cooling of the sentiment head that fits all dev texts best, words included; none without dev texts."""
-    found = [
-        Evidence(own.seen, logits_of(head, own) + own.aside, torch.from_numpy(own.truth), one.two_class)
-        for one, own in asked(sets, answers)
-    ]
-    return fit_cooling(found) if found else torch.zeros_like(head.cooling).cpu()
-
-
-def asked(sets: Sequence[Prepared], answers: Mapping[int, DevAnswers]) -> list[tuple[Prepared, DevAnswers]]:
-    """Return the sentiment sets that dev texts say something of, with the answers for these."""
-    pairs = [(sets[index], own) for index, own in answers.items()]
-    return [(one, own) for one, own in pairs if one.config.task == "sentiment" and len(own.truth) > 1]
-
-
-def logits_of(head: SentimentHead, own: DevAnswers) -> Tensor:
-    """Return what the head says of dev texts by itself, (n, 3)."""
-    with torch.no_grad():
-        found: Tensor = head.out(own.seen.to(head.cooling.device)).cpu()
-    return found
-
-
 def log_loss(sets: Sequence[Evidence], cooling: Tensor) -> Tensor:
     """Return the mean over the sets of their mean log loss, neutral ruled out where a set knows none."""
     return torch.stack([cross_entropy(_cooled(one, cooling), one.classes) for one in sets]).mean()
@@ -69,12 +45,9 @@ def log_loss(sets: Sequence[Evidence], cooling: Tensor) -> Tensor:
 
 def _cooled(one: Evidence, cooling: Tensor) -> Tensor:
     logits = one.logits / temperature(one.seen, cooling)
-    return without_neutral(logits) if one.two_class else logits
-
-
-def without_neutral(logits: Tensor) -> Tensor:
-    """Return logits (n, 3) by which no text is neutral."""
-    return torch.stack([logits[:, 0], torch.full_like(logits[:, 1], _RULED_OUT), logits[:, 2]], dim=1)
+    if one.two_class:
+        logits = torch.stack([logits[:, 0], torch.full_like(logits[:, 1], _RULED_OUT), logits[:, 2]], dim=1)
+    return logits
 
 
 def _unseen(sets: Sequence[Evidence], penalty: float, which: int) -> float:

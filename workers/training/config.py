@@ -74,9 +74,8 @@ class TrainConfig(Part):
     what a tuned block adds to its input that training leaves out, in lora mode. consistency: weight of how far apart two
     passes over one text are (``losses``); each text stands twice in its batch then. keep: share of the trunk's change
     that ships, the rest goes back to the base (Wortsman et al. 2022, "Robust fine-tuning of zero-shot models").
-    word_share: how much what the words say counts beside the trunk; without it each kind's as dev texts ask for. taught_share:
-    how much of a text's target is what a teacher says of it, where one does; the rest is its label (Hinton et al. 2015,
-    "Distilling the knowledge in a neural network").
+    word_share: how much what the words say counts beside the trunk. taught_share: how much of a text's target is what a teacher
+    says of it, where one does; the rest is its label (Hinton et al. 2015, "Distilling the knowledge in a neural network").
     device: auto, cpu, cuda or cuda:N. checkpoint_every: steps between two states that a killed run goes on from;
     each look at dev leaves one too.
     """
@@ -100,7 +99,7 @@ class TrainConfig(Part):
     residual_dropout: float = Field(default=0.0, ge=0, lt=1)
     consistency: float = Field(default=0.0, ge=0)
     keep: float = Field(default=1.0, gt=0, le=1)
-    word_share: float | None = Field(default=None, ge=0)
+    word_share: float = Field(default=0.3, ge=0)
     taught_share: float = Field(default=0.5, ge=0, le=1)
     trunk_rate: float = Field(default=5e-4, ge=0)
     head_rate: float = Field(default=1e-3, ge=0)

@@ -1,7 +1,7 @@
 """The end of a training run: whitening, calibration, intents and dev scores on the final trunk, then one folder to ship."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,18 +11,18 @@ from torch import Tensor
 from workers.evaluation.metrics import Scores
 from workers.forward.heads import SentimentHead, Whitening, fit_whitening
 from workers.forward.lora import LowRankLinear
-from workers.model import intents, shipped
+from workers.model import intents, shipped, wording
 from workers.model.model_store import Manifest
 from workers.model.ngrams import of_tokens
 from workers.model.tokenizer import TextTokenizer
-from workers.training.calibration import calibrated
+from workers.training import wording_fit
+from workers.training.calibration import Evidence, fit_cooling
 from workers.training.claim import versions
 from workers.training.config import TrainConfig
 from workers.training.data import Prepared
 from workers.training.feed import training_sample
-from workers.training.loop import Watch, dev_answers, dev_scores, tuned_vectors
-from workers.training.tuned import FullLinear, TunedModel
-from workers.training.word_shares import worded
+from workers.training.loop import DevAnswers, Watch, dev_answers, dev_scores, tuned_vectors
+from workers.training.tuned import FullLinear, TunedModel, is_intent
 
 SHRINKAGE: Final = 0.2  # of what is served: more than in training, since texts of other kinds than these come too
 ADAPTER_BASE_NOTE = "The adapter was trained on these very base weights; other weights of the same model are close, not the same."
@@ -43,11 +43,11 @@ def finish(
     """Return the tensors to ship, and of the record what the model says: intents and dev scores. step: the run's last one."""
     sets = texts.sets
     model.scale_change(config.keep)
-    _round_off(model.sentiment)
     answers = dev_answers(config, model, sets, None, lambda total: watch.counting(step, "dev", total))
     watch.on_phase("fitting what the words say")
-    words, shares, answers = worded(config, model.sentiment, sets, answers)
-    model.sentiment.cooling.copy_(calibrated(model.sentiment, sets, answers))
+    words = wording.tensors_of(wording_fit.fit(sets, config))
+    answers = with_words(sets, answers, wording.load_wording(words))
+    model.sentiment.cooling.copy_(calibration(model.sentiment, sets, answers))
     scores = dev_scores(model, sets, answers)
     sample, (examples, labels) = training_sample(sets, config), texts.intents.rows()
     advance = watch.counting(step, "vectors", len(sample) + len(examples))
@@ -57,9 +57,27 @@ def finish(
     tensors = _tensors(model, whitening) | intents.tensors_of(head) | shipped.under("wording", words)
     return tensors, {
         "intents": list(head.names),
-        "word_shares": shares,
         "dev": {name: summary(found) for name, found in scores.items()},
     }
+
+
+def with_words(sets: Sequence[Prepared], answers: dict[int, DevAnswers], words: wording.Wording) -> dict[int, DevAnswers]:
+    """Return the answers for sentiment sets with what the words say beside them."""
+    return {
+        index: own if is_intent(sets[index]) else replace(own, aside=words(of_tokens(own.tokens)))
+        for index, own in answers.items()
+    }
+
+
+def calibration(head: SentimentHead, sets: Sequence[Prepared], answers: dict[int, DevAnswers]) -> Tensor:
+    """Return the cooling of the sentiment head that fits all dev texts best; none without dev texts."""
+    found = []
+    for index, own in answers.items():
+        if sets[index].config.task == "sentiment" and len(own.truth) > 1:
+            with torch.no_grad():
+                logits = head.out(own.seen.to(head.cooling.device)).cpu() + own.aside
+            found.append(Evidence(own.seen, logits, torch.from_numpy(own.truth), sets[index].two_class))
+    return fit_cooling(found) if found else torch.zeros_like(head.cooling).cpu()
 
 
 def publish(target: Path, tensors: dict[str, Tensor], config: TrainConfig, base: Manifest, facts: dict[str, Any]) -> None:
@@ -82,17 +100,9 @@ def summary(scores: Scores) -> dict[str, float]:
     return {"n": scores.n} | {name: round(float(getattr(scores, name)), 4) for name in names}
 
 
-def _round_off(head: SentimentHead) -> None:
-    """Set the head's weights to what is shipped of them, so that all that follows is fitted on that."""
-    with torch.no_grad():
-        for name, value in shipped.half(dict(head.named_parameters())).items():
-            head.get_parameter(name).copy_(value)
-
-
 def _tensors(model: TunedModel, whitening: Whitening) -> dict[str, Tensor]:
     tensors = {"whitening.mean": whitening.mean, "whitening.matrix": whitening.matrix}
-    head = shipped.half(dict(model.sentiment.named_parameters())) | {"cooling": model.sentiment.cooling}
-    tensors |= shipped.under("sentiment", {name: value.detach().clone() for name, value in head.items()})
+    tensors |= shipped.under("sentiment", {name: value.detach().clone() for name, value in model.sentiment.state_dict().items()})
     for name, layer in model.layers.items():
         own = f"adapter.{name.replace('/', '.')}"
         if isinstance(layer, LowRankLinear):

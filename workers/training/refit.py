@@ -11,18 +11,17 @@ from pipeline.settings import EncoderSettings, Settings
 from workers.encoder import SENTIMENTS
 from workers.evaluation import measure
 from workers.forward.heads import load_sentiment
-from workers.model import intents, model_store, shipped
+from workers.model import intents, model_store, shipped, wording
 from workers.model.ngrams import of_tokens
 from workers.model.tokenizer import TextTokenizer
 from workers.model.transformer import TransformerEncoder, load_encoder
-from workers.training.calibration import calibrated
+from workers.training import wording_fit
 from workers.training.claim import versions
 from workers.training.config import TrainConfig, read_config
 from workers.training.data import Prepared, data_hashes, prepared
-from workers.training.finish import summary
+from workers.training.finish import calibration, summary, with_words
 from workers.training.loop import DevAnswers, sentiment_scores
 from workers.training.run import Tellers
-from workers.training.word_shares import worded
 
 _AT_ONCE: Final = 256
 
@@ -60,13 +59,14 @@ def refit_wording(path: Path, settings: Settings, target: Path, tellers: Tellers
     tell("reading data")
     sets = prepared(config, settings.data, tokenizer)
     tell("fitting what the words say")
+    words = wording.tensors_of(wording_fit.fit(sets, config))
     answers = _dev_answers(load_encoder(settings.encoder, settings.cache, "fp32"), sets, show)
+    answers = with_words(sets, answers, wording.load_wording(words))
     head = load_sentiment(trained.part("sentiment"))
-    words, shares, answers = worded(config, head, sets, answers)
-    head.cooling.copy_(calibrated(head, sets, answers))
+    head.cooling.copy_(calibration(head, sets, answers))
     scores = {sets[index].config.name: summary(sentiment_scores(head, sets[index], own)) for index, own in answers.items()}
     fitted = {"sentiment.cooling": head.cooling} | shipped.under("wording", words)
-    facts = {"dev": trained.record.get("dev", {}) | scores, "word_shares": shares, "wording": _told(config, settings)}
+    facts = {"dev": trained.record.get("dev", {}) | scores, "wording": _told(config, settings)}
     shipped.save(target, trained.without("wording") | fitted, trained.record | facts)
     return scores
 
@@ -75,7 +75,7 @@ def _told(config: TrainConfig, settings: Settings) -> dict[str, Any]:
     """Return what the record says of the fit."""
     kinds = {one.name: one.kind for one in config.data}
     data = data_hashes(config.data, settings.data)
-    return {"kinds": kinds, "seed": config.seed, "data": data, "versions": versions()}
+    return {"share": config.word_share, "kinds": kinds, "seed": config.seed, "data": data, "versions": versions()}
 
 
 def _dev_answers(encoder: TransformerEncoder, sets: Sequence[Prepared], show: Callable[..., None]) -> dict[int, DevAnswers]:

@@ -33,7 +33,7 @@ class Course:
     folds: int = 3
     epochs: int = 3
     rate: float = 1e-4
-    batch_tokens: int = 2_048
+    batch_tokens: int = 4_096
     max_tokens: int = 160
     seed: int = 0
 

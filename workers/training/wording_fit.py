@@ -9,20 +9,21 @@ from torch import Tensor
 
 from workers.encoder import SENTIMENTS, TokenIds
 from workers.model.ngrams import BUCKETS, of_tokens, regress
+from workers.training.config import TrainConfig
 from workers.training.data import NEUTRAL, Prepared
 
 KIND_TEXTS: Final = 12_000  # of each kind at most, to tell the kinds apart
 
 
-def fit(sets: Sequence[Prepared], seed: int) -> dict[str, Tensor]:
+def fit(sets: Sequence[Prepared], config: TrainConfig) -> dict[str, Tensor]:
     """Return the table of each kind, (BUCKETS, 4), fitted on the training texts of its sets; nothing for sets without a kind."""
     kinds = sorted({one.config.kind for one in sets if one.config.kind is not None})
     by_kind = {kind: [one for one in sets if one.config.kind == kind] for kind in kinds}
     if not by_kind:
         return {}
-    looks = _looks([_tokens(own) for own in by_kind.values()], seed)
+    looks = _looks([_tokens(own) for own in by_kind.values()], config.seed)
     return {
-        kind: torch.cat([looks[:, index : index + 1], _sentiments(own)], dim=1)
+        kind: torch.cat([looks[:, index : index + 1], config.word_share * _sentiments(own)], dim=1)
         for index, (kind, own) in enumerate(by_kind.items())
     }
 

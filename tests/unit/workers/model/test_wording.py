@@ -9,10 +9,9 @@ from tests.unit.workers.model.test_ngrams import ids
 from workers.model import wording
 from workers.model.ngrams import BUCKETS, of_tokens
 from workers.training import wording_fit
-from workers.training.config import DataSet
+from workers.training.config import DataSet, TrainConfig
 from workers.training.data import Prepared
 
-SEED = 7
 GOOD, BAD, SHORT = 11, 12, 13
 NEWS, FORUM = range(20, 40), range(40, 60)
 
@@ -32,6 +31,10 @@ def labelled(kind: str, telling: dict[int, int], words: range, seed: int) -> Pre
     )
 
 
+def config(*sets: Prepared, share: float = 1.0) -> TrainConfig:
+    return TrainConfig(name="a", mode="lora", steps=1, data=tuple(one.config for one in sets), word_share=share)
+
+
 @pytest.fixture(scope="module")
 def sets() -> list[Prepared]:
     news = labelled("news", {GOOD: 2, BAD: 0, 14: 1, SHORT: 1}, NEWS, 1)
@@ -40,7 +43,7 @@ def sets() -> list[Prepared]:
 
 @pytest.fixture(scope="module")
 def words(sets: list[Prepared]) -> wording.Wording:
-    return wording.load_wording(wording.tensors_of(wording_fit.fit(sets, SEED)))
+    return wording.load_wording(wording.tensors_of(wording_fit.fit(sets, config(*sets))))
 
 
 def test_a_word_says_what_it_says_in_its_kind_of_text(words: wording.Wording) -> None:
@@ -50,15 +53,21 @@ def test_a_word_says_what_it_says_in_its_kind_of_text(words: wording.Wording) ->
 
 def test_two_class_texts_say_nothing_of_neutral(sets: list[Prepared]) -> None:
     forum = sets[1]
-    table = wording_fit.fit([forum], SEED)["forum"]
+    table = wording_fit.fit([forum], config(forum))["forum"]
     assert not table[:, 2].any()
     assert table[:, 1].any()
+
+
+def test_the_share_scales_the_answer_and_not_the_kind(sets: list[Prepared]) -> None:
+    whole, half = (wording_fit.fit(sets, config(*sets, share=share)) for share in (1.0, 0.5))
+    torch.testing.assert_close(half["news"][:, 0], whole["news"][:, 0])
+    torch.testing.assert_close(half["news"][:, 1:], whole["news"][:, 1:] / 2)
 
 
 def test_sets_without_a_kind_take_no_part() -> None:
     forum = labelled("forum", {GOOD: 2, BAD: 0}, FORUM, 2)
     one = replace(forum, config=forum.config.model_copy(update={"kind": None}))
-    assert wording_fit.fit([one], SEED) == {}
+    assert wording_fit.fit([one], config(one)) == {}
 
 
 def test_weights_without_wording_say_nothing() -> None:

@@ -15,7 +15,6 @@ from workers.model.transformer import load_encoder
 from workers.training.config import DataSet, read_config
 from workers.training.data import held_out, outline, prepared
 from workers.training.refit import refit_intents, refit_wording
-from workers.training.word_shares import USUAL
 
 pytestmark = pytest.mark.timeout(120)
 RECIPE = """
@@ -67,7 +66,6 @@ def test_words_teach_a_trunk_that_knows_nothing(tmp_path: Path, settings: Settin
     assert scores["talk"]["accuracy"] > 0.9
     before, after = shipped.load(tmp_path / "trained"), shipped.load(tmp_path / "out")
     assert after.record["wording"]["kinds"] == {"talk": "talk", "more": None}
-    assert after.record["word_shares"] == {"talk": 1.0}
     assert set(before.hashes) - set(after.hashes) == {"wording-news.safetensors"}
     changed = {name for name, digest in after.hashes.items() if before.hashes[name] != digest}
     assert changed == {"sentiment.safetensors", "wording-talk.safetensors"}  # temperatures; vectors and intents stay as they are
@@ -76,19 +74,6 @@ def test_words_teach_a_trunk_that_knows_nothing(tmp_path: Path, settings: Settin
     answers = served.encode(served.tokenize([row["text"] for row in dev])).sentiment
     right = [list(TELLING)[int(row.argmax())] == one["label"] for row, one in zip(answers, dev, strict=True)]
     assert np.mean(right) == pytest.approx(scores["talk"]["accuracy"], abs=1e-3)
-
-
-@pytest.mark.slow
-def test_words_count_as_much_as_dev_texts_ask_for(tmp_path: Path, settings: Settings) -> None:
-    (tmp_path / "recipe.yaml").write_text(RECIPE.replace("word_share: 1.0\n", ""), "utf-8")
-    refit_wording(tmp_path / "recipe.yaml", settings, tmp_path / "asked", QUIET)
-    (tmp_path / "recipe.yaml").write_text(RECIPE, "utf-8")
-    refit_wording(tmp_path / "recipe.yaml", settings, tmp_path / "whole", QUIET)
-    asked, whole = shipped.load(tmp_path / "asked"), shipped.load(tmp_path / "whole")
-    share = asked.record["word_shares"]["talk"]
-    assert share > 2 * USUAL  # the words know, the trunk knows nothing
-    steps = [own.tensors["wording.talk.steps"] for own in (asked, whole)]
-    torch.testing.assert_close(steps[0], steps[1] * torch.tensor([1.0, share, share, share]), rtol=1e-3, atol=0)
 
 
 @pytest.mark.slow
