@@ -2,6 +2,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from pipeline.errors import ModelError
@@ -58,7 +59,20 @@ def test_many_texts_and_none(tmp_path: Path) -> None:
     tokenizer = TextTokenizer(written(tmp_path, json.dumps(described())), 32)
     assert tokenizer([]) == []
     alone = [tokenizer([text])[0].tolist() for text in ("up", "down down", "")]
-    assert [found.tolist() for found in tokenizer(["up", "down down", ""])] == alone
+    together = tokenizer(["up", "down down", ""])
+    assert [found.tolist() for found in together] == alone
+    assert {found.dtype for found in together} == {np.dtype(np.int32)}
+
+
+def test_a_model_that_sentencepiece_did_not_make_is_cut_by_the_tokenizers_package(tmp_path: Path) -> None:
+    other = {"normalizer": None, "pre_tokenizer": {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "always"}}
+    whole = {"version": "1.0", "added_tokens": [], "post_processor": None, "decoder": None, "truncation": None, "padding": None}
+    tokenizer = TextTokenizer(written(tmp_path, json.dumps(described(**whole, **other))), 5)
+    short, long = tokenizer(["up", "down down down"])
+    assert short.tolist() == [QUERY, COLON, UP]
+    assert long.tolist() == [QUERY, COLON, DOWN, DOWN, DOWN]
+    assert tokenizer(["up down down downs"])[0].tolist() == [QUERY, COLON, UP, DOWN, S]
+    assert short.dtype == long.dtype == np.int32
 
 
 @pytest.mark.parametrize("content", ["", "{}", "[]", '{"model": {"type": "Unigram"}, "normalizer": {"type": "Precompiled"}}'])
