@@ -66,7 +66,14 @@ def test_many_texts_and_none(tmp_path: Path) -> None:
 
 def test_a_model_that_sentencepiece_did_not_make_is_cut_by_the_tokenizers_package(tmp_path: Path) -> None:
     other = {"normalizer": None, "pre_tokenizer": {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "always"}}
-    whole = {"version": "1.0", "added_tokens": [], "post_processor": None, "decoder": None, "truncation": None, "padding": None}
+    whole: dict[str, Any] = {
+        "version": "1.0",
+        "added_tokens": [],
+        "post_processor": None,
+        "decoder": None,
+        "truncation": None,
+        "padding": None,
+    }
     tokenizer = TextTokenizer(written(tmp_path, json.dumps(described(**whole, **other))), 5)
     short, long = tokenizer(["up", "down down down"])
     assert short.tolist() == [QUERY, COLON, UP]
